@@ -1,0 +1,31 @@
+"""Typed errors. Each message says what was wrong, with which file, and what to do about it."""
+
+from __future__ import annotations
+
+
+class DgsnetError(Exception):
+    """Base of every error dgsnet raises on purpose; the command line prints it in one line and exits with 2."""
+
+
+class DecodeError(DgsnetError):
+    """An image could not be decoded. Costs one row, never the run."""
+
+
+class CollectionError(DgsnetError):
+    """A folder, manifest or shard does not hold what a collection needs."""
+
+
+class WeightsError(DgsnetError):
+    """Backbone weights are missing, damaged or not the ones asked for."""
+
+
+class RecipeError(DgsnetError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class ModelFolderError(DgsnetError):
+    """A model folder is missing a file, damaged, or was trained on another backbone."""
+
+
+class TrainingError(DgsnetError):
+    """Training cannot go on: nothing to train on, a checkpoint of another run, a loss that is not finite."""
