@@ -11,8 +11,8 @@ class DecodeError(DgsnetError):
     """An image could not be decoded. Costs one row, never the run."""
 
 
-class CollectionError(DgsnetError):
-    """A folder, manifest or shard does not hold what a collection needs."""
+class DatasetError(DgsnetError):
+    """A folder, manifest or shard does not hold what a data set needs."""
 
 
 class WeightsError(DgsnetError):
