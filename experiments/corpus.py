@@ -1,0 +1,122 @@
+"""The corpus experiment: every method on the same images, then one table.
+
+    python experiments/corpus.py run --data CORPUS [NAME ...]     train, validate and test (hours on a laptop; restartable)
+    python experiments/corpus.py table                            results/corpus/table.{json,md} from the predictions
+
+All methods share `experiments/corpus.yaml`; `RUNS` says what else distinguishes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from dgsnet import evaluation, metrics
+from dgsnet.dataset import load_dataset
+from dgsnet.detector import Detector
+from dgsnet.files import write_json, write_text
+from dgsnet.recipe import make_recipe
+from dgsnet.training import train
+from dgsnet.training.validation import validate_on_held_out
+
+HERE = Path(__file__).parent
+RESULTS, MODELS = HERE.parent / "results" / "corpus", HERE.parent / "runs" / "corpus"
+BASELINE = "lora"
+
+RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "linear": ("linear", "balanced", ()),
+    "lora": ("lora", "balanced", ()),
+    "dgs-released": ("dgs", "released", ()),
+    "dgs-paper": ("dgs", "paper", ()),
+    "dgs-balanced": ("dgs", "balanced", ()),
+    "dgs-balanced-no-suppression": ("dgs", "balanced", ("surgery.suppression=off",)),
+    "dgs-balanced-no-alignment": ("dgs", "balanced", ("surgery.alignment=off",)),
+}
+"""Name: (method, preset, settings over `corpus.yaml`)."""
+
+
+def run(name: str, data: Path) -> None:
+    """Train one method, validate it, test it, and keep what the table needs under `results/corpus/NAME`."""
+    method, preset, assignments = RUNS[name]
+    recipe = make_recipe(method, preset, HERE / "corpus.yaml", assignments)
+    model, kept, console = MODELS / name, RESULTS / name, Console(stderr=True)
+    train(data, model, recipe, resume=True, console=console)
+    validate_on_held_out(data, model, recipe, console)
+    with Progress(console=console) as progress:
+        predictions = evaluation.predict(Detector.from_pretrained(model), load_dataset(data).with_split("test"), kept, progress)
+    result = evaluation.evaluate(predictions, kept)
+    for source, target in (("config.json", "config.json"), ("metrics.json", "validation.json"), ("training/log.jsonl", "log.jsonl")):
+        shutil.copyfile(model / source, kept / target)
+    console.print(f"{name}: mean AUROC over generators {result['mean_over_generators']['auroc']['value']:.3f}")
+
+
+def table() -> None:
+    """One table of all finished runs, with paired differences against the baseline."""
+    runs = {name: _scores(RESULTS / name / evaluation.PREDICTIONS) for name in RUNS if (RESULTS / name / evaluation.PREDICTIONS).exists()}
+    labels, generators, paths, base = runs[BASELINE]
+    rows: dict[str, Any] = {}
+    for name, (_, _, other_paths, scores) in runs.items():
+        if other_paths != paths:
+            raise SystemExit(f"{name} was tested on other images than {BASELINE}")
+        rows[name] = {
+            "overall": metrics.estimate(labels, scores).as_dict(),
+            "mean_over_generators": {key: vars(figure) for key, figure in metrics.macro_average(labels, scores, generators).items()},
+            "by_generator": {key: report.as_dict() for key, report in metrics.by_generator(labels, scores, generators).items()},
+            f"against_{BASELINE}": {
+                "overall": {key: vars(figure) for key, figure in metrics.paired_difference(labels, scores, base).items()},
+                "mean_over_generators": {
+                    key: vars(figure) for key, figure in metrics.paired_macro_difference(labels, scores, base, generators).items()
+                },
+            },
+        }
+    write_json(RESULTS / "table.json", rows)
+    write_text(RESULTS / "table.md", _markdown(rows))
+
+
+def _scores(predictions: Path) -> tuple[np.ndarray, list[str], list[str], np.ndarray]:
+    table = evaluation.read_predictions(predictions).to_pydict()
+    return np.array(table["label"]), table["generator"], table["path"], np.array(table["score"])
+
+
+def _markdown(rows: dict[str, Any]) -> str:
+    lines = [
+        f"| method | AUROC, mean over generators | minus {BASELINE} (paired) | pooled AUROC | AP | real acc | fake acc | TPR at 5 % FPR | ECE |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        mean, overall = row["mean_over_generators"]["auroc"], row["overall"]
+        difference = row[f"against_{BASELINE}"]["mean_over_generators"]["auroc"]
+        rest = " | ".join(_interval(overall[key]) for key in ("auroc", "ap", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"))
+        lines.append(f"| {name} | {_interval(mean)} | {_interval(difference, sign=True)} | {rest} |")
+    names = list(rows)
+    lines += ["", "| AUROC by generator (with all photographs) | images | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for generator, report in rows[BASELINE]["by_generator"].items():
+        cells = " | ".join(_interval(rows[name]["by_generator"][generator]["auroc"]) for name in names)
+        lines.append(f"| {generator} | {report['n_fake']} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(figure: dict[str, float], sign: bool = False) -> str:
+    plus = "+" if sign else ""
+    return f"{figure['value']:{plus}.3f} ({figure['low']:{plus}.2f} to {figure['high']:{plus}.2f})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run")
+    run_parser.add_argument("--data", type=Path, required=True)
+    run_parser.add_argument("names", nargs="*", choices=[*RUNS, []], help="default: all")
+    commands.add_parser("table")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        for chosen in arguments.names or RUNS:
+            run(chosen, arguments.data)
+    else:
+        table()

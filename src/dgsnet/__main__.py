@@ -1,0 +1,5 @@
+"""`python -m dgsnet`."""
+
+from dgsnet.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""CLIP's image tower with LoRA: one copy in memory is student (adapter on) and teacher (adapter off)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoConfig, CLIPConfig, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from transformers.utils import logging
+
+from dgsnet import weights
+from dgsnet.errors import WeightsError
+from dgsnet.recipe import LoraRecipe
+
+_Tower = TypeVar("_Tower", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
+
+
+def load_tower(kind: type[_Tower], folder: Path) -> _Tower:
+    """One tower of the CLIP in `folder`, which may hold both or just this one; fp32, in eval mode.
+
+    Raises:
+        WeightsError: a tensor of the tower is missing or misshapen.
+    """
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if isinstance(config, CLIPConfig):
+        part = config.vision_config if kind is CLIPVisionModelWithProjection else config.text_config
+        part.projection_dim = config.projection_dim  # a tower's own entry is a default in some published files
+        config = part
+    with _quiet():
+        tower, report = kind.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
+        )
+    unfilled = sorted(str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]])
+    if unfilled:
+        raise WeightsError(f"{folder} does not fill {kind.__name__}: {len(unfilled)} tensors are missing or misshapen, first {unfilled[0]}")
+    loaded: _Tower = tower.eval()
+    return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting the other tower's tensors as unexpected; what matters is checked and raised."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+class Backbone(nn.Module):
+    """An image tower that answers as student and as frozen teacher.
+
+    Attributes:
+        width: D, dimension of CLIP's joint space.
+        size: side of the input, pixels.
+        fingerprint: sha256 over the image tower's tensors, whatever file they came from.
+        folder: where the weights lie.
+    """
+
+    def __init__(self, vision: CLIPVisionModelWithProjection, name: str, folder: Path, fingerprint: str) -> None:
+        super().__init__()
+        self.vision: CLIPVisionModelWithProjection | PeftModel = vision.requires_grad_(False).eval()
+        self.name, self.folder, self.fingerprint = name, folder, fingerprint
+        self.width: int = vision.config.projection_dim
+        self.size: int = vision.config.image_size
+
+    @classmethod
+    def load(cls, name: str, *, download: bool = True) -> Backbone:
+        """Load a backbone by known name (`dgsnet weights list`), hub id ``owner/name[@revision]`` or folder; fp32, frozen.
+
+        Raises:
+            WeightsError: nothing to load, or the weights do not fill an image tower.
+        """
+        folder = weights.locate(name, download=download)
+        vision = load_tower(CLIPVisionModelWithProjection, folder)
+        return cls(vision, name, folder, weights.folder_fingerprint(folder))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tower lives."""
+        return next(self.vision.parameters()).device
+
+    def add_adapter(self, recipe: LoraRecipe) -> None:
+        """Add a LoRA adapter, initialised so that the student equals the teacher (B = 0)."""
+        config = LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,  # type: ignore[arg-type]
+            use_rslora=True,
+            lora_dropout=recipe.dropout,
+            target_modules=list(recipe.targets),
+            layers_to_transform=None if recipe.layers is None else list(recipe.layers),
+            layers_pattern=None if recipe.layers is None else "layers",
+        )
+        self.vision = get_peft_model(self.vision, config)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Load a PEFT adapter (`adapter_model.safetensors`, `adapter_config.json`) for inference or further training."""
+        self.vision = PeftModel.from_pretrained(self.vision, folder, is_trainable=True)
+
+    def adapter_parameters(self) -> Iterator[nn.Parameter]:
+        """The adapter's parameters: all there is to train in the tower."""
+        return (parameter for name, parameter in self.vision.named_parameters() if "lora_" in name)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Student features f after CLIP's projection, not normalised: (B, 3, S, S) -> (B, D)."""
+        features: Tensor = self.vision(pixel_values=pixels).image_embeds
+        return features
+
+    @torch.no_grad()
+    def frozen(self, pixels: Tensor) -> Tensor:
+        """Teacher features fT, the tower without its adapter: (B, 3, S, S) -> (B, D), detached."""
+        if not isinstance(self.vision, PeftModel):
+            return self(pixels)
+        with self.vision.disable_adapter():
+            return self(pixels)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Only the adapter's dropout follows `mode`; the tower itself stays in eval, being frozen."""
+        super().train(False)
+        if mode:
+            for name, module in self.vision.named_modules():
+                if "lora_dropout" in name:
+                    module.train(True)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a model folder records of its backbone."""
+        return {"name": self.name, "fingerprint": self.fingerprint, "width": self.width, "size": self.size}

@@ -1,0 +1,178 @@
+"""Evaluation: predictions first, metrics from them. So figures can be recomputed without scoring an image again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import Progress
+
+from dgsnet import __version__, metrics
+from dgsnet.dataset import Dataset, Sample
+from dgsnet.detector import Detector
+from dgsnet.errors import DatasetError
+from dgsnet.files import replacing, write_json, write_text
+from dgsnet.rows import SCHEMA
+
+PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
+
+PREDICTION_SCHEMA = pa.schema(
+    [("label", pa.int8()), ("split", pa.string()), ("source", pa.string()), ("generator", pa.string()), ("group", pa.string()), *SCHEMA]
+)
+"""A row of `detect` with what is known of the image."""
+
+
+def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None) -> Path:
+    """Score a data set into `out/predictions.parquet`.
+
+    Rows reach disk one by one in a file beside it; after `kill -9` the same call goes on from there. A finished file of the same model and data
+    is kept as it is.
+
+    Raises:
+        DatasetError: `out` holds predictions of another model or other data.
+    """
+    target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
+    identity = {
+        "model": detector.fingerprint,
+        "data": dataset.fingerprint(),
+        "threshold": str(detector.config.calibration.generated),
+        "dgsnet": __version__,
+    }
+    if target.exists():
+        if _identity(target) != identity:
+            raise DatasetError(f"{target} holds predictions of another model, other data or another version: choose another folder")
+        return target
+    rows = _begin_partial(partial, identity)
+    if len(rows) > len(dataset):
+        raise DatasetError(f"{partial} has more rows than the data set has images: delete it to start again")
+    remaining = dataset.samples[len(rows) :]
+    with partial.open("a", encoding="utf-8") as stream:
+        scored = _scored(detector, dataset, remaining)
+        for row in progress.track(scored, total=len(remaining), description="scoring") if progress else scored:
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            rows.append(row)
+    table = pa.Table.from_pylist(rows, PREDICTION_SCHEMA).replace_schema_metadata({"dgsnet": json.dumps(identity)})
+    with replacing(target) as aside:
+        pq.write_table(table, aside)
+    partial.unlink()
+    return target
+
+
+def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshold: float = 0.5, resamples: int = 1000) -> dict[str, Any]:
+    """Metrics of a predictions file into `out/metrics.json` and `out/metrics.csv`.
+
+    Args:
+        predictions: `predictions.parquet`.
+        out: folder.
+        group: the column generated images are grouped by.
+        threshold: score from which an image counts as AI-generated.
+        resamples: of the bootstrap.
+
+    Returns:
+        The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what they
+        were computed from.
+
+    Raises:
+        DatasetError: a column is missing, or no image has a score and a label.
+    """
+    table = read_predictions(predictions)
+    if group not in table.column_names:
+        raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(table.column_names)}")
+    rows = [row for row in table.to_pylist() if row["score"] is not None and row["label"] is not None]
+    if not rows:
+        raise DatasetError(f"{predictions} has no image with both a score and a label")
+    labels, scores = [row["label"] for row in rows], [row["score"] for row in rows]
+    generators = [row[group] or "unknown" for row in rows]
+    settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
+    overall = metrics.estimate(labels, scores, **settings)
+    by_generator = metrics.by_generator(labels, scores, generators, **settings) if any(labels) else {}
+    mean = metrics.macro_average(labels, scores, generators, **settings) if any(labels) else {}
+    result = {
+        "overall": overall.as_dict(),
+        "by_generator": {name: report.as_dict() for name, report in by_generator.items()},
+        "mean_over_generators": {name: vars(figure) for name, figure in mean.items()},
+        "computed_from": {
+            "predictions": _identity(predictions),
+            "images": table.num_rows,
+            "failed": table.num_rows - len(rows),
+            "group": group,
+            "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
+            **settings,
+        },
+    }
+    write_json(out / METRICS_JSON, result)
+    write_text(out / METRICS_CSV, _as_csv(result))
+    return result
+
+
+def recorded_threshold(predictions: Path) -> float:
+    """The threshold of the model that made a predictions file; 0.5 where the file does not say."""
+    return float(_identity(predictions).get("threshold", 0.5))
+
+
+def read_predictions(file: Path) -> pa.Table:
+    """Read a predictions file.
+
+    Raises:
+        DatasetError: it cannot be read or lacks `label` or `score`.
+    """
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
+    missing = {"label", "score"} - set(table.column_names)
+    if missing:
+        raise DatasetError(f"{file} is no predictions file: it lacks {', '.join(sorted(missing))}")
+    return table
+
+
+def _scored(detector: Detector, dataset: Dataset, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
+    known = list(samples)
+    for sample, verdict in zip(known, detector.detect_many(_contents(dataset, known)), strict=True):
+        facts = {"label": sample.label, "split": sample.split, "source": sample.source, "generator": sample.generator, "group": sample.group}
+        yield facts | verdict.as_dict() | {"path": sample.path}
+
+
+def _contents(dataset: Dataset, samples: Iterable[Sample]) -> Iterator[bytes]:
+    """Bytes of each image; a file that has gone reads as nothing, which the decoder refuses by name: one row, not the run."""
+    for sample in samples:
+        try:
+            yield dataset.read(sample)
+        except DatasetError:
+            yield b""
+
+
+def _begin_partial(partial: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of an interrupted run of the same identity; otherwise an empty file with that identity in its first line."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        whole = [line for line in partial.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        if whole and json.loads(whole[0]) == identity:
+            write_text(partial, "".join(whole))
+            return [json.loads(line) for line in whole[1:]]
+    write_text(partial, json.dumps(identity) + "\n")
+    return []
+
+
+def _identity(predictions: Path) -> dict[str, str]:
+    found = (pq.read_schema(predictions).metadata or {}).get(b"dgsnet")
+    return dict(json.loads(found)) if found else {}
+
+
+def _as_csv(result: dict[str, Any]) -> str:
+    """One line a generator, after `overall`."""
+    text = io.StringIO()
+    columns = [column for name in metrics.METRICS for column in (name, f"{name}_low", f"{name}_high")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["generator", "n_real", "n_fake", *columns])
+    for name, report in {"overall": result["overall"], **result["by_generator"]}.items():
+        cells = [report[metric][part] for metric in metrics.METRICS for part in ("value", "low", "high")]
+        writer.writerow([name, report["n_real"], report["n_fake"], *("" if cell is None else f"{cell:.6f}" for cell in cells)])
+    return text.getvalue()

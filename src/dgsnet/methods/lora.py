@@ -1,0 +1,45 @@
+"""`lora`: plain LoRA fine-tuning with binary cross entropy. What surgery has to beat."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dgsnet.backbones import Backbone
+from dgsnet.methods.base import Batch, Losses, Stage, register
+from dgsnet.methods.linear import Linear
+from dgsnet.recipe import Recipe
+
+
+@register
+class Lora(Linear):
+    """A linear probe (stage 1), then LoRA on the image tower and a head on the student's feature (stage 2)."""
+
+    name = "lora"
+    stages = ("probe", "finetune")
+
+    def __init__(self, backbone: Backbone, recipe: Recipe) -> None:
+        super().__init__(backbone, recipe)
+        backbone.add_adapter(recipe.lora)
+        self.head = nn.Linear(backbone.width, 1)
+
+    def enter(self, stage: Stage) -> list[nn.Parameter]:
+        probe = super().enter(stage)
+        self.train(stage == "finetune")
+        if stage == "probe":
+            return probe
+        if self.recipe.warm_start:
+            self.head.load_state_dict(self.teacher.state_dict())
+        return [*self.backbone.adapter_parameters(), *self.head.parameters()]
+
+    def forward(self, batch: Batch) -> Losses:
+        return super().forward(batch) if self.stage == "probe" else self.finetune(batch)
+
+    def finetune(self, batch: Batch) -> Losses:
+        """Losses of stage 2."""
+        features = self.backbone(batch.pixels)
+        loss = self.bce(self.head(self.read(features)).squeeze(1), batch)
+        return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.read(self.backbone(pixels))).squeeze(1)
+        return logits

@@ -1,0 +1,196 @@
+"""The model folder: everything needed to load a model and to prepare an image for it. No pickle.
+
+| file | what |
+|---|---|
+| `config.json` | recipe, preprocessing, backbone and its fingerprint, label map, calibration, versions, data fingerprint |
+| `adapter_model.safetensors`, `adapter_config.json` | the LoRA adapter in PEFT's format; absent where a method has none |
+| `heads.safetensors` | the linear heads |
+| `README.md` | model card |
+| `metrics.json` | figures on the validation split |
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dgsnet import methods
+from dgsnet.backbones import Backbone
+from dgsnet.errors import ModelFolderError
+from dgsnet.files import replacing, write_json, write_text
+from dgsnet.methods import Method
+from dgsnet.preprocessing import Preprocessing
+from dgsnet.recipe import Recipe
+
+CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
+FORMAT = 1
+
+
+class Calibration(BaseModel):
+    """From logit to score and verdict: score = sigmoid(logit / temperature); `ai-generated` from `generated` on, `real` below `real`,
+    `inconclusive` between."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(1.0, gt=0)
+    real: float = Field(0.5, ge=0, le=1)
+    generated: float = Field(0.5, ge=0, le=1)
+
+
+class Config(BaseModel):
+    """`config.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    method: str
+    recipe: Recipe
+    preprocessing: Preprocessing
+    label_map: dict[str, str] = {"0": "real", "1": "ai-generated"}
+    calibration: Calibration = Calibration()
+    backbone: dict[str, Any]
+    data: dict[str, Any]
+    captions: dict[str, Any]
+    versions: dict[str, str]
+
+
+def trained_state(method: Method) -> dict[str, Tensor]:
+    """All that training changes, by name: heads, and the adapter under `adapter.`."""
+    state = {name: tensor for name, tensor in method.state_dict().items() if not name.startswith("backbone.")}
+    if method.adapted:
+        state |= {f"adapter.{name}": tensor for name, tensor in get_peft_model_state_dict(method.backbone.vision).items()}
+    return state
+
+
+def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
+    """Put a `trained_state` back.
+
+    Raises:
+        ModelFolderError: a head is missing, unknown or misshapen, or the adapter does not fit the backbone.
+    """
+    heads = {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")}
+    wanted = {name for name in method.state_dict() if not name.startswith("backbone.")}
+    if heads.keys() != wanted:
+        raise ModelFolderError(f"expected the heads {sorted(wanted)}, but got {sorted(heads)}")
+    try:
+        method.load_state_dict(heads, strict=False)
+    except RuntimeError as error:
+        raise ModelFolderError(f"the heads do not fit the backbone's width {method.backbone.width}: {error}") from error
+    if method.adapted:
+        adapter = {name.removeprefix("adapter."): tensor for name, tensor in state.items() if name.startswith("adapter.")}
+        expected = get_peft_model_state_dict(method.backbone.vision)
+        if {n: t.shape for n, t in adapter.items()} != {n: t.shape for n, t in expected.items()}:
+            raise ModelFolderError("the adapter's tensors do not fit the backbone: other layers, rank or width")
+        set_peft_model_state_dict(method.backbone.vision, adapter)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether `folder` holds a finished model: the configuration is written last."""
+    return (folder / CONFIG).is_file()
+
+
+def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
+    """Write a model folder; `config.json` comes last, so that a folder which has it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(method).items()}
+    _save_tensors(folder / HEADS, {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")})
+    if method.adapted:
+        adapter = {name.removeprefix("adapter."): tensor for name, tensor in state.items() if name.startswith("adapter.")}
+        _save_tensors(folder / ADAPTER, adapter)
+        settings = method.backbone.vision.peft_config["default"].to_dict()
+        settings |= {"base_model_name_or_path": method.backbone.name, "inference_mode": True}
+        listed = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
+        write_text(folder / ADAPTER_CONFIG, json.dumps(listed, indent=2, default=str, sort_keys=True) + "\n")
+    config = Config(method=method.name, recipe=method.recipe, preprocessing=method.recipe.preprocessing, **record)
+    write_text(folder / "README.md", _card(config))
+    write_json(folder / CONFIG, config.model_dump(mode="json"))
+
+
+def load_config(folder: Path) -> Config:
+    """Read and check `config.json`.
+
+    Raises:
+        ModelFolderError: there is none, it is damaged, or of a newer format.
+    """
+    file = folder / CONFIG
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get("format") != FORMAT:
+            raise ModelFolderError(
+                f"{file} is of format {settings.get('format')}, this version reads {FORMAT}: install the dgsnet that wrote it"
+            )
+        return Config.model_validate(settings)
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{folder} is no model folder: {CONFIG} is missing") from error
+    except (OSError, ValueError, AttributeError, ValidationError) as error:
+        raise ModelFolderError(f"{file} cannot be read: {error}") from error
+
+
+def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, Config]:
+    """Load a model for inference.
+
+    Args:
+        folder: model folder.
+        backbone: where to take the backbone from, if not by the name the folder records.
+        download: fetch the backbone when it is not in the cache.
+
+    Raises:
+        ModelFolderError: a file is missing or damaged, or the backbone is not the one the model was trained on.
+        WeightsError: the backbone cannot be had.
+    """
+    config = load_config(folder)
+    tower = Backbone.load(backbone or config.backbone["name"], download=download)
+    if tower.fingerprint != config.backbone["fingerprint"]:
+        raise ModelFolderError(
+            f"{folder} was trained on the backbone {config.backbone['name']} with fingerprint {config.backbone['fingerprint'][:12]}, "
+            f"but {tower.folder} has {tower.fingerprint[:12]}: scores would mean nothing"
+        )
+    method = methods.create(config.recipe, tower)
+    state = _load_tensors(folder / HEADS)
+    if method.adapted:
+        state |= {f"adapter.{name}": tensor for name, tensor in _load_tensors(folder / ADAPTER).items()}
+    load_trained_state(method, state)
+    method.eval().requires_grad_(False)
+    return method, config
+
+
+def _save_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
+    with replacing(file) as aside:
+        save_file(tensors, aside, metadata={"format": "pt"})
+
+
+def _load_tensors(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        return dict(load_file(file))
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{file} is missing: the model folder is not whole") from error
+    except Exception as error:  # safetensors raises a class of its own and, on some damage, plain ones
+        raise ModelFolderError(f"{file} is damaged: {error}") from error
+
+
+def _card(config: Config) -> str:
+    recipe, captions = config.recipe, config.captions
+    auc = captions.get("caption_only_auc")
+    return f"""# dgsnet model: {config.method} ({recipe.preset})
+
+Tells photographs from AI-generated images. A score is a signal, not proof.
+
+| | |
+|---|---|
+| method, preset | {config.method}, {recipe.preset} |
+| backbone | {config.backbone["name"]} (fingerprint {config.backbone["fingerprint"][:16]}) |
+| trained on | {config.data["n_real"]} photographs, {config.data["n_fake"]} generated images (data fingerprint {config.data["fingerprint"][:16]}) |
+| captions | source {captions["source"]}; captions alone reach AUC {"unknown" if auc is None else f"{auc:.2f}"} |
+| calibration | none: the score is the sigmoid of the logit, the threshold 0.5 |
+| seed, version | {recipe.seed}, dgsnet {config.versions["dgsnet"]} |
+
+Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`. `metrics.json`, where
+present, holds figures on the validation split, which has the same sources as the training data: expect less on other generators.
+"""

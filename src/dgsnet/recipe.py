@@ -1,0 +1,201 @@
+"""Every setting of a run, as one frozen model that round-trips through YAML and the model folder; and the presets by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dgsnet.augmentation import Augmentation
+from dgsnet.errors import RecipeError
+from dgsnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from dgsnet.surgery import Order
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(_Settings):
+    """Which images are trained on."""
+
+    train_split: str = "train"
+    validation_split: str = "val"
+    """Where the data names no splits, `held_out` of its groups become the validation split."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    caption_column: str = "caption"
+    limit: int | None = Field(None, ge=2)
+    """Train on this many images only, as many real as generated, balanced over sources."""
+    sampling: Literal["balanced", "shuffled"] = "balanced"
+    views: int | None = Field(None, ge=1)
+    """Fixed views an image; None draws a fresh one every epoch. With fixed views the frozen teacher's features are computed once and cached."""
+    workers: int = Field(0, ge=0)
+    """Processes that decode; the result does not depend on it."""
+
+
+class CaptionRecipe(_Settings):
+    """Where caption features come from; see `dgsnet.captions`."""
+
+    source: Literal["auto", "clip", "sentence", "none"] = "auto"
+    """`auto`: the CLIP text tower where the backbone has one, else the sentence encoder, else none (suppression is off, and the run says so)."""
+    sentence_encoder: str = "minilm-l6"
+
+
+class LoraRecipe(_Settings):
+    """LoRA as DGS-Net uses it: low-rank updates of the attention's q, k and v, scaled by alpha / sqrt(rank)."""
+
+    rank: int = Field(6, ge=1)
+    alpha: float = Field(6.0, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """On the input of the low-rank product. The released code has 0.8."""
+    targets: tuple[Literal["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"], ...] = ("q_proj", "k_proj", "v_proj")
+    layers: tuple[int, ...] | None = None
+    """Blocks that are adapted, counted from 0; None: all."""
+
+
+class StageRecipe(_Settings):
+    """How one stage is optimised (Adam)."""
+
+    epochs: int = Field(1, ge=0)
+    batch: int = Field(16, ge=1)
+    """Images an optimiser step, on each process."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Images in memory at once; a batch is accumulated from these. Does not change what a step computes."""
+    lr: float = Field(3e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class SurgeryRecipe(_Settings):
+    """How the gradient of the image feature is edited.
+
+    * ``suppression``: ``harmful`` is the paper's projection off the positive part of each sample's text gradient. With a linear text head that
+      direction depends on the label alone, relu(+w_t) for a photograph and relu(-w_t) for a generated image, so photographs and generated
+      images lose *different* directions, and what is left moves both the same way: the mean drifts and ||f|| grows. ``both-signs`` projects
+      every sample off the plane of the two, which contains w_t itself: one projection for both labels, no drift between them.
+    * ``alignment``: ``batch-mean`` is lambda / B, the released code, in which g_img already carries 1/B and L_align takes the mean again;
+      ``sample`` is lambda, the reading of the paper in which g_img is each sample's own gradient; ``bounded`` adds at most lambda times the
+      task gradient of the same sample: lambda * min(1, ||g_task|| / ||g-_img||).
+    """
+
+    suppression: Literal["off", "harmful", "both-signs"] = "both-signs"
+    alignment: Literal["off", "batch-mean", "sample", "bounded"] = "bounded"
+    strength: float = Field(0.2, ge=0)
+    """The paper's lambda."""
+    order: Order = "project-then-align"
+
+
+class Recipe(_Settings):
+    """A whole run. The defaults are the preset ``balanced``."""
+
+    method: str = "dgs"
+    preset: str = "balanced"
+    backbone: str = "clip-vit-b16"
+    seed: int = 0
+    features: Literal["raw", "unit"] = "unit"
+    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient can change ||f||,
+    whatever the surgery adds to it: that is what bounds the feature norm."""
+    warm_start: bool = True
+    """The student's head starts as the teacher's and the text head is trained beforehand, instead of both starting at random."""
+    data: DataRecipe = DataRecipe()
+    preprocessing: Preprocessing = Preprocessing()
+    augmentation: Augmentation = Augmentation(flip=True)
+    captions: CaptionRecipe = CaptionRecipe()
+    lora: LoraRecipe = LoraRecipe()
+    probe: StageRecipe = StageRecipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.01)
+    finetune: StageRecipe = StageRecipe()
+    surgery: SurgeryRecipe = SurgeryRecipe()
+    mixed_precision: Literal["no", "bf16"] = "no"
+    checkpoint_every: int = Field(25, ge=1)
+    """Optimiser steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _known_preset(self) -> Recipe:
+        if self.preset not in PRESETS:
+            raise ValueError(f"unknown preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
+        return self
+
+    @property
+    def fixed_views(self) -> int | None:
+        """Number of distinct views an image has in training; None when every epoch draws a new one."""
+        return 1 if not self.preprocessing.shuffles and self.augmentation == Augmentation() else self.data.views
+
+
+_RELEASED: dict[str, Any] = {
+    "features": "raw",
+    "warm_start": False,
+    "data": {"sampling": "shuffled"},
+    "preprocessing": {"order": "released", "mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+    "augmentation": {"flip": True},
+    "lora": {"rank": 6, "alpha": 6.0, "dropout": 0.8},
+    "probe": {"epochs": 3, "batch": 32, "lr": 1e-4, "weight_decay": 0.0},
+    "finetune": {"epochs": 1, "batch": 32, "lr": 1e-4, "weight_decay": 0.0},
+    "surgery": {"suppression": "harmful", "alignment": "batch-mean", "strength": 0.2, "order": "align-then-project"},
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "balanced": {},
+    "released": _RELEASED,
+    "paper": _RELEASED | {"surgery": {"suppression": "harmful", "alignment": "sample", "strength": 0.2, "order": "project-then-align"}},
+}
+"""What each preset sets on top of the defaults.
+
+`released` is the authors' code; `paper` differs from it where the text does (project first, then align; lambda on each sample's own gradient);
+`balanced` is ours.
+"""
+
+
+def make_recipe(method: str = "dgs", preset: str = "balanced", config: Path | None = None, assignments: tuple[str, ...] = ()) -> Recipe:
+    """Build a recipe: preset, then the YAML file, then ``a.b=c`` assignments, each over the one before.
+
+    Raises:
+        RecipeError: an unknown preset, a file that cannot be read, a setting that does not exist or is out of range.
+    """
+    if preset not in PRESETS:
+        raise RecipeError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
+    settings = _merge({"method": method, "preset": preset}, PRESETS[preset])
+    if config is not None:
+        try:
+            loaded = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise RecipeError(f"cannot read the recipe {config}: {error}") from error
+        if not isinstance(loaded, dict | None):
+            raise RecipeError(
+                f"{config} holds no settings: expected a mapping like 'finetune: {{epochs: 2}}', but got {type(loaded).__name__}"
+            )
+        settings = _merge(settings, loaded or {})
+    for assignment in assignments:
+        settings = _merge(settings, _parse(assignment))
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise RecipeError(f"setting {where!r}: {first['msg']} (got {first['input']!r})") from error
+
+
+def _parse(assignment: str) -> dict[str, Any]:
+    name, found, value = assignment.partition("=")
+    if not found or not name:
+        raise RecipeError(f"expected a setting like finetune.lr=1e-4, but got {assignment!r}")
+    nested: Any = _scalar(value)
+    for part in reversed(name.strip().split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def _scalar(value: str) -> Any:
+    """YAML's reading, but 1e-4 is a number, as everyone means it."""
+    try:
+        return float(value) if "e" in value.lower() else yaml.safe_load(value)
+    except ValueError:
+        return yaml.safe_load(value)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged

@@ -1,0 +1,54 @@
+"""The training log: a JSON line a step on disk, TensorBoard beside it, a progress bar on the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dgsnet.files import write_text
+
+STAGE_NAMES = {"probe": "stage 1, linear probe", "finetune": "stage 2, fine-tuning"}
+
+
+class TrainingLog:
+    """`log.jsonl`: one object a step with `stage`, `epoch`, `step`, the loss, its terms and what was observed."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def rewind(self, stage: str | None, step: int, stages: tuple[str, ...]) -> None:
+        """Drop what was logged after `step` steps of `stage`: a run that died goes on from its checkpoint, and no step stands twice."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        if not self.file.exists():
+            return
+        done = stages.index(stage) if stage else -1
+        kept = []
+        for line in self.file.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the line a kill cut in half
+            number = stages.index(row["stage"])
+            if number < done or (number == done and row["step"] <= step):
+                kept.append(line)
+        write_text(self.file, "".join(f"{line}\n" for line in kept))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one step."""
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All steps logged."""
+        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()] if self.file.exists() else []
+
+
+def describe(row: dict[str, Any]) -> str:
+    """The figures of a step as the progress bar shows them."""
+    shown = {key: value for key, value in row.items() if key not in {"stage", "epoch", "step"}}
+    names = {"feature_norm": "||f||", "removed": "removed", "alignment": "align/task"}
+    return "  ".join(
+        f"{names.get(key, key)} {value:.1%}" if key in {"removed", "alignment"} else f"{names.get(key, key)} {value:.3f}"
+        for key, value in shown.items()
+    )

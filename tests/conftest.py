@@ -1,0 +1,78 @@
+"""What all tests share: a cache folder of their own, a tiny random CLIP saved to disk, and a small labelled folder of images."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+SIDE, WIDTH = 224, 16
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the user's cache or the network."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DGSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole CLIP, both towers and a tokenizer, small enough for a test: two blocks of width 32, joint space of 16."""
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    torch.manual_seed(0)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": SIDE, "patch_size": 32}
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 600}
+    config = CLIPConfig(vision_config=vision, text_config=text | {"max_position_embeddings": 16, "bos_token_id": 598, "eos_token_id": 599}, projection_dim=WIDTH)
+    model = CLIPModel(config).eval()
+    with torch.no_grad():  # CLIP's own initialisation leaves features that hardly depend on the image
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    _tokenizer(folder)
+    return folder
+
+
+def _tokenizer(folder: Path) -> None:
+    letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+    vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={token: number for number, token in enumerate(vocabulary)}, merges=[])
+    tokenizer.save_pretrained(folder)
+
+
+def textured(rng: np.random.Generator, fake: bool, side: int = 256) -> np.ndarray:
+    """A smooth random picture; the generated kind carries a faint checkerboard, the trace of an upsampler."""
+    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    pixels = np.asarray(coarse).astype(np.int16) + rng.integers(-6, 7, (side, side, 3))
+    if fake:
+        pixels[::2, ::2] += 14
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest folder: 12 + 12 images to train on, 4 + 4 to validate, 6 + 6 to test, with captions, two generators in the test split."""
+    root = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in (("train", 12), ("val", 4), ("test", 6)):
+        for label in (0, 1):
+            for number in range(count):
+                path = f"{split}/{'fake' if label else 'real'}/{number}.png"
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(textured(rng, bool(label))).save(root / path)
+                caption = f"a picture of {('cat', 'dog', 'tree')[number % 3]} {number}"
+                generator = f"decoder{number % 2}" if label else ""
+                rows.append({"path": path, "label": label, "split": split, "source": generator or "camera", "caption": caption, "group": path})
+    with (root / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
