@@ -260,6 +260,16 @@ def test_ties_are_ranked_by_position():
     assert corners == [*range(24), *range(75, 100)]
 
 
+def test_ties_among_other_patches_are_ranked_by_position():
+    """A flat and a noise in turn: only a stable ranking keeps each kind in the order of the picture."""
+    random = np.random.default_rng(0)
+    kinds = [np.full((32, 32, 3), 20, np.uint8), random.integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+    image = np.vstack([np.hstack([kinds[(row + column) % 2] for column in range(20)]) for row in range(20)])
+    places = [top // 32 * 20 + left // 32 for left, top, _, _ in select_patches(image, order="entropy")[1].tolist()]
+    calm, busy = ([i for i in range(400) if (i // 20 + i % 20) % 2 == kind] for kind in range(2))
+    assert places == [*calm[:24], *busy[-25:]]
+
+
 # Small pictures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ def load_tower(kind: type[_Tower], folder: Path) -> _Tower:
         part = config.vision_config if kind is CLIPVisionModelWithProjection else config.text_config
         part.projection_dim = config.projection_dim  # a tower's own entry is a default in some published files
         config = part
+    report: dict[str, Any]
     with _quiet():
         tower, report = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
@@ -85,13 +86,14 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the tower lives."""
-        return next(self.vision.parameters()).device
+        where: torch.device = next(self.vision.parameters()).device
+        return where
 
     def add_adapter(self, recipe: LoraRecipe) -> None:
         """Add a LoRA adapter, initialised so that the student equals the teacher (B = 0)."""
         config = LoraConfig(
             r=recipe.rank,
-            lora_alpha=recipe.alpha,  # type: ignore[arg-type]
+            lora_alpha=recipe.alpha,
             use_rslora=True,
             lora_dropout=recipe.dropout,
             target_modules=list(recipe.targets),
@@ -99,10 +101,6 @@ class Backbone(nn.Module):
             layers_pattern=None if recipe.layers is None else "layers",
         )
         self.vision = get_peft_model(self.vision, config)
-
-    def load_adapter(self, folder: Path) -> None:
-        """Load a PEFT adapter (`adapter_model.safetensors`, `adapter_config.json`) for inference or further training."""
-        self.vision = PeftModel.from_pretrained(self.vision, folder, is_trainable=True)
 
     def adapter_parameters(self) -> Iterator[nn.Parameter]:
         """The adapter's parameters: all there is to train in the tower."""
@@ -116,10 +114,8 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def frozen(self, pixels: Tensor) -> Tensor:
         """Teacher features fT, the tower without its adapter: (B, 3, S, S) -> (B, D), detached."""
-        if not isinstance(self.vision, PeftModel):
-            return self(pixels)
-        with self.vision.disable_adapter():
-            return self(pixels)
+        with self.vision.disable_adapter() if isinstance(self.vision, PeftModel) else nullcontext():
+            return self.forward(pixels)
 
     def train(self, mode: bool = True) -> Backbone:
         """Only the adapter's dropout follows `mode`; the tower itself stays in eval, being frozen."""

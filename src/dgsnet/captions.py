@@ -1,8 +1,8 @@
 """Caption features for the text branch, and how much captions alone give away.
 
-The paper takes t from CLIP's text tower. A backbone without one gets a sentence encoder whose space is mapped onto the frozen image features of
-the training set by ridge regression, in closed form. A caption's feature depends on its words alone, so each distinct caption is encoded once
-and cached.
+The paper takes t from CLIP's text tower. A backbone without one gets a sentence encoder whose space is mapped onto the frozen image
+features of the training set by ridge regression, in closed form. A caption's feature depends on its words alone, so each distinct caption
+is encoded once and cached.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def caption_only_auc(captions: Sequence[str | None], labels: NDArray[np.int64], 
     if few or all(word == "nocaption" for word in words):
         return None
     classifier = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),  # noqa: S106 - a pattern, no password
         LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
     )
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -89,7 +89,7 @@ def text_branch(
 
     Args:
         captions: N captions of the training images; None or blank: none.
-        image_features: frozen image features (n, D) of the training images with the given indices; asked for only when a map must be fitted.
+        image_features: frozen image features (n, D) of the training images with the given indices; asked for only to fit a map.
         backbone: whose text tower, or image space, it is.
         recipe: the source wanted.
         cache: SQLite file of encoded captions.
@@ -123,7 +123,7 @@ def _align(
     vectors: dict[str, NDArray[np.float32]],
     image_features: Callable[[NDArray[np.int64]], NDArray[np.float32]],
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Map sentence vectors s onto image features f: minimise sum ||s W + b - f||^2 + penalty ||W||^2, the penalty by leave-one-out."""
+    """Map sentence vectors s onto image features f: least sum ||s W + b - f||^2 + penalty ||W||^2, the penalty by leave-one-out."""
     captioned = np.array([index for index, caption in enumerate(captions) if caption and caption.strip()], np.int64)
     sentences = np.stack([vectors[(captions[index] or "").strip()] for index in captioned])
     targets = image_features(captioned)

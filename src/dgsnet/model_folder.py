@@ -176,7 +176,7 @@ def _load_tensors(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _card(config: Config) -> str:
-    recipe, captions = config.recipe, config.captions
+    recipe, captions, data = config.recipe, config.captions, config.data
     auc = captions.get("caption_only_auc")
     return f"""# dgsnet model: {config.method} ({recipe.preset})
 
@@ -186,11 +186,12 @@ Tells photographs from AI-generated images. A score is a signal, not proof.
 |---|---|
 | method, preset | {config.method}, {recipe.preset} |
 | backbone | {config.backbone["name"]} (fingerprint {config.backbone["fingerprint"][:16]}) |
-| trained on | {config.data["n_real"]} photographs, {config.data["n_fake"]} generated images (data fingerprint {config.data["fingerprint"][:16]}) |
+| trained on | {data["n_real"]} photographs, {data["n_fake"]} generated images (data fingerprint {data["fingerprint"][:16]}) |
 | captions | source {captions["source"]}; captions alone reach AUC {"unknown" if auc is None else f"{auc:.2f}"} |
 | calibration | none: the score is the sigmoid of the logit, the threshold 0.5 |
 | seed, version | {recipe.seed}, dgsnet {config.versions["dgsnet"]} |
 
-Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`. `metrics.json`, where
-present, holds figures on the validation split, which has the same sources as the training data: expect less on other generators.
+Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`.
+`metrics.json`, where present, holds figures on the validation split, which has the same sources as the training data: expect less on other
+generators.
 """

@@ -54,7 +54,7 @@ def spectral_entropy(patches: Any) -> Any:
     return entropies if tensor is None else tensor.new_tensor(entropies)
 
 
-def select_patches(  # noqa: PLR0917
+def select_patches(
     image: NDArray[np.uint8], patch: int = 32, low: int = 24, high: int = 25, order: Order = "position", seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Tile the `low` patches of lowest and the `high` patches of highest spectral entropy into a square.

@@ -30,7 +30,7 @@ class DataRecipe(_Settings):
     """Train on this many images only, as many real as generated, balanced over sources."""
     sampling: Literal["balanced", "shuffled"] = "balanced"
     views: int | None = Field(None, ge=1)
-    """Fixed views an image; None draws a fresh one every epoch. With fixed views the frozen teacher's features are computed once and cached."""
+    """Fixed views an image, of which the frozen teacher's features are computed once and cached; None draws a fresh view every epoch."""
     workers: int = Field(0, ge=0)
     """Processes that decode; the result does not depend on it."""
 
@@ -39,7 +39,7 @@ class CaptionRecipe(_Settings):
     """Where caption features come from; see `dgsnet.captions`."""
 
     source: Literal["auto", "clip", "sentence", "none"] = "auto"
-    """`auto`: the CLIP text tower where the backbone has one, else the sentence encoder, else none (suppression is off, and the run says so)."""
+    """`auto`: the CLIP text tower where the backbone has one, else the sentence encoder, else none: no suppression, and the run says so."""
     sentence_encoder: str = "minilm-l6"
 
 
@@ -71,10 +71,11 @@ class StageRecipe(_Settings):
 class SurgeryRecipe(_Settings):
     """How the gradient of the image feature is edited.
 
-    * ``suppression``: ``harmful`` is the paper's projection off the positive part of each sample's text gradient. With a linear text head that
-      direction depends on the label alone, relu(+w_t) for a photograph and relu(-w_t) for a generated image, so photographs and generated
-      images lose *different* directions, and what is left moves both the same way: the mean drifts and ||f|| grows. ``both-signs`` projects
-      every sample off the plane of the two, which contains w_t itself: one projection for both labels, no drift between them.
+    * ``suppression``: ``harmful`` is the paper's projection off the positive part of each sample's text gradient. With a linear text head
+      that direction depends on the label alone, relu(+w_t) for a photograph and relu(-w_t) for a generated image, so photographs and
+      generated images lose *different* directions, and what is left moves both the same way: the mean drifts and ||f|| grows.
+      ``both-signs`` projects every sample off the plane of the two, which contains w_t itself: one projection for both labels, no drift
+      between them.
     * ``alignment``: ``batch-mean`` is lambda / B, the released code, in which g_img already carries 1/B and L_align takes the mean again;
       ``sample`` is lambda, the reading of the paper in which g_img is each sample's own gradient; ``bounded`` adds at most lambda times the
       task gradient of the same sample: lambda * min(1, ||g_task|| / ||g-_img||).
@@ -95,8 +96,8 @@ class Recipe(_Settings):
     backbone: str = "clip-vit-b16"
     seed: int = 0
     features: Literal["raw", "unit"] = "unit"
-    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient can change ||f||,
-    whatever the surgery adds to it: that is what bounds the feature norm."""
+    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient can change
+    ||f||, whatever the surgery adds to it: that is what bounds the feature norm."""
     warm_start: bool = True
     """The student's head starts as the teacher's and the text head is trained beforehand, instead of both starting at random."""
     data: DataRecipe = DataRecipe()
@@ -142,8 +143,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset sets on top of the defaults.
 
-`released` is the authors' code; `paper` differs from it where the text does (project first, then align; lambda on each sample's own gradient);
-`balanced` is ours.
+`released` is the authors' code; `paper` differs from it where the text does (project first, then align; lambda on each sample's own
+gradient); `balanced` is ours.
 """
 
 

@@ -80,7 +80,8 @@ def suppress(gradient: Tensor, harmful: Tensor, eps: float = 1e-6) -> Tensor:
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     g, h = gradient.to(dtype), positive(harmful.to(dtype))
     h = h / (h.norm(dim=1, keepdim=True) + eps)
-    return (g - (g * h).sum(dim=1, keepdim=True) * h).to(gradient.dtype)
+    kept: Tensor = g - (g * h).sum(dim=1, keepdim=True) * h
+    return kept.to(gradient.dtype)
 
 
 class _Operate(torch.autograd.Function):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
 
@@ -99,7 +100,7 @@ class Method(nn.Module, ABC):
         """What the heads read of a feature (B, D): itself, or scaled to length sqrt(D) (`Recipe.features`)."""
         if self.recipe.features == "raw":
             return features
-        return F.normalize(features, dim=1) * self.backbone.width**0.5
+        return F.normalize(features, dim=1) * math.sqrt(self.backbone.width)
 
     def frozen_features(self, batch: Batch) -> Tensor:
         """Teacher features of a batch, from the cache where there is one: (B, D)."""

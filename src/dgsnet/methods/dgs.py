@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dgsnet.backbones import Backbone
 from dgsnet.methods.base import Batch, Losses, Stage, register
@@ -37,19 +38,23 @@ class Dgs(Lora):
         self.text = nn.Linear(backbone.width, 1)
 
     @property
+    @override
     def wants_text(self) -> bool:
         return self.recipe.surgery.suppression != "off"
 
     @property
+    @override
     def wants_teacher(self) -> bool:
         return self.recipe.surgery.alignment != "off"
 
+    @override
     def enter(self, stage: Stage) -> list[nn.Parameter]:
         trained = super().enter(stage)
         learns_text = self.wants_text and (stage == "finetune" or self.recipe.warm_start)
         self.text.requires_grad_(learns_text)
         return [*trained, *self.text.parameters()] if learns_text else trained
 
+    @override
     def forward(self, batch: Batch) -> Losses:
         losses = super().forward(batch)
         if self.stage == "probe" and self.recipe.warm_start and self._has_text(batch):
@@ -57,6 +62,7 @@ class Dgs(Lora):
             return Losses(losses.total + text_loss, losses.terms | {"text": text_loss.detach()}, losses.observed)
         return losses
 
+    @override
     def finetune(self, batch: Batch) -> Losses:
         teacher_gradient = self._teacher_gradient(batch) if self.wants_teacher else None
         features = self.backbone(batch.pixels)
@@ -69,18 +75,20 @@ class Dgs(Lora):
         image_loss = self.bce(self.head(self._operate(read, edit)).squeeze(1), batch)
         total = image_loss if text_loss is None else image_loss + text_loss
         terms = {"image": image_loss.detach()} | ({} if text_loss is None else {"text": text_loss.detach()})
-        return Losses(total, terms, {"feature_norm": features.detach().norm(dim=1).mean()} | _observe(task_gradient, edit, self._suppress))
+        observed = {"feature_norm": features.detach().norm(dim=1).mean()} | self._observe(task_gradient, edit)
+        return Losses(total, terms, observed)
 
     def _operate(self, features: Tensor, edit: Edit) -> Tensor:
-        """Features whose gradient is edited. `both-signs` is two operations in a row: relu(w) and relu(-w) are orthogonal, so projecting off
-        one and then the other projects off their plane."""
-        order = self.recipe.surgery.order
-        if self.recipe.surgery.suppression == "both-signs" and edit.text_gradient is not None:
-            inner_first = order == "project-then-align"  # backward runs the outer operation first
-            aligned, plain = (edit.image_gradient, None) if inner_first else (None, edit.image_gradient)
-            features = operate(features, edit.text_gradient, aligned, edit.alignment, order)
-            return operate(features, -edit.text_gradient, plain, edit.alignment, order)
-        return operate(features, edit.text_gradient, edit.image_gradient, edit.alignment, order)
+        """Features whose gradient is edited.
+
+        `both-signs` is two operations in a row: relu(w) and relu(-w) are orthogonal, so projecting off one and then the other projects off
+        their plane. The backward pass runs the outer one first, so the alignment belongs to it when it comes before the projection.
+        """
+        text, image, order = edit.text_gradient, edit.image_gradient, self.recipe.surgery.order
+        if self.recipe.surgery.suppression == "both-signs" and text is not None:
+            outer, inner = (image, None) if order == "align-then-project" else (None, image)
+            return operate(operate(features, text, inner, edit.alignment, order), -text, outer, edit.alignment, order)
+        return operate(features, text, image, edit.alignment, order)
 
     def _suppress(self, gradient: Tensor, text_gradient: Tensor) -> Tensor:
         """What suppression alone makes of a gradient (for the log)."""
@@ -91,7 +99,7 @@ class Dgs(Lora):
         return self.wants_text and batch.text is not None
 
     def _text_branch(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """L_text, which trains the text head only, and its gradient at the caption features. An image without a caption counts in neither."""
+        """L_text, which trains the text head only, and its gradient at the caption features; no caption, no part in either."""
         assert batch.text is not None  # noqa: S101 - the callers ask `_has_text`
         captioned = batch.text.abs().amax(dim=1) > 0
         logits = self.text(self.read(batch.text)).squeeze(1)
@@ -118,15 +126,12 @@ class Dgs(Lora):
             case _:
                 return strength
 
-
-def _observe(task_gradient: Tensor, edit: Edit, suppressed: object) -> dict[str, Tensor]:
-    """Share of the squared task gradient that suppression removes, and size of the alignment against the task gradient; batch means."""
-    norm = task_gradient.norm(dim=1).clamp_min(torch.finfo(task_gradient.dtype).tiny)
-    observed: dict[str, Tensor] = {}
-    if edit.text_gradient is not None and callable(suppressed):
-        kept = suppressed(task_gradient, edit.text_gradient).norm(dim=1)
-        observed["removed"] = (1 - (kept / norm) ** 2).mean()
-    if edit.image_gradient is not None:
-        pull = (edit.alignment * negative(edit.image_gradient)).norm(dim=1)
-        observed["alignment"] = (pull / norm).mean()
-    return observed
+    def _observe(self, task_gradient: Tensor, edit: Edit) -> dict[str, Tensor]:
+        """Share of the squared task gradient that suppression removes, and size of the alignment against it; means over the batch."""
+        norm = task_gradient.norm(dim=1).clamp_min(torch.finfo(task_gradient.dtype).tiny)
+        observed: dict[str, Tensor] = {}
+        if edit.text_gradient is not None:
+            observed["removed"] = (1 - (self._suppress(task_gradient, edit.text_gradient).norm(dim=1) / norm) ** 2).mean()
+        if edit.image_gradient is not None:
+            observed["alignment"] = ((edit.alignment * negative(edit.image_gradient)).norm(dim=1) / norm).mean()
+        return observed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dgsnet.backbones import Backbone
 from dgsnet.methods.base import Batch, Losses, Stage, register
@@ -15,13 +18,14 @@ class Lora(Linear):
     """A linear probe (stage 1), then LoRA on the image tower and a head on the student's feature (stage 2)."""
 
     name = "lora"
-    stages = ("probe", "finetune")
+    stages: ClassVar[tuple[Stage, ...]] = ("probe", "finetune")
 
     def __init__(self, backbone: Backbone, recipe: Recipe) -> None:
         super().__init__(backbone, recipe)
         backbone.add_adapter(recipe.lora)
         self.head = nn.Linear(backbone.width, 1)
 
+    @override
     def enter(self, stage: Stage) -> list[nn.Parameter]:
         probe = super().enter(stage)
         self.train(stage == "finetune")
@@ -31,6 +35,7 @@ class Lora(Linear):
             self.head.load_state_dict(self.teacher.state_dict())
         return [*self.backbone.adapter_parameters(), *self.head.parameters()]
 
+    @override
     def forward(self, batch: Batch) -> Losses:
         return super().forward(batch) if self.stage == "probe" else self.finetune(batch)
 
@@ -40,6 +45,7 @@ class Lora(Linear):
         loss = self.bce(self.head(self.read(features)).squeeze(1), batch)
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
 
+    @override
     def logits(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.head(self.read(self.backbone(pixels))).squeeze(1)
         return logits

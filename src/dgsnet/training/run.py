@@ -100,10 +100,11 @@ class _Run:
         method = methods.create(self.recipe, backbone).to(self.accelerator.device)
         with Progress(*columns, console=self.console, disable=not main) as progress:
             frozen, text = self._prepare(method, progress)
-            self.log.rewind(*(self.position.stage, self.position.step) if self.position else (None, 0), method.stages)
+            stage, step = (self.position.stage, self.position.step) if self.position else (None, 0)
+            self.log.rewind(stage, step, method.stages)
             batches = Batches(Views(self.training, self.recipe), self.labels, self.recipe, frozen, text.features)
-            for stage in method.stages:
-                self._stage(method, stage, batches, progress)
+            for each in method.stages:
+                self._stage(method, each, batches, progress)
         if main:
             record = self._record(backbone, text, captions)
             model_folder.save(self.out, method, record)

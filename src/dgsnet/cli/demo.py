@@ -1,0 +1,23 @@
+"""`dgsnet demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes; a second call goes on where one stopped.")] = Path(
+        "dgsnet-demo"
+    ),
+    backbone: Annotated[str, typer.Option("--backbone", help="Name or folder of the backbone.")] = "clip-vit-b16",
+    quick: Annotated[bool, typer.Option("--quick", help="A few crops and steps: shows that everything runs, and nothing else.")] = False,
+) -> None:
+    """Train on photographs and their twins from small decoders, test on decoders and photographs held out, print a table, save a plot."""
+    from rich.console import Console
+
+    from dgsnet.demo import QUICK, Settings, run
+
+    run(out, QUICK if quick else Settings(), backbone=backbone, console=Console(stderr=True))
