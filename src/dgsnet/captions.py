@@ -89,7 +89,8 @@ def text_branch(
 
     Args:
         captions: N captions of the training images; None or blank: none.
-        image_features: frozen image features (n, D) of the training images with the given indices; asked for only to fit a map.
+        image_features: frozen image features (n, D) of the training images with the given indices, NaN where one cannot be shown; asked for
+            only to fit a map.
         backbone: whose text tower, or image space, it is.
         recipe: the source wanted.
         cache: SQLite file of encoded captions.
@@ -127,6 +128,8 @@ def _align(
     captioned = np.array([index for index, caption in enumerate(captions) if caption and caption.strip()], np.int64)
     sentences = np.stack([vectors[(captions[index] or "").strip()] for index in captioned])
     targets = image_features(captioned)
+    shown = np.isfinite(targets).all(axis=1)
+    sentences, targets = sentences[shown], targets[shown]
     ridge = RidgeCV(alphas=np.logspace(-2, 3, 11)).fit(sentences, targets)
     mapped = ridge.predict(np.stack(list(vectors.values()))).astype(np.float32)
     explained = float(ridge.score(sentences, targets))

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 FACTOR = 2
 """Pixels a latent cell spans along each axis; sides of an input must be multiples of it."""
 
-_LATENT, _WIDTH = 8, 48
+_LATENT, _WIDTH = 8, 32
 _LEVELS = 16  # values a latent channel can take where it is quantised: (16 ** 32) codes, so that a cell keeps what 30 dB needs
 
 Upsampler = Callable[[int, int], nn.Module]

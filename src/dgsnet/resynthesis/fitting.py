@@ -75,13 +75,15 @@ def _rate(done: float) -> float:
 
 
 def _crops(photographs: Sequence[Pixels], settings: Fit, rng: np.random.Generator) -> Tensor:
-    """A batch of random crops, (B, 3, S, S) in 0..1, half of them mirrored."""
+    """A batch of random crops, (B, 3, S, S) in 0..1: half of them mirrored, half negative, colours in any order, so that few photographs
+    cover the colours of others."""
     batch = []
     for _ in range(settings.batch):
         pixels = photographs[int(rng.integers(len(photographs)))]
         top, left = (int(rng.integers(length - settings.crop + 1)) for length in pixels.shape[:2])
-        crop = pixels[top : top + settings.crop, left : left + settings.crop]
-        batch.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        crop = pixels[top : top + settings.crop, left : left + settings.crop, rng.permutation(3)]
+        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+        batch.append(255 - crop if rng.random() < 0.5 else crop)
     return torch.from_numpy(np.stack(batch).transpose(0, 3, 1, 2).astype(np.float32) / 255)
 
 

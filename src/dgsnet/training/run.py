@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -141,14 +144,14 @@ class _Run:
         text = TextBranch(None, {"source": "none", "why": f"method {method.name} has no text branch"})
         if method.wants_text:
 
-            def image_features(indices: Any) -> Any:
-                frozen.prepare([(int(index), 0) for index in indices], progress)
-                return frozen[[(int(index), 0) for index in indices]].numpy()
+            def image_features(indices: NDArray[np.int64]) -> NDArray[np.float32]:
+                first_views = [(int(index), 0) for index in indices]
+                frozen.prepare(first_views, progress)
+                return frozen[first_views].numpy()
 
-            captions = [None if index in frozen.failed else sample.caption for index, sample in enumerate(self.training)]
-            text = text_branch(
-                captions, image_features, method.backbone, self.recipe.captions, cache_dir() / "features" / "captions.sqlite"
-            )
+            captions = [sample.caption for sample in self.training]
+            cache_file = cache_dir() / "features" / "captions.sqlite"
+            text = text_branch(captions, image_features, method.backbone, self.recipe.captions, cache_file)
             state = "suppression is off: " + text.source["why"] if text.features is None else f"features from {text.source}"
             self.console.print(f"text branch: {state}")
         return (frozen if fixed is not None else None), text
@@ -172,10 +175,11 @@ class _Run:
             sums: dict[str, float] = {}
             parts = list(batches.parts(loaded, settings))
             for number, part in enumerate(parts, 1):
-                accelerator.gradient_state._set_sync_gradients(number == len(parts))
-                with accelerator.autocast():
-                    losses = model(part.to(accelerator.device))
-                accelerator.backward(losses.total)
+                # Processes average their gradients once a step, with the last part.
+                with nullcontext() if number == len(parts) else accelerator.no_sync(model):
+                    with accelerator.autocast():
+                        losses = model(part.to(accelerator.device))
+                    accelerator.backward(losses.total)
                 _add(sums, "loss", losses.total, 1)
                 for name, value in losses.terms.items():
                     _add(sums, f"loss_{name}", value, 1)

@@ -94,8 +94,9 @@ class FrozenFeatures:
         self.cache.put(fresh)
 
     def __getitem__(self, views: Sequence[View]) -> torch.Tensor:
-        """(n, D) features of prepared views."""
-        return torch.stack([self._known[view] for view in views])
+        """(n, D) features of prepared views; a row of NaN is an image that cannot be shown."""
+        blank = torch.full((self.backbone.width,), float("nan"))
+        return torch.stack([self._known.get(view, blank) for view in views])
 
     def _key(self, view: View) -> str:
         """Content and view number; empty for an image that cannot be read."""

@@ -1,0 +1,327 @@
+"""What every method must do, run over all that are registered."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from dgsnet import methods
+from dgsnet.backbones import Backbone, load_tower
+from dgsnet.errors import RecipeError
+from dgsnet.methods import Batch, Linear
+from dgsnet.methods.base import _REGISTRY
+from dgsnet.recipe import PRESETS, LoraRecipe, make_recipe
+
+KINDS = [("linear", "balanced"), ("lora", "balanced"), *(("dgs", preset) for preset in PRESETS)]
+STAGES = [(method, preset, stage) for method, preset in KINDS for stage in (("probe",) if method == "linear" else ("probe", "finetune"))]
+ADAPTED = [kind for kind in KINDS if kind[0] != "linear"]
+WIDTH, BATCH = 16, 6
+
+
+@pytest.fixture
+def build(tiny_clip):
+    def make(method, preset, *assignments):
+        recipe = make_recipe(method, preset, assignments=(f"backbone={tiny_clip}", *assignments))
+        return methods.create(recipe, Backbone.load(str(tiny_clip)))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(BATCH, 3, 224, 224, generator=generator)
+    text = torch.randn(BATCH, WIDTH, generator=generator)
+    return Batch(labels=torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0, 0.0]), pixels=pixels, text=text)
+
+
+def disturb(method):
+    """A LoRA B that is not zero: a student that differs from its teacher."""
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(1))
+
+
+def snapshot(method):
+    return {name: tensor.clone() for name, tensor in method.state_dict().items()}
+
+
+# Registry
+
+
+def test_every_registered_method_is_tested_here():
+    assert set(methods.available()) == {method for method, _ in KINDS}
+
+
+def test_an_unknown_method_is_refused_by_name(tiny_clip):
+    with pytest.raises(RecipeError, match=r"unknown method 'dsg': expected one of dgs, linear, lora"):
+        methods.create(make_recipe("dsg"), Backbone.load(str(tiny_clip)))
+
+
+def test_a_method_of_ones_own_can_be_registered(tiny_clip, monkeypatch):
+    monkeypatch.setattr("dgsnet.methods.base._REGISTRY", dict(_REGISTRY))
+
+    @methods.register
+    class Mine(Linear):
+        name: ClassVar[str] = "mine"
+
+    made = methods.create(make_recipe("mine"), Backbone.load(str(tiny_clip)))
+    assert type(made) is Mine
+    assert "mine" in methods.available()
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_creation_depends_on_the_recipe_s_seed_and_leaves_global_randomness_alone(build, method, preset):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = snapshot(build(method, preset))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    second, other = snapshot(build(method, preset)), snapshot(build(method, preset, "seed=1"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["teacher.weight"], other["teacher.weight"])
+
+
+# Stages and what is trained in them
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_stages(build, method, preset):
+    made = build(method, preset)
+    assert made.stages == (("probe",) if method == "linear" else ("probe", "finetune"))
+    assert made.stage == "probe"
+    assert made.adapted is (method != "linear")
+    for stage in made.stages:
+        made.enter(stage)
+        assert made.stage == stage
+
+
+@pytest.mark.parametrize(("method", "preset", "stage"), STAGES)
+def test_only_adapter_and_heads_are_trained(build, batch, method, preset, stage):
+    made = build(method, preset)
+    disturb(made)
+    names = {id(parameter): name for name, parameter in made.named_parameters()}
+    trained = made.enter(stage)
+    returned = {names[id(parameter)] for parameter in trained}
+    heads = {"probe": {"teacher"}, "finetune": {"head"}}[stage]
+    if method == "dgs" and (stage == "finetune" or preset == "balanced"):  # a warm start trains the text head beforehand
+        heads |= {"text"}
+    adapter = {name for name in names.values() if "lora_" in name}
+    assert returned == {f"{head}.{part}" for head in heads for part in ("weight", "bias")} | (adapter if stage == "finetune" else set())
+    assert len(trained) == len(returned)
+    assert all(parameter.requires_grad for parameter in trained)
+    assert not any(p.requires_grad for name, p in made.backbone.named_parameters() if "lora_" not in name)
+
+    before = snapshot(made)
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    made(batch).total.backward()
+    optimizer.step()
+    after = made.state_dict()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == returned
+
+
+@pytest.mark.parametrize(("method", "preset"), ADAPTED)
+def test_the_teacher_head_stays_as_stage_1_left_it(build, method, preset):
+    made = build(method, preset)
+    made.enter("probe")
+    assert all(parameter.requires_grad for parameter in made.teacher.parameters())
+    made.enter("finetune")
+    assert not any(parameter.requires_grad for parameter in made.teacher.parameters())
+
+
+@pytest.mark.parametrize(("method", "preset"), ADAPTED)
+def test_a_warm_start_begins_with_the_teacher_s_head(build, batch, method, preset):
+    made = build(method, preset)
+    made.enter("probe")
+    nn.init.normal_(made.teacher.weight)
+    made.enter("finetune")
+    assert torch.equal(made.head.weight, made.teacher.weight) is (preset == "balanced")
+    if preset == "balanced":
+        expected = made.teacher(made.read(made.backbone.frozen(batch.pixels))).squeeze(1)
+        assert torch.equal(made.eval().logits(batch.pixels), expected)
+
+
+@pytest.mark.parametrize(("method", "preset", "stage"), STAGES)
+def test_losses_have_the_terms_that_add_up(build, batch, method, preset, stage):
+    made = build(method, preset)
+    made.enter(stage)
+    losses = made(batch)
+    expected = {"probe"} if stage == "probe" else {"image"}
+    if method == "dgs" and (stage == "finetune" or preset == "balanced"):
+        expected |= {"text"}
+    assert set(losses.terms) == expected
+    assert float(losses.total.detach()) == pytest.approx(sum(float(term) for term in losses.terms.values()))
+    assert not any(value.requires_grad for value in (*losses.terms.values(), *losses.observed.values()))
+    assert "feature_norm" in losses.observed
+    surgical = {"removed", "alignment"} if method == "dgs" and stage == "finetune" else set()
+    assert losses.observed.keys() - {"feature_norm"} == surgical
+    half = made(Batch(batch.labels, batch.pixels, None, batch.text, share=0.5))
+    if stage == "probe":
+        assert float(half.total.detach()) == pytest.approx(0.5 * float(losses.total.detach()))
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_pixels_are_needed_to_fine_tune_only(build, batch, method, preset):
+    made = build(method, preset)
+    assert not made.needs_pixels("probe")
+    assert made.needs_pixels("finetune")
+    made.enter("probe")
+    frozen = made.backbone.frozen(batch.pixels)
+    cached = made(Batch(batch.labels, frozen=frozen, text=batch.text))
+    assert torch.equal(cached.total, made(batch).total)
+    with pytest.raises(ValueError, match="neither"):
+        made(Batch(batch.labels, text=batch.text))
+
+
+def test_what_is_wanted_of_the_text_branch_and_the_teacher(build):
+    wanted = {kind: (made.wants_text, made.wants_teacher) for kind in KINDS for made in [build(*kind)]}
+    assert wanted == {(method, preset): (method == "dgs",) * 2 for method, preset in KINDS}
+    made = build("dgs", "balanced", "surgery.suppression='off'")
+    assert (made.wants_text, made.wants_teacher) == (False, True)
+    made = build("dgs", "balanced", "surgery.alignment='off'")
+    assert (made.wants_text, made.wants_teacher) == (True, False)
+
+
+def test_without_suppression_the_text_head_is_left_alone(build, batch):
+    made = build("dgs", "balanced", "surgery.suppression='off'")
+    for stage in made.stages:
+        assert not {id(p) for p in made.text.parameters()} & {id(p) for p in made.enter(stage)}
+        losses = made(batch)
+        losses.total.backward()
+        assert "text" not in losses.terms
+        assert made.text.weight.grad is None
+
+
+def test_without_alignment_the_teacher_is_not_asked(build, batch, monkeypatch):
+    made = build("dgs", "balanced", "surgery.alignment='off'")
+    made.enter("finetune")
+    monkeypatch.setattr(made.backbone, "frozen", lambda pixels: pytest.fail("a needless pass of the teacher"))
+    assert "alignment" not in made(batch).observed
+
+
+# One tower, two roles
+
+
+@pytest.mark.parametrize(("method", "preset"), ADAPTED)
+def test_the_student_is_the_teacher_before_training(build, batch, method, preset):
+    made = build(method, preset).eval()
+    assert torch.equal(made.backbone(batch.pixels), made.backbone.frozen(batch.pixels))
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_the_teacher_is_the_plain_tower_whatever_the_adapter_does(build, batch, tiny_clip, method, preset):
+    made = build(method, preset)
+    made.enter(made.stages[-1])  # dropout is on
+    disturb(made)
+    plain = load_tower(CLIPVisionModelWithProjection, tiny_clip)
+    with torch.no_grad():
+        expected = plain(pixel_values=batch.pixels).image_embeds
+    frozen = made.backbone.frozen(batch.pixels)
+    assert torch.equal(frozen, expected)
+    assert not frozen.requires_grad
+    if made.adapted:
+        assert not torch.allclose(made.eval().backbone(batch.pixels), expected, rtol=1e-2)
+        assert all(parameter.requires_grad for parameter in made.backbone.adapter_parameters())  # the pass has switched nothing off
+
+
+@pytest.mark.parametrize(("method", "preset"), ADAPTED)
+def test_training_leaves_the_frozen_teacher_as_it_was(build, batch, method, preset):
+    made = build(method, preset)
+    frozen = made.backbone.frozen(batch.pixels)
+    optimizer = torch.optim.Adam(made.enter("finetune"), lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        made(batch).total.backward()
+        optimizer.step()
+    assert torch.equal(made.backbone.frozen(batch.pixels), frozen)
+    assert not torch.allclose(made.eval().backbone(batch.pixels), frozen, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_there_is_one_copy_of_the_tower(build, batch, tiny_clip, method, preset):
+    made = build(method, preset)
+    made.enter(made.stages[-1])
+    made(batch).total.backward()
+    plain = sum(p.numel() for p in load_tower(CLIPVisionModelWithProjection, tiny_clip).parameters())
+    adapter = 2 * 3 * 6 * (32 + 32) if made.adapted else 0  # blocks x projections x rank x (in + out)
+    heads = {"linear": 1, "lora": 2, "dgs": 3}[method] * (WIDTH + 1)
+    assert sum(p.numel() for p in made.parameters()) == plain + adapter + heads
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in made.parameters()}
+    assert sum(held.values()) == 4 * (plain + adapter + heads)
+
+
+@pytest.mark.parametrize(("width", "layers", "expected"), [(768, 12, 331_776), (1024, 24, 884_736)])
+def test_size_of_the_adapter_on_the_published_backbones(tmp_path, width, layers, expected):
+    with torch.device("meta"):
+        config = CLIPVisionConfig(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=width // 64)
+        backbone = Backbone(CLIPVisionModelWithProjection(config), "none", tmp_path, "")
+        backbone.add_adapter(LoraRecipe())
+    assert sum(parameter.numel() for parameter in backbone.adapter_parameters()) == expected
+
+
+def test_the_adapter_goes_where_the_recipe_says(build):
+    made = build("lora", "balanced", "lora.layers=[1]", "lora.targets=[q_proj, fc1]", "lora.rank=4", "lora.alpha=2")
+    names = {name.split(".lora_")[0].split("encoder.")[1] for name, _ in made.named_parameters() if "lora_" in name}
+    assert names == {"layers.1.self_attn.q_proj", "layers.1.mlp.fc1"}
+    layer = made.backbone.vision.get_submodule("base_model.model.vision_model.encoder.layers.1.mlp.fc1")
+    assert layer.scaling["default"] == 2 / 4**0.5
+    assert layer.lora_A["default"].weight.shape == (4, 32)
+
+
+# Modes
+
+
+@pytest.mark.parametrize(("method", "preset"), ADAPTED)
+def test_in_training_only_the_adapter_s_dropout_is_on(build, batch, method, preset):
+    made = build(method, preset)
+    disturb(made)
+
+    def training():
+        return {name for name, module in made.backbone.named_modules() if module.training}
+
+    def deterministic():
+        return torch.equal(made.backbone(batch.pixels), made.backbone(batch.pixels))
+
+    made.enter("probe")
+    assert not training()
+    for switch_on in (lambda: made.enter("finetune"), made.train):
+        switch_on()
+        assert training()
+        assert all("lora_dropout" in name for name in training())
+        assert sum(isinstance(m, nn.Dropout) and m.training for m in made.modules()) == 6
+        assert {m.p for m in made.modules() if isinstance(m, nn.Dropout)} == {made.recipe.lora.dropout}
+        assert not deterministic()
+        made.eval()
+        assert not training()
+        assert deterministic()
+
+
+@pytest.mark.parametrize(("method", "preset"), KINDS)
+def test_logits_come_from_the_image_alone(build, batch, method, preset):
+    made = build(method, preset).eval()
+    disturb(made)
+    features = made.backbone(batch.pixels) if made.adapted else made.backbone.frozen(batch.pixels)
+    head = made.head if made.adapted else made.teacher
+    if preset == "balanced":
+        features = features / features.norm(dim=1, keepdim=True) * WIDTH**0.5
+    logits = made.logits(batch.pixels)
+    assert logits.shape == (BATCH,)
+    torch.testing.assert_close(logits, features @ head.weight[0] + head.bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "preset", "stage"), STAGES)
+def test_a_few_steps_lower_the_loss(build, batch, method, preset, stage):
+    made = build(method, preset, "lora.dropout=0")
+    optimizer = torch.optim.Adam(made.enter(stage), lr=1e-2)
+    name = "probe" if stage == "probe" else "image"
+    seen = []
+    for _ in range(12):
+        losses = made(batch)
+        seen.append(float(losses.terms[name]))
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+    assert seen[-1] < seen[0]
