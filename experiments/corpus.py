@@ -35,8 +35,8 @@ RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "dgs-released": ("dgs", "released", ()),
     "dgs-paper": ("dgs", "paper", ()),
     "dgs-balanced": ("dgs", "balanced", ()),
-    "dgs-balanced-no-suppression": ("dgs", "balanced", ("surgery.suppression=off",)),
-    "dgs-balanced-no-alignment": ("dgs", "balanced", ("surgery.alignment=off",)),
+    "dgs-balanced-no-suppression": ("dgs", "balanced", ("surgery.suppression=none",)),
+    "dgs-balanced-no-alignment": ("dgs", "balanced", ("surgery.alignment=none",)),
 }
 """Name: (method, preset, settings over `corpus.yaml`)."""
 

@@ -179,14 +179,14 @@ def test_pixels_are_needed_to_fine_tune_only(build, batch, method, preset):
 def test_what_is_wanted_of_the_text_branch_and_the_teacher(build):
     wanted = {kind: (made.wants_text, made.wants_teacher) for kind in KINDS for made in [build(*kind)]}
     assert wanted == {(method, preset): (method == "dgs",) * 2 for method, preset in KINDS}
-    made = build("dgs", "balanced", "surgery.suppression='off'")
+    made = build("dgs", "balanced", "surgery.suppression=none")
     assert (made.wants_text, made.wants_teacher) == (False, True)
-    made = build("dgs", "balanced", "surgery.alignment='off'")
+    made = build("dgs", "balanced", "surgery.alignment=none")
     assert (made.wants_text, made.wants_teacher) == (True, False)
 
 
 def test_without_suppression_the_text_head_is_left_alone(build, batch):
-    made = build("dgs", "balanced", "surgery.suppression='off'")
+    made = build("dgs", "balanced", "surgery.suppression=none")
     for stage in made.stages:
         assert not {id(p) for p in made.text.parameters()} & {id(p) for p in made.enter(stage)}
         losses = made(batch)
@@ -196,7 +196,7 @@ def test_without_suppression_the_text_head_is_left_alone(build, batch):
 
 
 def test_without_alignment_the_teacher_is_not_asked(build, batch, monkeypatch):
-    made = build("dgs", "balanced", "surgery.alignment='off'")
+    made = build("dgs", "balanced", "surgery.alignment=none")
     made.enter("finetune")
     monkeypatch.setattr(made.backbone, "frozen", lambda pixels: pytest.fail("a needless pass of the teacher"))
     assert "alignment" not in made(batch).observed

@@ -91,7 +91,7 @@ def test_an_empty_file_changes_nothing(tmp_path):
         ("augmentation.reencode.low=70", "augmentation.reencode.low", 70),
         ("data.caption_column=", "data.caption_column", None),
         ("captions.source=none", "captions.source", "none"),
-        ("surgery.alignment='off'", "surgery.alignment", "off"),
+        ("surgery.alignment=none", "surgery.alignment", "none"),
     ],
 )
 def test_assignments_are_read_as_meant(assignment, path, value):
@@ -106,8 +106,8 @@ def test_assignments_are_read_as_meant(assignment, path, value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("assignment", ["surgery.alignment=off", "surgery.suppression=off", "mixed_precision=no"])
-def test_off_and_no_are_words_not_booleans(assignment, tmp_path):
+@pytest.mark.parametrize("assignment", ["surgery.alignment=none", "surgery.suppression=none", "mixed_precision=no", "data.caption_column=off"])
+def test_no_and_off_are_words_not_booleans(assignment, tmp_path):
     """YAML 1.1 reads them as false; the settings that are called so must be reachable without quotes."""
     path, _, word = assignment.partition("=")
     nested = word

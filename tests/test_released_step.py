@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from literal import LiteralNetwork
 from torch.nn import functional as F
 from transformers import CLIPVisionModelWithProjection
 
@@ -14,6 +13,7 @@ from dgsnet.backbones import Backbone, load_tower
 from dgsnet.methods import Batch
 from dgsnet.recipe import PRESETS, make_recipe
 from dgsnet.training.batches import Batches, Loaded
+from literal import LiteralNetwork
 
 EPS, STRENGTH = 1e-6, 0.2
 LABELS = [0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
@@ -263,7 +263,7 @@ def test_both_signs_take_the_caption_classifier_out_of_the_feature(build):
     """What suppression leaves of the task gradient does not move the feature along w_t, for either label; `harmful` leaves a part."""
     left = {}
     for suppression in ("harmful", "both-signs"):
-        method, batch = build("balanced", f"surgery.suppression={suppression}", "surgery.alignment='off'"), batch_of()
+        method, batch = build("balanced", f"surgery.suppression={suppression}", "surgery.alignment=none"), batch_of()
         seen = []
         read = method.read
         method.read = lambda features, read=read, seen=seen: seen.append(read(features)) or seen[-1]
@@ -272,7 +272,8 @@ def test_both_signs_take_the_caption_classifier_out_of_the_feature(build):
         (gradient,) = torch.autograd.grad(losses.total, shown)
         weight = method.text.weight[0].detach()
         left[suppression] = float((gradient @ weight).abs().max() / (gradient.norm(dim=1).max() * weight.norm()))
-    assert left["both-signs"] < 1e-3 < 1e-2 < left["harmful"]
+    assert left["both-signs"] < 1e-3
+    assert left["harmful"] > 1e-2
 
 
 # What a step must not depend on
@@ -280,7 +281,7 @@ def test_both_signs_take_the_caption_classifier_out_of_the_feature(build):
 
 @pytest.mark.parametrize("warm", ["true", "false"])
 def test_without_surgery_dgs_is_lora(build, warm):
-    settings = ("surgery.suppression='off'", "surgery.alignment='off'", f"warm_start={warm}")
+    settings = ("surgery.suppression=none", "surgery.alignment=none", f"warm_start={warm}")
     lora = build("balanced", *settings, method="lora", dtype=torch.float32, dropout=0.5)
     dgs = build("balanced", *settings, dtype=torch.float32, dropout=0.5)
     dgs.load_state_dict(lora.state_dict(), strict=False)
@@ -302,7 +303,9 @@ def test_without_surgery_dgs_is_lora(build, warm):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("settings", [(), ("surgery.alignment=batch-mean", "surgery.order=align-then-project"), ("surgery.alignment=bounded",)])
+@pytest.mark.parametrize(
+    "settings", [(), ("surgery.alignment=batch-mean", "surgery.order=align-then-project"), ("surgery.alignment=bounded",)]
+)
 def test_micro_batches_do_not_change_a_step(build, preset, settings):
     method = build(preset, "finetune.micro_batch=3", *settings)
     batch = batch_of(blank=(2,))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dgsnet import methods
 from dgsnet.backbones import Backbone
-from dgsnet.errors import ModelFolderError
+from dgsnet.errors import ModelFolderError, RecipeError
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.methods import Method
 from dgsnet.preprocessing import Preprocessing
@@ -69,8 +69,8 @@ def trained_state(method: Method) -> dict[str, Tensor]:
     return state
 
 
-def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
-    """Put a `trained_state` back.
+def load_trained_state(method: Method, state: dict[str, Tensor], file: Path, adapter_file: Path | None = None) -> None:
+    """Put back a `trained_state` that was read from `file`, its adapter from `adapter_file` where that is another one.
 
     Raises:
         ModelFolderError: a head is missing, unknown or misshapen, or the adapter does not fit the backbone.
@@ -78,16 +78,16 @@ def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
     heads = {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")}
     wanted = {name for name in method.state_dict() if not name.startswith("backbone.")}
     if heads.keys() != wanted:
-        raise ModelFolderError(f"expected the heads {sorted(wanted)}, but got {sorted(heads)}")
+        raise ModelFolderError(f"{file}: expected the heads {sorted(wanted)}, but got {sorted(heads)}")
     try:
         method.load_state_dict(heads, strict=False)
     except RuntimeError as error:
-        raise ModelFolderError(f"the heads do not fit the backbone's width {method.backbone.width}: {error}") from error
+        raise ModelFolderError(f"{file}: the heads do not fit the backbone's width {method.backbone.width}: {error}") from error
     if method.adapted:
         adapter = {name.removeprefix("adapter."): tensor for name, tensor in state.items() if name.startswith("adapter.")}
         expected = get_peft_model_state_dict(method.backbone.vision)
         if {n: t.shape for n, t in adapter.items()} != {n: t.shape for n, t in expected.items()}:
-            raise ModelFolderError("the adapter's tensors do not fit the backbone: other layers, rank or width")
+            raise ModelFolderError(f"{adapter_file or file}: the adapter does not fit the backbone: other layers, rank or width")
         set_peft_model_state_dict(method.backbone.vision, adapter)
 
 
@@ -126,7 +126,11 @@ def load_config(folder: Path) -> Config:
             raise ModelFolderError(
                 f"{file} is of format {settings.get('format')}, this version reads {FORMAT}: install the dgsnet that wrote it"
             )
-        return Config.model_validate(settings)
+        config = Config.model_validate(settings)
+        missing = {"name", "fingerprint"} - config.backbone.keys()
+        if missing:
+            raise ModelFolderError(f"{file} does not say which backbone the model needs: no {' and no '.join(sorted(missing))}")
+        return config
     except FileNotFoundError as error:
         raise ModelFolderError(f"{folder} is no model folder: {CONFIG} is missing") from error
     except (OSError, ValueError, AttributeError, ValidationError) as error:
@@ -152,11 +156,14 @@ def load(folder: Path, *, backbone: str | None = None, download: bool = True) ->
             f"{folder} was trained on the backbone {config.backbone['name']} with fingerprint {config.backbone['fingerprint'][:12]}, "
             f"but {tower.folder} has {tower.fingerprint[:12]}: scores would mean nothing"
         )
-    method = methods.create(config.recipe, tower)
+    try:
+        method = methods.create(config.recipe, tower)
+    except (RecipeError, ValueError) as error:  # ValueError: PEFT finds no such layers
+        raise ModelFolderError(f"{folder / CONFIG}: {error}") from error
     state = _load_tensors(folder / HEADS)
     if method.adapted:
         state |= {f"adapter.{name}": tensor for name, tensor in _load_tensors(folder / ADAPTER).items()}
-    load_trained_state(method, state)
+    load_trained_state(method, state, folder / HEADS, folder / ADAPTER)
     method.eval().requires_grad_(False)
     return method, config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,8 +82,8 @@ class SurgeryRecipe(_Settings):
       task gradient of the same sample: lambda * min(1, ||g_task|| / ||g-_img||).
     """
 
-    suppression: Literal["off", "harmful", "both-signs"] = "both-signs"
-    alignment: Literal["off", "batch-mean", "sample", "bounded"] = "bounded"
+    suppression: Literal["none", "harmful", "both-signs"] = "both-signs"
+    alignment: Literal["none", "batch-mean", "sample", "bounded"] = "bounded"
     strength: float = Field(0.2, ge=0)
     """The paper's lambda."""
     order: Order = "project-then-align"
@@ -159,7 +160,7 @@ def make_recipe(method: str = "dgs", preset: str = "balanced", config: Path | No
     settings = _merge({"method": method, "preset": preset}, PRESETS[preset])
     if config is not None:
         try:
-            loaded = yaml.safe_load(config.read_text(encoding="utf-8"))
+            loaded = yaml.load(config.read_text(encoding="utf-8"), _PlainYaml)  # noqa: S506 - a safe loader
         except (OSError, yaml.YAMLError) as error:
             raise RecipeError(f"cannot read the recipe {config}: {error}") from error
         if not isinstance(loaded, dict | None):
@@ -181,18 +182,25 @@ def _parse(assignment: str) -> dict[str, Any]:
     name, found, value = assignment.partition("=")
     if not found or not name:
         raise RecipeError(f"expected a setting like finetune.lr=1e-4, but got {assignment!r}")
-    nested: Any = _scalar(value)
+    nested: Any = yaml.load(value, _PlainYaml)  # noqa: S506 - a safe loader
     for part in reversed(name.strip().split(".")):
         nested = {part: nested}
     return dict(nested)
 
 
-def _scalar(value: str) -> Any:
-    """YAML's reading, but 1e-4 is a number, as everyone means it."""
-    try:
-        return float(value) if "e" in value.lower() else yaml.safe_load(value)
-    except ValueError:
-        return yaml.safe_load(value)
+class _PlainYaml(yaml.SafeLoader):
+    """YAML as people mean it (1.2): 1e-4 is a number, and of the words only true and false are booleans, so `no` and `off` stay words."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_PlainYaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_PlainYaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$"), list("-+.0123456789")
+)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

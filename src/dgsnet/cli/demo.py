@@ -9,7 +9,7 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything the demo makes; a second call goes on where one stopped.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="Folder for all that is made; a second call goes on where one stopped.")] = Path(
         "dgsnet-demo"
     ),
     backbone: Annotated[str, typer.Option("--backbone", help="Name or folder of the backbone.")] = "clip-vit-b16",

@@ -26,7 +26,7 @@ class Listed:
         caption: what it shows.
         package: import name of the package.
         file: path below the package.
-        licence: licence and credit, as the package states them.
+        licence: licence and credit, as far as the package states them.
         split: side of the demo it is on.
     """
 
@@ -57,16 +57,16 @@ LISTED: tuple[Listed, ...] = (
     Listed("china", "a temple on a hill", _SKLEARN, "datasets/images/china.jpg", "CC BY 2.0, danielbuechele", "train"),
     Listed("coins", "ancient coins", _SKIMAGE, "data/coins.png", "no known restrictions, Brooklyn Museum", "train"),
     Listed("grass", "grass", _SKIMAGE, "data/grass.png", "CC0", "train"),
-    Listed("moon", "the surface of the moon", _SKIMAGE, "data/moon.png", "as scikit-image", "train"),
-    Listed("motorcycle", "a motorcycle in a garage", _SKIMAGE, "data/motorcycle_left.png", "Middlebury 2014 stereo benchmark", "train"),
+    Listed("moon", "the surface of the moon", _SKIMAGE, "data/moon.png", "no licence stated", "train"),
+    Listed("motorcycle", "a motorcycle in a garage", _SKIMAGE, "data/motorcycle_left.png", "no licence stated, Middlebury 2014", "train"),
     Listed("retina", "the retina of an eye", _SKIMAGE, "data/retina.jpg", "CC0", "train"),
     Listed("camera", "a man with a camera", _SKIMAGE, "data/camera.png", "CC0, Lav Varshney", "test"),
     Listed("coffee", "a cup of coffee", _SKIMAGE, "data/coffee.png", "CC0, Rachel Michetti", "test"),
     Listed("flower", "an orange flower", _SKLEARN, "datasets/images/flower.jpg", "CC BY 2.0, vultilion", "test"),
-    Listed("grace-hopper", "a woman in uniform", _MATPLOTLIB, "mpl-data/sample_data/grace_hopper.jpg", "public domain, US Navy", "test"),
+    Listed("grace-hopper", "a woman in uniform", _MATPLOTLIB, "mpl-data/sample_data/grace_hopper.jpg", "no licence stated", "test"),
     Listed("gravel", "gravel", _SKIMAGE, "data/gravel.png", "CC0, CC0Textures", "test"),
     Listed("hubble", "distant galaxies", _SKIMAGE, "data/hubble_deep_field.jpg", _NASA, "test"),
-    Listed("rocket", "a rocket on its launch pad", _SKIMAGE, "data/rocket.jpg", "CC0, SpaceX", "test"),
+    Listed("rocket", "a rocket on its launch pad", _SKIMAGE, "data/rocket.jpg", "public domain, SpaceX", "test"),
 )
 
 

@@ -40,12 +40,12 @@ class Dgs(Lora):
     @property
     @override
     def wants_text(self) -> bool:
-        return self.recipe.surgery.suppression != "off"
+        return self.recipe.surgery.suppression != "none"
 
     @property
     @override
     def wants_teacher(self) -> bool:
-        return self.recipe.surgery.alignment != "off"
+        return self.recipe.surgery.alignment != "none"
 
     @override
     def enter(self, stage: Stage) -> list[nn.Parameter]:

@@ -14,22 +14,29 @@ They are no image generators: none makes a picture that was not put in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgsnet.errors import WeightsError
+from dgsnet.files import replacing
+
 FACTOR = 2
-"""Pixels a latent cell spans along each axis; sides of an input must be multiples of it."""
+"""Pixels a latent cell spans along each axis; sides of an input must be multiples of it. Twofold, the last step of a generator, leaves
+its trace and is fitted to 30 dB in seconds; fourfold is not."""
 
 _LATENT, _WIDTH = 8, 32
-_LEVELS = 16  # values a latent channel can take where it is quantised: (16 ** 32) codes, so that a cell keeps what 30 dB needs
+_LEVELS = 32  # values a latent channel can take where it is quantised: 40 bits a cell of 2 x 2 pixels, what 30 dB needs
 
 Upsampler = Callable[[int, int], nn.Module]
 
 
 class Autoencoder(nn.Module):
-    """Pixels to a latent grid a quarter of the side, and back.
+    """Pixels to a latent grid of half the side, and back.
 
     Attributes:
         name: name in the family.
@@ -141,3 +148,24 @@ def create(name: str, seed: int = 0) -> Autoencoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _FAMILY[name]()
+
+
+def save(file: Path, model: Autoencoder) -> None:
+    """Write a decoder's weights and name as safetensors, atomically."""
+    with replacing(file) as aside:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside, metadata={"decoder": model.name})
+
+
+def load(file: Path) -> Autoencoder:
+    """A saved decoder, in eval mode.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or holds no decoder of this family.
+    """
+    try:
+        with safe_open(file, "pt") as tensors:
+            model = create((tensors.metadata() or {})["decoder"])
+            model.load_state_dict({name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{file} holds no decoder: {error}; delete it to have it fitted again") from error
+    return model.eval()

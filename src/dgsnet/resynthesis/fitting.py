@@ -23,10 +23,10 @@ Pixels = NDArray[np.uint8]
 class Fit:
     """How long to fit: `steps` of Adam on `batch` random crops of `crop` pixels a side; the rate rises to `rate` and falls to 0."""
 
-    steps: int = 400
+    steps: int = 600
     batch: int = 8
-    crop: int = 64
-    rate: float = 4e-3
+    crop: int = 32
+    rate: float = 1.5e-2
     seed: int = 0
 
     def __post_init__(self) -> None:

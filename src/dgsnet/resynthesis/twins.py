@@ -73,8 +73,8 @@ def psnr(one: Pixels, other: Pixels) -> float:
 def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str, Autoencoder], progress: Progress | None = None) -> Path:
     """Write photographs and twins as one data set that `dgsnet.dataset` reads.
 
-    All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no label.
-    The manifest comes last: a folder that has one is whole.
+    All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no
+    label. The manifest comes last: a folder that has one is whole.
 
     Args:
         folder: gets `real/NAME.jpg`, `DECODER/NAME.jpg` and the manifest.
@@ -96,7 +96,7 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
         shared: dict[str, str | int] = {"split": original.split, "caption": original.caption, "group": original.group}
         path = f"real/{original.name}.jpg"
         _save(folder / path, original.pixels)
-        rows.append({"path": path, "label": 0, "source": "photograph", "generator": "", "psnr": ""} | shared)
+        rows.append(shared | {"path": path, "label": 0, "source": "photograph", "generator": "", "psnr": ""})
         for name in original.decoders:
             if name not in models:
                 raise ValueError(f"no fitted decoder {name!r}: expected one of {', '.join(models)}")
@@ -104,7 +104,7 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
             path = f"{name}/{original.name}.jpg"
             _save(folder / path, twin)
             quality = f"{psnr(original.pixels, twin):.2f}"
-            rows.append({"path": path, "label": 1, "source": name, "generator": name, "psnr": quality} | shared)
+            rows.append(shared | {"path": path, "label": 1, "source": name, "generator": name, "psnr": quality})
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

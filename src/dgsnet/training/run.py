@@ -6,13 +6,14 @@ import hashlib
 import importlib.metadata
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -52,9 +53,14 @@ def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, 
 
 
 def train_and_validation(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """The images trained on and those held out: by the data's own splits where it names them, else by whole groups."""
-    if any(sample.split for sample in dataset):
-        training, held_out = dataset.with_split(recipe.data.train_split), dataset.with_split(recipe.data.validation_split)
+    """The images trained on and those held out, if any: by the data's own splits where it names them, else by whole groups."""
+    nothing = replace(dataset, samples=())
+    splits = {sample.split for sample in dataset if sample.split}
+    if splits:
+        training = dataset.with_split(recipe.data.train_split)
+        held_out = dataset.with_split(recipe.data.validation_split) if recipe.data.validation_split in splits else nothing
+    elif recipe.data.held_out == 0:
+        training, held_out = dataset, nothing
     else:
         training, held_out = dataset.split_by_group(recipe.data.held_out, recipe.seed)
     if recipe.data.limit is not None and recipe.data.limit < len(training):
@@ -77,10 +83,18 @@ class _Run:
         identity = f"{recipe.model_dump_json()} {self.data_record['fingerprint']}"
         self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         self.checkpoint = out / "training" / "checkpoint.safetensors"
+        self.reported: set[int] = set()
+        self.steps_before = 0
         self.log = TrainingLog(out / "training" / "log.jsonl")
         self.position = self._begin(resume)
         # Only now: an accelerator makes its folder at once, and a refused run must leave nothing behind.
-        self.accelerator = Accelerator(mixed_precision=recipe.mixed_precision, log_with="tensorboard", project_dir=out / "training")
+        self.accelerator = Accelerator(
+            mixed_precision=recipe.mixed_precision,
+            cpu=not torch.accelerator.is_available(),  # without it, torchrun on a machine that has only CPUs trains each process for itself
+            log_with="tensorboard",
+            project_dir=out / "training",
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # a stage trains some of the parameters
+        )
 
     def _begin(self, resume: bool) -> Position | None:
         if not resume and self.out.exists() and any(self.out.iterdir()):
@@ -159,13 +173,14 @@ class _Run:
     def _stage(self, method: Method, stage: Stage, batches: Batches, progress: Progress) -> None:
         settings, accelerator = self._settings(stage), self.accelerator
         trained = method.enter(stage)
-        done = self._resume(method, stage)
+        total = batches.steps(settings, accelerator.num_processes)
+        done = self._resume(method, stage, total)
         optimizer = torch.optim.Adam(trained, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
-        if done and done < batches.steps(settings, accelerator.num_processes):
+        if 0 < done < total:
             load_optimizer(self.checkpoint, optimizer)
         model, prepared = accelerator.prepare(method, optimizer)
-        self._trackers(done)
-        total = batches.steps(settings, accelerator.num_processes)
+        if done < total:
+            self._trackers()
         task = progress.add_task(STAGE_NAMES[stage], total=total, completed=done)
         show = method.needs_pixels(stage) or batches.frozen is None
         step = done
@@ -191,17 +206,18 @@ class _Run:
             self._record_step(stage, epoch, step, sums, progress, task)
             if accelerator.is_main_process and (step % self.recipe.checkpoint_every == 0 or step == total):
                 save_checkpoint(self.checkpoint, Position(stage, step, self.fingerprint), model_folder.trained_state(method), optimizer)
+        self.steps_before += total
         progress.remove_task(task)
 
-    def _resume(self, method: Method, stage: Stage) -> int:
-        """Steps of `stage` already done; loads the checkpoint's weights when it is of this stage or a later one."""
+    def _resume(self, method: Method, stage: Stage, total: int) -> int:
+        """How many of the `total` steps of `stage` are done; loads the checkpoint's weights when it is of this stage or a later one."""
         if self.position is None:
             return 0
         order = method.stages
         if order.index(stage) > order.index(self.position.stage):
             return 0
-        model_folder.load_trained_state(method, load_weights(self.checkpoint))
-        return self.position.step if stage == self.position.stage else sum(1 for row in self.log.rows() if row["stage"] == stage)
+        model_folder.load_trained_state(method, load_weights(self.checkpoint), self.checkpoint)
+        return self.position.step if stage == self.position.stage else total
 
     def _record_step(self, stage: Stage, epoch: int, step: int, sums: dict[str, float], progress: Progress, task: Any) -> None:
         if sums and not math.isfinite(sums["loss"]):
@@ -209,19 +225,23 @@ class _Run:
         if self.accelerator.is_main_process:
             row = {"stage": stage, "epoch": epoch, "step": step} | sums
             self.log.write(row)
-            self.accelerator.log({f"{stage}/{name}": value for name, value in sums.items()}, step=step)
+            self.accelerator.log({f"{stage}/{name}": value for name, value in sums.items()}, step=self.steps_before + step)
             progress.update(task, completed=step, description=f"{STAGE_NAMES[stage]}  {describe(row)}")
 
-    def _trackers(self, purge: int) -> None:
+    def _trackers(self) -> None:
+        """Begin to log to TensorBoard, counting steps over all stages: what it has beyond the checkpoint is dropped."""
         if not self.accelerator.trackers:
-            self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": purge or None}})
+            purge = self.steps_before + self.position.step + 1 if self.position else None
+            self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": purge}})
 
     def _settings(self, stage: Stage) -> StageRecipe:
         return cast(StageRecipe, getattr(self.recipe, stage))
 
     def _report_failures(self, failed: dict[int, str]) -> None:
-        for message in failed.values():
-            self.console.print(f"[yellow]left out:[/] {message}")
+        """Say once of each image why it is left out."""
+        for index in sorted(failed.keys() - self.reported):
+            self.console.print(f"[yellow]left out:[/] {failed[index]}")
+        self.reported |= failed.keys()
 
     def _record(self, backbone: Backbone, text: TextBranch, captions: float | None) -> dict[str, Any]:
         packages = ("torch", "transformers", "peft", "accelerate", "numpy", "pillow")

@@ -1,0 +1,96 @@
+"""The flow of the demo: photographs, decoders, pairs, training, test, table and plot. Every part is kept; a second call goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from dgsnet import evaluation, weights
+from dgsnet.dataset import load_dataset
+from dgsnet.demo import report
+from dgsnet.demo.pairs import make_pairs, test_psnr
+from dgsnet.demo.photographs import Photograph, photographs
+from dgsnet.demo.settings import Settings
+from dgsnet.detector import Detector
+from dgsnet.errors import DgsnetError
+from dgsnet.files import write_json
+from dgsnet.training import train
+
+SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"
+
+
+def run(out: Path, settings: Settings, *, backbone: str = "clip-vit-b16", console: Console | None = None) -> dict[str, Any]:
+    """Run the demo, or go on with it where an earlier call stopped.
+
+    Args:
+        out: folder for decoders, pairs, models, predictions, the table as `demo.json` and the plot `demo.png`.
+        settings: how much of everything.
+        backbone: name or folder of the backbone; pulled when it is missing.
+        console: where messages and progress go; stderr by default. The table goes to stdout.
+
+    Returns:
+        The content of `demo.json`: figures by method and decoder, the decoders' PSNR, CPU seconds of each part done in this call.
+
+    Raises:
+        DgsnetError: `out` holds a demo with other settings, or a part fails.
+    """
+    console = console or Console(stderr=True)
+    seconds: dict[str, float] = {}
+    with _timed("photographs", seconds):
+        found = photographs()
+        _claim(out, found, settings, backbone)
+    console.print(f"{len(found)} photographs that installed packages carry:")
+    for photograph in found:
+        console.print(f"  {photograph.split:5} {photograph.name}: {photograph.caption} ({photograph.licence})", highlight=False)
+    with _timed("weights", seconds):
+        weights.locate(backbone)
+    with _timed("decoders and twins", seconds), Progress(console=console, transient=True) as progress:
+        pairs = make_pairs(out, found, settings, progress)
+    predictions: dict[str, Path] = {}
+    for method in settings.methods:
+        console.print(f"[bold]{method}[/]")
+        with _timed(f"train {method}", seconds):
+            model = train(pairs, out / "models" / method, settings.recipe_of(method, backbone), resume=True, console=console)
+        with _timed(f"test {method}", seconds):
+            predictions[method] = _predict(model, pairs, out / "test" / method, backbone, console)
+            evaluation.evaluate(predictions[method], out / "test" / method, resamples=settings.resamples)
+    with _timed("report", seconds):
+        figures = {method: report.figures(file, settings) for method, file in predictions.items()}
+        result = {"figures": figures, "psnr": test_psnr(pairs), "cpu_seconds": seconds, "plot": PLOT}
+        report.plot(out / PLOT, result, settings)
+    write_json(out / RESULT, result)
+    report.show(Console(), result, settings)
+    console.print(f"plot: {out / PLOT}")
+    return result
+
+
+@contextmanager
+def _timed(part: str, seconds: dict[str, float]) -> Iterator[None]:
+    start = time.process_time()
+    yield
+    seconds[part] = round(time.process_time() - start, 1)
+
+
+def _predict(model: Path, pairs: Path, out: Path, backbone: str, console: Console) -> Path:
+    detector = Detector.from_pretrained(model, backbone=backbone)
+    with Progress(console=console, transient=True) as progress:
+        return evaluation.predict(detector, load_dataset(pairs).with_split("test"), out, progress)
+
+
+def _claim(out: Path, found: list[Photograph], settings: Settings, backbone: str) -> None:
+    """Write down what the folder is for, or refuse a folder that is for something else."""
+    contents = {photograph.name: hashlib.sha256(photograph.pixels.tobytes()).hexdigest() for photograph in found}
+    wanted = json.loads(json.dumps({"backbone": backbone, "settings": asdict(settings), "photographs": contents}))
+    file = out / SETTINGS
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != wanted:
+        raise DgsnetError(f"{out} holds a demo with other settings or photographs: choose another --out, or delete it")
+    write_json(file, wanted)
