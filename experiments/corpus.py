@@ -86,7 +86,7 @@ def _scores(predictions: Path) -> tuple[np.ndarray, list[str], list[str], np.nda
 
 def _markdown(rows: dict[str, Any]) -> str:
     lines = [
-        f"| method | AUROC, mean over generators | minus {BASELINE} (paired) | pooled AUROC | AP | real acc | fake acc | TPR at 5 % FPR | ECE |",
+        f"| method | AUROC, mean over generators | minus {BASELINE} | pooled AUROC | AP | real acc | fake acc | TPR at 5 % FPR | ECE |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():

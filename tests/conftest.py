@@ -1,14 +1,16 @@
-"""What all tests share: a cache folder of their own, a tiny random CLIP saved to disk, and a small labelled folder of images."""
+"""What all tests share: a cache folder of their own, a tiny random CLIP on disk, a small labelled folder of images, a model of both."""
 
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 SIDE, WIDTH = 224, 16
@@ -20,6 +22,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("DGSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable was read when transformers was imported above
     torch.set_num_threads(1)
 
 
@@ -28,9 +31,10 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole CLIP, both towers and a tokenizer, small enough for a test: two blocks of width 32, joint space of 16."""
     folder = tmp_path_factory.mktemp("tiny-clip")
     torch.manual_seed(0)
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": SIDE, "patch_size": 32}
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 600}
-    config = CLIPConfig(vision_config=vision, text_config=text | {"max_position_embeddings": 16, "bos_token_id": 598, "eos_token_id": 599}, projection_dim=WIDTH)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = tower | {"image_size": SIDE, "patch_size": 32}
+    text = tower | {"vocab_size": 600, "max_position_embeddings": 16, "bos_token_id": 598, "eos_token_id": 599}
+    config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=WIDTH)
     model = CLIPModel(config).eval()
     with torch.no_grad():  # CLIP's own initialisation leaves features that hardly depend on the image
         for parameter in model.parameters():
@@ -70,9 +74,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.fromarray(textured(rng, bool(label))).save(root / path)
                 caption = f"a picture of {('cat', 'dog', 'tree')[number % 3]} {number}"
                 generator = f"decoder{number % 2}" if label else ""
-                rows.append({"path": path, "label": label, "split": split, "source": generator or "camera", "caption": caption, "group": path})
+                rows.append(
+                    {"path": path, "label": label, "split": split, "source": generator or "camera", "caption": caption, "group": path}
+                )
     with (root / "manifest.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model(corpus: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: `dgs` on `corpus`, one epoch a stage."""
+    from dgsnet.recipe import make_recipe
+    from dgsnet.training import train
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    assignments = (f"backbone={tiny_clip}", "probe.epochs=1", "probe.batch=8", "finetune.batch=8", "finetune.lr=1e-3")
+    return train(corpus, folder, make_recipe(assignments=assignments), console=Console(file=StringIO()))

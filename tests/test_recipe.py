@@ -106,7 +106,9 @@ def test_assignments_are_read_as_meant(assignment, path, value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("assignment", ["surgery.alignment=none", "surgery.suppression=none", "mixed_precision=no", "data.caption_column=off"])
+@pytest.mark.parametrize(
+    "assignment", ["surgery.alignment=none", "surgery.suppression=none", "mixed_precision=no", "data.caption_column=off"]
+)
 def test_no_and_off_are_words_not_booleans(assignment, tmp_path):
     """YAML 1.1 reads them as false; the settings that are called so must be reachable without quotes."""
     path, _, word = assignment.partition("=")

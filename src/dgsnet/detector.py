@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from dgsnet import model_folder
-from dgsnet.decoding import DecodedImage, DecodePolicy, Source, decode
-from dgsnet.errors import DecodeError, ModelFolderError
+from dgsnet.decoding import DecodePolicy, Source, decode
+from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
 from dgsnet.files import sha256_file
 from dgsnet.methods import Method
 from dgsnet.model_folder import Calibration, Config
@@ -26,22 +27,26 @@ from dgsnet.verdict import Answer, Verdict
 __all__ = ["Detector", "Verdict"]
 
 _DECODERS = 2  # threads that decode ahead of the model
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")
 _VIEW_SEED = 0  # a model whose patches are shuffled sees one fixed shuffle, so that an image has one score
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    path: str | None
-    image: DecodedImage | None = None
-    pixels: NDArray[np.float32] | None = None
-    error: str | None = None
+    """A verdict that only lacks the model's word, and what the model is to see; no view where the verdict is an error already.
+
+    The decoded picture is not kept: some dozens of these wait for the model, and one picture may take 150 MB.
+    """
+
+    verdict: Verdict
+    view: NDArray[np.float32] | None = None
 
 
 class Detector:
     """A trained model with its preprocessing and calibration.
 
-    The same bytes get the same score, whatever the batch size and the number of threads: on the CPU images pass the backbone one at a time,
-    on other devices in batches that are always filled up to the same size.
+    The same bytes get the same score, whatever else is scored with them: on the CPU images pass the backbone one at a time, whatever the
+    batch size; on other devices in batches that are always filled up to the batch size.
     """
 
     def __init__(self, method: Method, config: Config, name: str, fingerprint: str, policy: DecodePolicy | None = None) -> None:
@@ -49,7 +54,9 @@ class Detector:
         self.policy = policy or DecodePolicy()
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, backbone: str | None = None, device: str = "cpu", policy: DecodePolicy | None = None) -> Detector:
+    def from_pretrained(
+        cls, name: str | Path, *, backbone: str | None = None, device: str = "cpu", policy: DecodePolicy | None = None
+    ) -> Detector:
         """Load a model folder.
 
         Args:
@@ -61,73 +68,70 @@ class Detector:
         Raises:
             ModelFolderError: there is no such model, or it is damaged.
             WeightsError: the backbone cannot be had.
+            DgsnetError: torch has no such device here.
         """
         folder = _find(str(name))
+        _check_device(device)
         method, config = model_folder.load(folder, backbone=backbone)
-        return cls(method.to(device), config, Path(name).name, fingerprint_of(folder), policy)
+        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint_of(folder), policy)  # noqa: PTH100 - "." too
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
         return next(self.detect_many([source]))
 
-    def detect_many(self, sources: Iterable[Source], batch_size: int = 32) -> Iterator[Verdict]:
+    def detect_many(self, sources: Iterable[Source], batch_size: int = 32) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
         Args:
-            sources: as in `detect`; consumed as verdicts are taken.
-            batch_size: images the device gets at once (GPU) and are decoded ahead. Does not change a score.
+            sources: as in `detect`; consumed as verdicts are taken, at most twice `batch_size` ahead.
+            batch_size: images a GPU gets at once; on the CPU only how far decoding runs ahead.
         """
-        with ThreadPoolExecutor(_DECODERS) as pool:
+        if batch_size < 1:
+            raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
+        at_once = 1 if self.method.backbone.device.type == "cpu" else batch_size
+        pool = ThreadPoolExecutor(_DECODERS)
+        try:
             waiting: deque[Future[_Prepared]] = deque()
             for source in sources:
                 waiting.append(pool.submit(self._prepare, source))
-                if len(waiting) >= 2 * batch_size:
-                    yield from self._score([waiting.popleft().result() for _ in range(batch_size)], batch_size)
+                if len(waiting) == 2 * batch_size:
+                    yield from self._score([waiting.popleft().result() for _ in range(at_once)], at_once)
             while waiting:
-                yield from self._score([waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))], batch_size)
+                yield from self._score([waiting.popleft().result() for _ in range(min(at_once, len(waiting)))], at_once)
+        finally:  # also when the consumer stops early: what it no longer wants is not decoded
+            pool.shutdown(cancel_futures=True)
 
     def _prepare(self, source: Source) -> _Prepared:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        look = self.config.preprocessing
         try:
             image = decode(source, self.policy)
-            if min(image.width, image.height) < self.config.preprocessing.patch:
-                raise DecodeError(f"{path or 'image'} is {image.width}x{image.height} pixels: too small to judge")
-            return _Prepared(path, image, self.config.preprocessing(image.pixels, _VIEW_SEED))
         except DecodeError as error:
-            return _Prepared(path, error=str(error))
+            return _Prepared(Verdict(path, model=self.name, error=str(error)))
+        verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=self.name)
+        if min(image.width, image.height) < look.patch:
+            size = f"{image.width}x{image.height}"
+            few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
+            return _Prepared(replace(verdict, error=few))
+        return _Prepared(replace(verdict, warnings=look.warnings(image.height, image.width)), look(image.pixels, _VIEW_SEED))
 
     def _score(self, batch: list[_Prepared], size: int) -> Iterator[Verdict]:
-        shown = [prepared.pixels for prepared in batch if prepared.pixels is not None]
-        logits = iter(self._logits(shown, size))
+        logits = iter(self._logits([prepared.view for prepared in batch if prepared.view is not None], size))
         for prepared in batch:
-            if prepared.image is None:
-                yield Verdict(prepared.path, model=self.name, error=prepared.error)
-                continue
-            image, logit = prepared.image, next(logits)
-            score = _sigmoid(logit / self.config.calibration.temperature)
-            yield Verdict(
-                path=prepared.path,
-                sha256=image.sha256,
-                score=score,
-                logit=logit,
-                verdict=answer(score, self.config.calibration),
-                warnings=self.config.preprocessing.warnings(image.height, image.width),
-                width=image.width,
-                height=image.height,
-                format=image.format,
-                model=self.name,
-            )
+            yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, next(logits))
+
+    def _judged(self, verdict: Verdict, logit: float) -> Verdict:
+        score = _sigmoid(logit / self.config.calibration.temperature)
+        return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration))
 
     @torch.inference_mode()
-    def _logits(self, inputs: list[NDArray[np.float32]], size: int) -> list[float]:
-        device = self.method.backbone.device
-        size = 1 if device.type == "cpu" else size
-        logits: list[float] = []
-        for first in range(0, len(inputs), size):
-            chunk = inputs[first : first + size]
-            filled = np.stack(chunk + [chunk[0]] * (size - len(chunk)))
-            logits += self.method.logits(torch.from_numpy(filled).to(device))[: len(chunk)].double().cpu().tolist()
-        return logits
+    def _logits(self, views: list[NDArray[np.float32]], size: int) -> list[float]:
+        """Logits of at most `size` views, which the backbone gets as exactly `size`."""
+        if not views:
+            return []
+        filled = np.stack(views + [views[0]] * (size - len(views)))
+        logits: list[float] = self.method.logits(torch.from_numpy(filled).to(self.method.backbone.device)).double().cpu().tolist()
+        return logits[: len(views)]
 
 
 def answer(score: float, calibration: Calibration) -> Answer:
@@ -144,24 +148,42 @@ def fingerprint_of(folder: Path) -> str:
     return hashlib.sha256("\n".join(known).encode()).hexdigest()
 
 
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DgsnetError(f"the device {device!r} cannot be used here ({_first_line(error)}); `cpu` always can") from error
+
+
 def _find(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    # Where the part before the slash is a folder here, a mistyped path is more likely than a hub id.
+    if _HUB_ID.fullmatch(name) and not folder.exists() and not folder.parent.is_dir():
         return _from_hub(name)
-    raise ModelFolderError(f"there is no model {name!r}: give a model folder (`dgsnet train --out FOLDER` makes one) or a hub id owner/name")
+    why = (
+        "it is a file, not a folder" if folder.exists() else "there is no such folder, and no model ships with this version under that name"
+    )
+    raise ModelFolderError(
+        f"no model {name!r}: {why}. Train one (`dgsnet train --out FOLDER`), or give a model folder or a hub id owner/name"
+    )
 
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only for models on the hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors", "README.md"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelFolderError(f"there is no model folder {name!r}, and the hub did not give one either: {error}") from error
+    except Exception as error:  # the client's own errors, those of its HTTP library (which one differs by version), the system's
+        raise ModelFolderError(
+            f"no model {name!r}: there is no such folder, and the hub did not give one ({_first_line(error)})"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _sigmoid(logit: float) -> float:

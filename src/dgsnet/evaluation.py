@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +17,9 @@ from rich.progress import Progress
 from dgsnet import __version__, metrics
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.detector import Detector
-from dgsnet.errors import DatasetError
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.rows import SCHEMA
+from dgsnet.errors import DatasetError, DecodeError
+from dgsnet.files import replacing, sha256_bytes, write_json, write_text
+from dgsnet.rows import SCHEMA, arrow_table
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
 
@@ -31,16 +32,16 @@ PREDICTION_SCHEMA = pa.schema(
 def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None) -> Path:
     """Score a data set into `out/predictions.parquet`.
 
-    Rows reach disk one by one in a file beside it; after `kill -9` the same call goes on from there. A finished file of the same model and data
-    is kept as it is.
+    Rows reach disk one by one in a file beside it; after `kill -9` the same call goes on from there. A finished file of the same model and
+    data is kept as it is. An image that cannot be read or decoded is a row with `error`.
 
     Raises:
-        DatasetError: `out` holds predictions of another model or other data.
+        DatasetError: `out` holds predictions, finished or not, of another model or other data.
     """
     target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
     identity = {
         "model": detector.fingerprint,
-        "data": dataset.fingerprint(),
+        "data": _fingerprint(dataset),
         "threshold": str(detector.config.calibration.generated),
         "dgsnet": __version__,
     }
@@ -49,16 +50,15 @@ def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress 
             raise DatasetError(f"{target} holds predictions of another model, other data or another version: choose another folder")
         return target
     rows = _begin_partial(partial, identity)
-    if len(rows) > len(dataset):
-        raise DatasetError(f"{partial} has more rows than the data set has images: delete it to start again")
-    remaining = dataset.samples[len(rows) :]
+    scored = _scored(detector, dataset, dataset.samples[len(rows) :])
+    if progress:
+        scored = iter(progress.track(scored, total=len(dataset), completed=len(rows), description="scoring"))
     with partial.open("a", encoding="utf-8") as stream:
-        scored = _scored(detector, dataset, remaining)
-        for row in progress.track(scored, total=len(remaining), description="scoring") if progress else scored:
+        for row in scored:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             rows.append(row)
-    table = pa.Table.from_pylist(rows, PREDICTION_SCHEMA).replace_schema_metadata({"dgsnet": json.dumps(identity)})
+    table = arrow_table(rows, PREDICTION_SCHEMA).replace_schema_metadata({"dgsnet": json.dumps(identity)})
     with replacing(target) as aside:
         pq.write_table(table, aside)
     partial.unlink()
@@ -76,11 +76,11 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         resamples: of the bootstrap.
 
     Returns:
-        The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what they
-        were computed from.
+        The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what
+        they were computed from.
 
     Raises:
-        DatasetError: a column is missing, or no image has a score and a label.
+        DatasetError: a column is missing, no image has a score and a label, or one is out of range.
     """
     table = read_predictions(predictions)
     if group not in table.column_names:
@@ -91,9 +91,12 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
     labels, scores = [row["label"] for row in rows], [row["score"] for row in rows]
     generators = [row[group] or "unknown" for row in rows]
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
-    overall = metrics.estimate(labels, scores, **settings)
-    by_generator = metrics.by_generator(labels, scores, generators, **settings) if any(labels) else {}
-    mean = metrics.macro_average(labels, scores, generators, **settings) if any(labels) else {}
+    try:
+        overall = metrics.estimate(labels, scores, **settings)
+        by_generator = metrics.by_generator(labels, scores, generators, **settings)
+        mean = metrics.macro_average(labels, scores, generators, **settings)
+    except ValueError as error:
+        raise DatasetError(f"{predictions}: {error}") from error
     result = {
         "overall": overall.as_dict(),
         "by_generator": {name: report.as_dict() for name, report in by_generator.items()},
@@ -133,36 +136,76 @@ def read_predictions(file: Path) -> pa.Table:
     return table
 
 
-def _scored(detector: Detector, dataset: Dataset, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
-    known = list(samples)
-    for sample, verdict in zip(known, detector.detect_many(_contents(dataset, known)), strict=True):
-        facts = {"label": sample.label, "split": sample.split, "source": sample.source, "generator": sample.generator, "group": sample.group}
+def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+    contents = (cast(BinaryIO, _Content(dataset, sample)) for sample in samples)
+    for sample, verdict in zip(samples, detector.detect_many(contents), strict=True):
+        facts = {
+            "label": sample.label,
+            "split": sample.split,
+            "source": sample.source,
+            "generator": sample.generator,
+            "group": sample.group,
+        }
         yield facts | verdict.as_dict() | {"path": sample.path}
 
 
-def _contents(dataset: Dataset, samples: Iterable[Sample]) -> Iterator[bytes]:
-    """Bytes of each image; a file that has gone reads as nothing, which the decoder refuses by name: one row, not the run."""
-    for sample in samples:
+@dataclass(frozen=True)
+class _Content:
+    """A sample as the file object a detector takes: read by the thread that decodes it, and named in the error of its row."""
+
+    dataset: Dataset
+    sample: Sample
+
+    @property
+    def name(self) -> str:
+        return self.sample.path
+
+    def read(self, limit: int) -> bytes:
         try:
-            yield dataset.read(sample)
-        except DatasetError:
-            yield b""
+            return self.dataset.read(self.sample)[:limit]
+        except DatasetError as error:
+            raise DecodeError("cannot be read; restore it or leave it out") from error
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """The data set's own fingerprint; where files are missing, that of the others and which are missing."""
+    try:
+        return dataset.fingerprint()
+    except DatasetError:
+        missing = [sample.path for sample in dataset if not _readable(dataset, sample)]
+        rest = replace(dataset, samples=tuple(sample for sample in dataset if sample.path not in set(missing)))
+        return sha256_bytes(json.dumps([rest.fingerprint(), missing]).encode())
+
+
+def _readable(dataset: Dataset, sample: Sample) -> bool:
+    try:
+        dataset.read(sample)
+    except DatasetError:
+        return False
+    return True
 
 
 def _begin_partial(partial: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of an interrupted run of the same identity; otherwise an empty file with that identity in its first line."""
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if partial.exists():
-        whole = [line for line in partial.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        if whole and json.loads(whole[0]) == identity:
-            write_text(partial, "".join(whole))
-            return [json.loads(line) for line in whole[1:]]
-    write_text(partial, json.dumps(identity) + "\n")
-    return []
+    """Rows of an interrupted run of the same identity, without a last line that was cut; if there was none, a new file that names it."""
+    if not partial.exists():
+        write_text(partial, json.dumps(identity) + "\n")
+        return []
+    whole = [line for line in partial.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        found, *rows = [json.loads(line) for line in whole]
+    except ValueError as error:
+        raise DatasetError(f"{partial} is damaged ({error}): delete it to start again") from error
+    if found != identity:
+        raise DatasetError(f"{partial} was begun with another model, other data or another version: choose another folder, or delete it")
+    write_text(partial, "".join(whole))
+    return rows
 
 
 def _identity(predictions: Path) -> dict[str, str]:
-    found = (pq.read_schema(predictions).metadata or {}).get(b"dgsnet")
+    try:
+        found = (pq.read_schema(predictions).metadata or {}).get(b"dgsnet")
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"the predictions {predictions} cannot be read: {error}") from error
     return dict(json.loads(found)) if found else {}
 
 
@@ -172,7 +215,7 @@ def _as_csv(result: dict[str, Any]) -> str:
     columns = [column for name in metrics.METRICS for column in (name, f"{name}_low", f"{name}_high")]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["generator", "n_real", "n_fake", *columns])
-    for name, report in {"overall": result["overall"], **result["by_generator"]}.items():
+    for name, report in [("overall", result["overall"]), *result["by_generator"].items()]:
         cells = [report[metric][part] for metric in metrics.METRICS for part in ("value", "low", "high")]
         writer.writerow([name, report["n_real"], report["n_fake"], *("" if cell is None else f"{cell:.6f}" for cell in cells)])
     return text.getvalue()

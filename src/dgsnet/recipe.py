@@ -191,7 +191,7 @@ def _parse(assignment: str) -> dict[str, Any]:
 class _PlainYaml(yaml.SafeLoader):
     """YAML as people mean it (1.2): 1e-4 is a number, and of the words only true and false are booleans, so `no` and `off` stay words."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class declares it so
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

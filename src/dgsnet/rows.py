@@ -1,10 +1,14 @@
-"""Where rows go: a table on the terminal, JSON lines, CSV or Parquet."""
+"""Where rows go: a table on the terminal, JSON lines, CSV or Parquet.
+
+A file name need not be valid UTF-8; Python then carries its odd bytes as lone surrogates, which no encoder takes. JSON lines escape them
+and give the name back whole; CSV, Parquet and the table show them as ``\\udcff``.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -13,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dgsnet.errors import DgsnetError
 from dgsnet.files import replacing
@@ -36,6 +41,7 @@ SCHEMA = pa.schema(
 """Columns of a verdict in Parquet."""
 
 _ROW_GROUP = 1024
+_ESCAPED = "backslashreplace"
 
 
 class Sink(Protocol):
@@ -46,7 +52,7 @@ class Sink(Protocol):
 
 
 def open_sink(target: Path) -> AbstractContextManager[Sink]:
-    """A sink for a file, by its ending: ``.jsonl``, ``.csv`` or ``.parquet``.
+    """A sink for a file, by its ending: ``.jsonl``, ``.csv`` or ``.parquet``. The file is touched when the context is entered.
 
     JSON lines and CSV are on disk row by row; a Parquet file appears when it is whole.
 
@@ -54,10 +60,10 @@ def open_sink(target: Path) -> AbstractContextManager[Sink]:
         DgsnetError: another ending.
     """
     sinks = {".jsonl": _jsonl_file, ".csv": _csv_file, ".parquet": _parquet_file}
-    if target.suffix not in sinks:
+    ending = target.suffix.lower()
+    if ending not in sinks:
         raise DgsnetError(f"cannot write rows to {target}: expected a name ending in {', '.join(sinks)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return sinks[target.suffix](target)
+    return sinks[ending](target)
 
 
 class JsonLines:
@@ -76,30 +82,64 @@ class TerminalTable:
     """A table for people, printed at the end."""
 
     def __init__(self) -> None:
-        self.table = Table("image", "verdict", "score", "warnings", box=None, pad_edge=False)
+        self.table = Table(box=None, pad_edge=False)
+        self.table.add_column("image", overflow="fold")
+        self.table.add_column("verdict", no_wrap=True)
+        self.table.add_column("score", no_wrap=True)
+        self.table.add_column("notes", overflow="fold")
 
     def write(self, verdict: Verdict) -> None:
         """Add one row."""
         colour = {"ai-generated": "red", "real": "green", "inconclusive": "yellow"}.get(verdict.verdict or "", "dim")
-        said = f"[{colour}]{verdict.verdict or 'not scored'}[/]"
         score = "-" if verdict.score is None else f"{verdict.score:.3f}"
-        self.table.add_row(verdict.path or "-", said, score, verdict.error or ", ".join(verdict.warnings))
+        notes = (verdict.error or ", ".join(verdict.warnings)).removeprefix(f"{verdict.path}: ")
+        # Text, not str: a str is read as markup, and brackets are legal in file names.
+        self.table.add_row(
+            Text(printable(verdict.path or "-")), Text(verdict.verdict or "not scored", colour), score, Text(printable(notes))
+        )
 
-    def show(self, console: Console) -> None:
-        """Print it."""
-        console.print(self.table)
+    def show(self) -> None:
+        """Print it on standard output."""
+        table_console().print(self.table)
+
+
+def table_console() -> Console:
+    """Standard output for a table: as wide as the terminal; where it is none, so wide that a row is a line, for `grep` and the like."""
+    console = Console()
+    return console if console.is_terminal else Console(width=10_000)
+
+
+def printable(text: str) -> str:
+    """Text from outside, on one line and without control characters, which a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def arrow_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table."""
+    return pa.Table.from_pylist([{name: _encodable(value) for name, value in row.items()} for row in rows], schema)
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode("utf-8", _ESCAPED).decode() if isinstance(value, str) else value
 
 
 @contextmanager
 def _jsonl_file(target: Path) -> Iterator[Sink]:
-    with target.open("w", encoding="utf-8") as stream:
+    with _text_file(target) as stream:
         yield JsonLines(stream)
 
 
 @contextmanager
 def _csv_file(target: Path) -> Iterator[Sink]:
-    with target.open("w", encoding="utf-8", newline="") as stream:
+    with _text_file(target) as stream:
         yield _Csv(stream)
+
+
+@contextmanager
+def _text_file(target: Path) -> Iterator[TextIO]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8", errors=_ESCAPED, newline="") as stream:
+        yield stream
 
 
 @contextmanager
@@ -113,7 +153,7 @@ def _parquet_file(target: Path) -> Iterator[Sink]:
 class _Csv:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.writer = csv.DictWriter(stream, COLUMNS)
+        self.writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         self.writer.writeheader()
 
     def write(self, verdict: Verdict) -> None:
@@ -133,5 +173,5 @@ class _Parquet:
 
     def flush(self) -> None:
         if self.waiting:
-            self.writer.write_table(pa.Table.from_pylist(self.waiting, SCHEMA))
+            self.writer.write_table(arrow_table(self.waiting, SCHEMA))
             self.waiting = []

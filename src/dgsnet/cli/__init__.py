@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 
 import typer
 
@@ -31,17 +33,29 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit.")) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+) -> None:
     """Options of every command."""
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done; 1 some inputs could not be scored; 2 wrong usage, or nothing could be done."""
+    """Run the command line. Exit codes: 0 done; 1 some inputs could not be scored; 2 wrong usage, or nothing could be done; 130 Ctrl-C."""
+    _settle_terminal()
     try:
         app()
-    except DgsnetError as error:
+    except (DgsnetError, OSError) as error:  # OSError: a full disk, a folder without permission; its text names the file
         typer.echo(f"dgsnet: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("dgsnet: interrupted", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:
+            typer.echo("dgsnet: interrupted", err=True)
+        raise
+
+
+def _settle_terminal() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name that the terminal's encoding lacks must not end the run
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # peft asks transformers for this attribute by its old name whenever it adds an adapter: nothing anybody at the terminal can change.
+    # Here and not in the library, since a program that imports dgsnet decides for itself what it warns of.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

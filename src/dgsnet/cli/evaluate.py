@@ -18,7 +18,9 @@ def evaluate(
     model: Annotated[str | None, typer.Option("--model", help="Model folder or hub id.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Recompute metrics from this file; no image is scored.")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
+    ] = None,
     group: Annotated[str, typer.Option("--group", help="Column generated images are grouped by.")] = "generator",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
@@ -27,6 +29,7 @@ def evaluate(
     from rich.console import Console
 
     from dgsnet import evaluation
+    from dgsnet.rows import printable
 
     console = Console(stderr=True)
     if predictions is None:
@@ -35,12 +38,12 @@ def evaluate(
         predictions = _predict(model, data, split, out, device, console)
     elif model is not None or data is not None:
         raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
-    table = evaluation.read_predictions(predictions)
+    failed = [row["error"] for row in evaluation.read_predictions(predictions).to_pylist() if row.get("error")]
+    for error in failed:
+        typer.echo(f"not scored: {printable(error)}", err=True)
     threshold = evaluation.recorded_threshold(predictions)
     _show(evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples))
-    failed = [row for row in table.to_pylist() if row.get("error")]
-    for row in failed:
-        typer.echo(f"not scored: {row['path']}: {row['error']}", err=True)
+    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -71,20 +74,29 @@ def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    shown = ("auroc", "ap", "acc", "fake_acc", "tpr_at_fpr_5")
-    table = Table("generator", "images", *shown, box=None, pad_edge=False)
-    for name, report in {**result["by_generator"], "overall": result["overall"]}.items():
-        cells = [_cell(report[metric]) for metric in shown]
-        table.add_row(name, f"{report['n_real']} + {report['n_fake']}", *cells)
-    if result["mean_over_generators"]:
-        table.add_row("mean over generators", "", *(_cell(result["mean_over_generators"][metric]) for metric in shown))
-    Console().print(table)
+    from dgsnet.rows import printable, table_console
+
+    plain = ("real_acc", "fake_acc", "tpr_at_fpr_5")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("generator", overflow="fold")
+    for column in ("images", "auroc (95 %)", *plain):
+        table.add_column(column, no_wrap=True)
+    reports = [*result["by_generator"].items(), ("mean of these", result["mean_over_generators"]), ("overall", result["overall"])]
+    for name, report in reports:
+        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
+        # Text, not str: a str is read as markup, and brackets are legal in a generator's name
+        table.add_row(Text(printable(name)), images, _interval(report["auroc"]), *(_figure(report[metric]["value"]) for metric in plain))
+    table_console().print(table)
 
 
-def _cell(figure: dict[str, float | None]) -> str:
-    if figure["value"] is None:
+def _interval(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
         return "-"
-    return f"{figure['value']:.3f} [dim]{figure['low']:.2f}-{figure['high']:.2f}[/]"
+    return f"{_figure(estimate['value'])} ({estimate['low']:.2f}-{estimate['high']:.2f})"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -11,7 +11,9 @@ import typer
 def train(
     data: Annotated[Path, typer.Option("--data", help="Folder or manifest (.csv, .jsonl, .parquet) of labelled images.")],
     out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
-    method: Annotated[str, typer.Option("--method", help="linear, lora or dgs.")] = "dgs",
+    method: Annotated[
+        str | None, typer.Option("--method", help="linear, lora or dgs; applied last. Default: dgs, or the recipe's.")
+    ] = None,
     preset: Annotated[str, typer.Option("--preset", help="balanced, released or paper.")] = "balanced",
     config: Annotated[Path | None, typer.Option("--config", help="YAML recipe, applied over the preset.")] = None,
     assignments: Annotated[list[str] | None, typer.Option("--set", help="One setting, a.b=c; repeatable; applied last.")] = None,
@@ -21,12 +23,17 @@ def train(
     """Train a detector: a linear probe on frozen CLIP, then LoRA under gradient surgery. Writes a model folder."""
     from rich.console import Console
 
+    from dgsnet import methods
+    from dgsnet.errors import RecipeError
     from dgsnet.recipe import make_recipe
     from dgsnet.training import train as run
     from dgsnet.training.validation import validate_on_held_out
 
     console = Console(stderr=True)
-    recipe = make_recipe(method, preset, config, tuple(assignments or ()))
+    named = (f"method={method}",) if method else ()
+    recipe = make_recipe(preset=preset, config=config, assignments=(*(assignments or ()), *named))
+    if recipe.method not in methods.available():
+        raise RecipeError(f"unknown method {recipe.method!r}: expected one of {', '.join(methods.available())}")
     run(data, out, recipe, resume=resume, console=console)
     if validate:
         validate_on_held_out(data, out, recipe, console)
