@@ -62,6 +62,7 @@ def table() -> None:
     labels, generators, paths, base = runs[BASELINE]
     rows: dict[str, Any] = {}
     for name, (_, _, other_paths, scores) in runs.items():
+        evaluation.evaluate(RESULTS / name / evaluation.PREDICTIONS, RESULTS / name)
         if other_paths != paths:
             raise SystemExit(f"{name} was tested on other images than {BASELINE}")
         rows[name] = {
