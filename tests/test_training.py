@@ -291,8 +291,7 @@ def test_kill_9_in_stage_2_and_resume(start, corpus, tiny_clip, tmp_path):
     assert not model_folder.is_complete(out)
     assert 4 <= log.read_text().count('"finetune"') < total
 
-    resumed = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
+    start("killed", "finetune.epochs=6", "checkpoint_every=1", resume=True)
     start("whole", "finetune.epochs=6", "checkpoint_every=1")
     assert len(rows_of(out)) == STEPS + total
     assert_same_run(out, tmp_path / "whole")
@@ -511,7 +510,7 @@ def test_frozen_features_are_computed_once_and_are_those_of_the_view(corpus, tin
         assert torch.equal(again[wanted], frozen[wanted])
 
 
-@pytest.mark.parametrize(("setting", "passes"), [("seed=0", 0), ("seed=7", 48), ("augmentation.crop.low=0.9", 48), ("lora.rank=3", 0)])
+@pytest.mark.parametrize(("setting", "passes"), [("seed=0", 0), ("seed=7", 48), ("lora.rank=3", 0)])
 def test_a_run_over_fixed_views_asks_the_teacher_once_a_view(start, monkeypatch, tmp_path, setting, passes):
     monkeypatch.setenv("DGSNET_CACHE", str(tmp_path / "cache"))
     counted = []

@@ -97,8 +97,8 @@ class Recipe(_Settings):
     backbone: str = "clip-vit-b16"
     seed: int = 0
     features: Literal["raw", "unit"] = "unit"
-    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient can change
-    ||f||, whatever the surgery adds to it: that is what bounds the feature norm."""
+    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient has a part
+    along f, whatever the surgery adds to it: that is what keeps ||f|| from running away."""
     warm_start: bool = True
     """The student's head starts as the teacher's and the text head is trained beforehand, instead of both starting at random."""
     data: DataRecipe = DataRecipe()
