@@ -209,7 +209,7 @@ def test_an_error_of_the_iterable_is_the_callers(detector, files):
         ("dgsnet-b16", "no model ships with this version"),
         ("owner/name", "the hub did not give one"),
         ("owner/name@v1", "the hub did not give one"),
-        ("here/typo", "there is no such folder"),
+        ("here/typo", "no such folder, and no model ships"),
         ("file", "it is a file"),
         ("here", "config.json is missing"),
     ],

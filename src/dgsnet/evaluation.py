@@ -172,9 +172,9 @@ def _fingerprint(dataset: Dataset) -> str:
     try:
         return dataset.fingerprint()
     except DatasetError:
-        missing = [sample.path for sample in dataset if not _readable(dataset, sample)]
-        rest = replace(dataset, samples=tuple(sample for sample in dataset if sample.path not in set(missing)))
-        return sha256_bytes(json.dumps([rest.fingerprint(), missing]).encode())
+        there = tuple(sample for sample in dataset if _readable(dataset, sample))
+        missing = sorted({sample.path for sample in dataset} - {sample.path for sample in there})
+        return sha256_bytes(json.dumps([replace(dataset, samples=there).fingerprint(), missing]).encode())
 
 
 def _readable(dataset: Dataset, sample: Sample) -> bool:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from dgsnet.files import write_text
 
@@ -44,11 +49,26 @@ class TrainingLog:
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()] if self.file.exists() else []
 
 
+class TrainingProgress(Progress):
+    """A bar a task, and below them the figures of the last step on lines of their own, so that a narrow terminal shows both."""
+
+    def __init__(self, **options: Any) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self.figures = ""
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn."""
+        yield self.make_tasks_table(self.tasks)
+        if self.figures:
+            yield Text(self.figures, style="dim")
+
+
 def describe(row: dict[str, Any]) -> str:
-    """The figures of a step as the progress bar shows them."""
-    shown = {key: value for key, value in row.items() if key not in {"stage", "epoch", "step"}}
-    names = {"feature_norm": "||f||", "removed": "removed", "alignment": "align/task"}
+    """The figures of a step in words."""
+    names = {"feature_norm": "||f||", "removed": "gradient removed", "alignment": "alignment / task"}
     return "  ".join(
-        f"{names.get(key, key)} {value:.1%}" if key in {"removed", "alignment"} else f"{names.get(key, key)} {value:.3f}"
-        for key, value in shown.items()
+        f"{names.get(key, key.replace('_', ' '))} {value:{'.1%' if key in {'removed', 'alignment'} else '.3f'}}"
+        for key, value in row.items()
+        if key not in {"stage", "epoch", "step"}
     )

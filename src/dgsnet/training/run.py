@@ -16,7 +16,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dgsnet import __version__, methods, model_folder
 from dgsnet.backbones import Backbone
@@ -28,7 +27,7 @@ from dgsnet.methods import Method, Stage
 from dgsnet.recipe import Recipe, StageRecipe
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
-from dgsnet.training.log import STAGE_NAMES, TrainingLog, describe
+from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
 from dgsnet.training.views import FrozenFeatures, Views
 from dgsnet.weights import cache_dir
 
@@ -111,11 +110,10 @@ class _Run:
             self.console.print(f"{self.out} is finished; nothing to do")
             return self.out
         main = self.accelerator.is_main_process
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         captions = self._report_captions()
         backbone = Backbone.load(self.recipe.backbone).to(self.accelerator.device)
         method = methods.create(self.recipe, backbone).to(self.accelerator.device)
-        with Progress(*columns, console=self.console, disable=not main) as progress:
+        with TrainingProgress(console=self.console, disable=not main) as progress:
             frozen, text = self._prepare(method, progress)
             stage, step = (self.position.stage, self.position.step) if self.position else (None, 0)
             self.log.rewind(stage, step, method.stages)
@@ -144,7 +142,7 @@ class _Run:
             )
         return auc
 
-    def _prepare(self, method: Method, progress: Progress) -> tuple[FrozenFeatures | None, TextBranch]:
+    def _prepare(self, method: Method, progress: TrainingProgress) -> tuple[FrozenFeatures | None, TextBranch]:
         """Frozen features of all fixed views, and the text branch."""
         views = Views(self.training, self.recipe)
         cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"{method.backbone.fingerprint} {views.space}")
@@ -170,7 +168,7 @@ class _Run:
             self.console.print(f"text branch: {state}")
         return (frozen if fixed is not None else None), text
 
-    def _stage(self, method: Method, stage: Stage, batches: Batches, progress: Progress) -> None:
+    def _stage(self, method: Method, stage: Stage, batches: Batches, progress: TrainingProgress) -> None:
         settings, accelerator = self._settings(stage), self.accelerator
         trained = method.enter(stage)
         total = batches.steps(settings, accelerator.num_processes)
@@ -208,6 +206,7 @@ class _Run:
                 save_checkpoint(self.checkpoint, Position(stage, step, self.fingerprint), model_folder.trained_state(method), optimizer)
         self.steps_before += total
         progress.remove_task(task)
+        progress.figures = ""
 
     def _resume(self, method: Method, stage: Stage, total: int) -> int:
         """How many of the `total` steps of `stage` are done; loads the checkpoint's weights when it is of this stage or a later one."""
@@ -219,14 +218,15 @@ class _Run:
         model_folder.load_trained_state(method, load_weights(self.checkpoint), self.checkpoint)
         return self.position.step if stage == self.position.stage else total
 
-    def _record_step(self, stage: Stage, epoch: int, step: int, sums: dict[str, float], progress: Progress, task: Any) -> None:
+    def _record_step(self, stage: Stage, epoch: int, step: int, sums: dict[str, float], progress: TrainingProgress, task: Any) -> None:
         if sums and not math.isfinite(sums["loss"]):
             raise TrainingError(f"the loss is {sums['loss']} at step {step} of stage {stage!r}: lower {stage}.lr; see {self.log.file}")
         if self.accelerator.is_main_process:
             row = {"stage": stage, "epoch": epoch, "step": step} | sums
             self.log.write(row)
             self.accelerator.log({f"{stage}/{name}": value for name, value in sums.items()}, step=self.steps_before + step)
-            progress.update(task, completed=step, description=f"{STAGE_NAMES[stage]}  {describe(row)}")
+            progress.figures = describe(row)
+            progress.update(task, completed=step)
 
     def _trackers(self) -> None:
         """Begin to log to TensorBoard, counting steps over all stages: what it has beyond the checkpoint is dropped."""
