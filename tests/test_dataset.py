@@ -461,3 +461,14 @@ def test_a_balanced_order_changes_with_seed_and_epoch_and_hides_the_label():
     assert 0 < first_of_pairs.mean() < 1
     with pytest.raises(DatasetError, match="0 and 1"):
         balanced_order(np.array([0, 1, 2]), 0, 0)
+
+
+def test_a_missing_file_does_not_end_the_fingerprint_but_changes_it(tmp_path: Path):
+    for label in ("real", "fake"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.png").write_bytes(label.encode())
+    dataset = load_dataset(tmp_path)
+    gone = load_dataset(tmp_path)
+    whole = dataset.fingerprint()
+    (tmp_path / "fake" / "a.png").unlink()
+    assert gone.fingerprint() != whole

@@ -123,6 +123,14 @@ def test_no_and_off_are_words_not_booleans(assignment, tmp_path):
         assert found == word
 
 
+def test_a_preset_named_in_the_file_or_by_assignment_is_applied(tmp_path):
+    """A run must not be recorded under a preset whose settings it did not have."""
+    (tmp_path / "recipe.yaml").write_text("preset: paper\nlora: {rank: 3}\n")
+    for recipe in (make_recipe(config=tmp_path / "recipe.yaml"), make_recipe(assignments=("lora.rank=3", "preset=paper"))):
+        assert recipe == make_recipe(preset="paper", assignments=("lora.rank=3",))
+        assert recipe.surgery.suppression == "harmful"
+
+
 # What is refused
 
 

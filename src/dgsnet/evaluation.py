@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,7 +18,7 @@ from dgsnet import __version__, metrics
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError
-from dgsnet.files import replacing, sha256_bytes, write_json, write_text
+from dgsnet.files import replacing, write_json, write_text
 from dgsnet.rows import SCHEMA, arrow_table
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
@@ -41,7 +41,7 @@ def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress 
     target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
     identity = {
         "model": detector.fingerprint,
-        "data": _fingerprint(dataset),
+        "data": dataset.fingerprint(),
         "threshold": str(detector.config.calibration.generated),
         "dgsnet": __version__,
     }
@@ -165,24 +165,6 @@ class _Content:
             return self.dataset.read(self.sample)[:limit]
         except DatasetError as error:
             raise DecodeError("cannot be read; restore it or leave it out") from error
-
-
-def _fingerprint(dataset: Dataset) -> str:
-    """The data set's own fingerprint; where files are missing, that of the others and which are missing."""
-    try:
-        return dataset.fingerprint()
-    except DatasetError:
-        there = tuple(sample for sample in dataset if _readable(dataset, sample))
-        missing = sorted({sample.path for sample in dataset} - {sample.path for sample in there})
-        return sha256_bytes(json.dumps([replace(dataset, samples=there).fingerprint(), missing]).encode())
-
-
-def _readable(dataset: Dataset, sample: Sample) -> bool:
-    try:
-        dataset.read(sample)
-    except DatasetError:
-        return False
-    return True
 
 
 def _begin_partial(partial: Path, identity: dict[str, str]) -> list[dict[str, Any]]:

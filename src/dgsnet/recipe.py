@@ -152,12 +152,12 @@ gradient); `balanced` is ours.
 def make_recipe(method: str = "dgs", preset: str = "balanced", config: Path | None = None, assignments: tuple[str, ...] = ()) -> Recipe:
     """Build a recipe: preset, then the YAML file, then ``a.b=c`` assignments, each over the one before.
 
+    A preset (or method) that the file or an assignment names counts instead of the argument; a preset is the base wherever it is named.
+
     Raises:
         RecipeError: an unknown preset, a file that cannot be read, a setting that does not exist or is out of range.
     """
-    if preset not in PRESETS:
-        raise RecipeError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
-    settings = _merge({"method": method, "preset": preset}, PRESETS[preset])
+    settings: dict[str, Any] = {"method": method, "preset": preset}
     if config is not None:
         try:
             loaded = yaml.load(config.read_text(encoding="utf-8"), _PlainYaml)  # noqa: S506 - a safe loader
@@ -170,8 +170,11 @@ def make_recipe(method: str = "dgs", preset: str = "balanced", config: Path | No
         settings = _merge(settings, loaded or {})
     for assignment in assignments:
         settings = _merge(settings, _parse(assignment))
+    named = settings["preset"]
+    if not isinstance(named, str) or named not in PRESETS:
+        raise RecipeError(f"unknown preset {named!r}: expected one of {', '.join(PRESETS)}")
     try:
-        return Recipe.model_validate(settings)
+        return Recipe.model_validate(_merge(PRESETS[named], settings))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "recipe"
