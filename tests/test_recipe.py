@@ -131,6 +131,12 @@ def test_a_preset_named_in_the_file_or_by_assignment_is_applied(tmp_path):
         assert recipe.surgery.suppression == "harmful"
 
 
+def test_one_nested_setting_leaves_its_neighbours_alone():
+    made, default = make_recipe(assignments=("augmentation.reencode={}", "probe.epochs=2")), make_recipe()
+    assert made.augmentation.flip == default.augmentation.flip
+    assert made.probe == default.probe.model_copy(update={"epochs": 2})
+
+
 # What is refused
 
 

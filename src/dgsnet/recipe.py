@@ -174,7 +174,8 @@ def make_recipe(method: str = "dgs", preset: str = "balanced", config: Path | No
     if not isinstance(named, str) or named not in PRESETS:
         raise RecipeError(f"unknown preset {named!r}: expected one of {', '.join(PRESETS)}")
     try:
-        return Recipe.model_validate(_merge(PRESETS[named], settings))
+        # Over the defaults in full: a nested setting must not reset its neighbours to what their class would start from.
+        return Recipe.model_validate(_merge(_merge(Recipe().model_dump(), PRESETS[named]), settings))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "recipe"
