@@ -193,7 +193,7 @@ class Known(Backbone):
 
     def __init__(self, backbone: Backbone, features: Tensor) -> None:
         nn.Module.__init__(self)
-        self.width, self.features = backbone.width, features
+        self.joint_width, self.blocks, self.features = backbone.width, (), features
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The known features."""

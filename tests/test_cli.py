@@ -20,6 +20,7 @@ from PIL import Image
 import dgsnet.detector
 from dgsnet import Detector, Verdict, __version__
 from dgsnet.cli import main
+from dgsnet.files import sha256_file
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 STAND_IN = """
@@ -172,6 +173,37 @@ def test_out_takes_the_same_rows(run, tiny_model, pictures, tmp_path, ending):
             assert [float(row["score"]) for row in csv.DictReader(stream)] == [row["score"] for row in rows]
 
 
+def test_heatmaps_and_a_report_come_on_top_of_the_rows(run, tiny_model, pictures, tmp_path):
+    maps, page = tmp_path / "deep" / "maps", tmp_path / "page.html"
+    shutil.copy(pictures / "b.jpg", pictures / "below" / "a.png")
+    plain = run("detect", pictures, "--model", tiny_model)
+    code, out, err = run("detect", pictures, "--model", tiny_model, "--heatmap", maps, "--report", page)
+    assert (code, out) == plain[:2]
+    assert err.splitlines()[1:] == [f"heatmaps in {maps}", f"report in {page}"]
+    a, other, b = ((file, sha256_file(file)) for file in (pictures / "a.png", pictures / "below" / "a.png", pictures / "b.jpg"))
+    sizes = {file.name: Image.open(file).size for file in maps.iterdir()}
+    assert sizes == {f"a-{a[1][:8]}.png": (256, 256), f"a-{other[1][:8]}.png": (100, 90), f"b-{b[1][:8]}.png": (100, 90)}
+    content = page.read_text()
+    assert all(digest in content for _, digest in (a, b, other))
+    assert content.count("Not scored</p>") == 1
+    assert content.count("<figure>") == 2 * 3
+    assert run("detect", pictures, "--model", tiny_model, "--report", page)[0] == 1
+    assert page.read_text().count("<figure>") == 3
+
+
+def test_a_picture_that_changes_under_way_is_not_shown_as_what_was_scored(run, pictures, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Detector, "detect_many", lambda *_: (Verdict(path, "0" * 64, 0.5, 0.0, "real") for path in [str(pictures / "a.png")])
+    )
+    page = tmp_path / "page.html"
+    code, _, err = run("detect", pictures / "a.png", "--model", tiny_model, "--heatmap", tmp_path / "maps", "--report", page)
+    assert code == 0
+    assert f"no picture: {pictures / 'a.png'}: has changed since it was scored" in err
+    assert "0" * 64 in page.read_text()
+    assert "<figure>" not in page.read_text()
+    assert list((tmp_path / "maps").iterdir()) == []
+
+
 def test_paths_come_from_folders_globs_and_standard_input(run, tiny_model, pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     shutil.copy("a.png", "[1].png")
@@ -192,6 +224,8 @@ def test_paths_come_from_folders_globs_and_standard_input(run, tiny_model, pictu
         (("-",), b"\n", "no paths on standard input"),
         (("-", "a.png"), b"", "give it alone"),
         (("a.png", "--out", "rows.txt"), b"", "rows.txt: expected a name ending in .jsonl, .csv, .parquet"),
+        (("a.png", "--report", "page.pdf"), b"", "page.pdf: expected a name ending in .html"),
+        (("a.png", "--heatmap", "taken"), b"", "cannot write heatmaps to taken: it is a file"),
         (("empty",), b"", "empty: holds no images"),
         (("shards",), b"", "shards holds tar shards: unpack them"),
     ],
@@ -199,6 +233,7 @@ def test_paths_come_from_folders_globs_and_standard_input(run, tiny_model, pictu
 def test_what_cannot_begin_ends_with_2_before_the_model_is_loaded(run, no_model, corpus, tmp_path, monkeypatch, arguments, stdin, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "taken").touch()
     (tmp_path / "shards").mkdir()
     shutil.make_archive(str(tmp_path / "shards" / "one"), "tar", corpus / "test" / "real")
     code, out, err = run("detect", *arguments, stdin=stdin)

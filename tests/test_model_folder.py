@@ -75,7 +75,8 @@ def test_round_trip_gives_the_same_logits(tiny_clip, tmp_path, pixels, method, p
     assert config.preprocessing == made.recipe.preprocessing
     assert config.label_map == {"0": "real", "1": "ai-generated"}
     assert (config.calibration.temperature, config.calibration.real, config.calibration.generated) == (1, 0.5, 0.5)
-    assert config.backbone == {"name": str(tiny_clip), "fingerprint": made.backbone.fingerprint, "width": 16, "size": 224}
+    described = config.backbone | {"probe": None}  # the probe: test_backbone_identity.py
+    assert described == {"name": str(tiny_clip), "fingerprint": made.backbone.fingerprint, "width": 16, "size": 224, "probe": None}
     state, again = model_folder.trained_state(made), model_folder.trained_state(loaded)
     assert state.keys() == again.keys()
     assert all(torch.equal(state[name], again[name]) for name in state)
@@ -234,14 +235,16 @@ def test_no_folder_at_all(tmp_path):
 # The backbone
 
 
-def test_another_backbone_is_refused(saved, tiny_clip, tmp_path):
+def test_without_a_probe_any_other_backbone_is_refused(copy, tiny_clip, tmp_path):
+    """As in folders of the first version; with a probe: test_backbone_identity.py."""
+    edit_config(copy, lambda config: config["backbone"].pop("probe"))
     other = tmp_path / "other"
     clip = CLIPModel.from_pretrained(tiny_clip)
     with torch.no_grad():
         clip.vision_model.embeddings.class_embedding[0] += 1e-3
     clip.save_pretrained(other)
     with pytest.raises(ModelFolderError, match="scores would mean nothing") as caught:
-        model_folder.load(saved, backbone=str(other))
+        model_folder.load(copy, backbone=str(other))
     assert str(other) in str(caught.value)
 
 

@@ -82,10 +82,10 @@ class Resize(_RangeStep):
         scale = self.low * (self.high / self.low) ** factor
         scale = max(scale, min(1, _MIN_SIDE / min(height, width)))
         scale = min(scale, max(1, math.sqrt(_MAX_PIXELS / (height * width))))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        size = scaled_size(pixels, scale)
         if chance >= self.probability or size == (width, height):
             return pixels
-        return np.array(Image.fromarray(pixels).resize(size, _FILTERS[_pick(self.filters, kind)]))
+        return resized(pixels, size, _pick(self.filters, kind))
 
 
 class ReEncode(_RangeStep):
@@ -104,12 +104,11 @@ class ReEncode(_RangeStep):
         if chance >= self.probability:
             return pixels
         quality = self.low + int(level * (self.high - self.low + 1))
-        encoded = BytesIO()
         if _pick(self.formats, kind) == "webp" and max(pixels.shape) <= _WEBP_MAX_SIDE:
-            Image.fromarray(pixels).save(encoded, "WEBP", quality=quality)
+            encoded = webp(pixels, quality)
         else:
-            Image.fromarray(pixels).save(encoded, "JPEG", quality=quality, subsampling=int(chroma * 3))
-        with Image.open(encoded, formats=("JPEG", "WEBP")) as image:
+            encoded = jpeg(pixels, quality, subsampling=int(chroma * 3))
+        with Image.open(BytesIO(encoded), formats=("JPEG", "WEBP")) as image:
             return np.array(image.convert("RGB"))
 
 
@@ -136,6 +135,31 @@ class Augmentation(_Step):
             pixels = pixels[:, ::-1]
         pixels = np.ascontiguousarray(pixels)
         return self.reencode._apply(pixels, reencode) if self.reencode else pixels
+
+
+def scaled_size(pixels: Pixels, scale: float) -> tuple[int, int]:
+    """(width, height) of (H, W, 3) pixels with both sides times `scale`, rounded, at least 1."""
+    height, width = pixels.shape[:2]
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def resized(pixels: Pixels, size: tuple[int, int], kind: str = "lanczos") -> Pixels:
+    """(H, W, 3) pixels at `size` (width, height), with a filter of `Resize.filters`."""
+    return np.array(Image.fromarray(pixels).resize(size, _FILTERS[kind]))
+
+
+def jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> bytes:
+    """(H, W, 3) pixels as a JPEG of `quality` 1..100; `subsampling` 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
+    encoded = BytesIO()
+    Image.fromarray(pixels).save(encoded, "JPEG", quality=quality, subsampling=subsampling)
+    return encoded.getvalue()
+
+
+def webp(pixels: Pixels, quality: int) -> bytes:
+    """(H, W, 3) pixels as a lossy WebP of `quality` 1..100; Pillow's ValueError where a side is longer than 16383."""
+    encoded = BytesIO()
+    Image.fromarray(pixels).save(encoded, "WEBP", quality=quality)
+    return encoded.getvalue()
 
 
 def _pick(names: tuple[str, ...], draw: float) -> str:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, CLIPConfig, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
-from dgsnet import weights
-from dgsnet.errors import WeightsError
+from dgsnet import backbone_identity, weights
+from dgsnet.errors import RecipeError, WeightsError
 from dgsnet.recipe import LoraRecipe
 
 _Tower = TypeVar("_Tower", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
@@ -59,7 +59,9 @@ class Backbone(nn.Module):
     """An image tower that answers as student and as frozen teacher.
 
     Attributes:
-        width: D, dimension of CLIP's joint space.
+        width: D, numbers in a feature.
+        joint_width: how many of them, the first ones, lie in CLIP's joint space: all but those of `blocks`.
+        blocks: blocks whose mean patch token is part of a feature, see `read_blocks`.
         size: side of the input, pixels.
         fingerprint: sha256 over the image tower's tensors, whatever file they came from.
         folder: where the weights lie.
@@ -69,7 +71,10 @@ class Backbone(nn.Module):
         super().__init__()
         self.vision: CLIPVisionModelWithProjection | PeftModel = vision.requires_grad_(False).eval()
         self.name, self.folder, self.fingerprint = name, folder, fingerprint
-        self.width: int = vision.config.projection_dim
+        self.joint_width: int = vision.config.projection_dim
+        self.block_width: int = vision.config.hidden_size
+        self.depth: int = vision.config.num_hidden_layers
+        self.blocks: tuple[int, ...] = ()
         self.size: int = vision.config.image_size
 
     @classmethod
@@ -82,6 +87,21 @@ class Backbone(nn.Module):
         folder = weights.locate(name, download=download)
         vision = load_tower(CLIPVisionModelWithProjection, folder)
         return cls(vision, name, folder, weights.folder_fingerprint(folder))
+
+    @property
+    def width(self) -> int:
+        """D, numbers in a feature."""
+        return self.joint_width + self.block_width * len(self.blocks)
+
+    def read_blocks(self, blocks: tuple[int, ...]) -> None:
+        """Make the mean patch token after each of these blocks (1 is the first) part of a feature.
+
+        Raises:
+            RecipeError: the tower has no such block.
+        """
+        if any(not 1 <= block <= self.depth for block in blocks):
+            raise RecipeError(f"cannot read the blocks {list(blocks)}: {self.name} has blocks 1 to {self.depth}")
+        self.blocks = blocks
 
     @property
     def device(self) -> torch.device:
@@ -107,9 +127,10 @@ class Backbone(nn.Module):
         return (parameter for name, parameter in self.vision.named_parameters() if "lora_" in name)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Student features f after CLIP's projection, not normalised: (B, 3, S, S) -> (B, D)."""
-        features: Tensor = self.vision(pixel_values=pixels).image_embeds
-        return features
+        """Student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection first, then the mean patch tokens of `blocks`."""
+        seen = self.vision(pixel_values=pixels, output_hidden_states=bool(self.blocks))
+        parts: list[Tensor] = [seen.image_embeds, *(seen.hidden_states[block][:, 1:].mean(dim=1) for block in self.blocks)]
+        return torch.cat(parts, dim=1) if self.blocks else parts[0]
 
     @torch.no_grad()
     def frozen(self, pixels: Tensor) -> Tensor:
@@ -127,5 +148,6 @@ class Backbone(nn.Module):
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a model folder records of its backbone."""
-        return {"name": self.name, "fingerprint": self.fingerprint, "width": self.width, "size": self.size}
+        """What a model folder records of its backbone; see `dgsnet.backbone_identity` for the probe, which takes one pass."""
+        known = {"name": self.name, "fingerprint": self.fingerprint, "width": self.joint_width, "size": self.size}
+        return known | {"probe": backbone_identity.probe(self)}

@@ -89,7 +89,7 @@ def text_branch(
 
     Args:
         captions: N captions of the training images; None or blank: none.
-        image_features: frozen image features (n, D) of the training images with the given indices, NaN where one cannot be shown; asked for
+        image_features: CLIP embeddings (n, D) of the training images with the given indices, NaN where one cannot be shown; asked for
             only to fit a map.
         backbone: whose text tower, or image space, it is.
         recipe: the source wanted.
@@ -106,7 +106,7 @@ def text_branch(
         raise WeightsError(f"{backbone.folder} holds no CLIP text tower: choose captions.source=sentence, or a full CLIP from the hub")
     if has_tower and recipe.source != "sentence":
         vectors = _encode_once(distinct, lambda: _clip_encoder(backbone.folder), cache, f"clip-text {_text_fingerprint(backbone.folder)}")
-        return TextBranch(_rows(captions, vectors, backbone.width), {"source": "clip", "name": backbone.name})
+        return TextBranch(_rows(captions, vectors, backbone.joint_width), {"source": "clip", "name": backbone.name})
     try:
         folder = weights.locate(recipe.sentence_encoder)
     except WeightsError as error:
@@ -116,7 +116,7 @@ def text_branch(
     space = f"sentence {recipe.sentence_encoder} {_text_fingerprint(folder)}"
     vectors = _encode_once(distinct, lambda: _sentence_encoder(folder), cache, space)
     mapped, fit = _align(captions, vectors, image_features)
-    return TextBranch(_rows(captions, mapped, backbone.width), {"source": "sentence", "name": recipe.sentence_encoder, **fit})
+    return TextBranch(_rows(captions, mapped, backbone.joint_width), {"source": "sentence", "name": recipe.sentence_encoder, **fit})
 
 
 def _align(

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
+from dgsnet import jpeg_quality
 from dgsnet.errors import DecodeError
 
 # The readers are called directly, not through Image.open: its decompression-bomb check obeys a process-wide setting and warns process-wide,
@@ -74,12 +75,14 @@ class DecodedImage:
     """A decoded picture and where it came from.
 
     `pixels` is (H, W, 3) uint8 RGB, C-contiguous, upright. `sha256` is that of the encoded bytes; input without (arrays, PIL images) is
-    hashed as shape and RGB pixels. `format` is one of `FORMATS`, or "array" or "pil".
+    hashed as shape and RGB pixels. `format` is one of `FORMATS`, or "array" or "pil". `jpeg_quality`, 1..100, is what the tables of a JPEG
+    file tell; None for everything else.
     """
 
     pixels: NDArray[np.uint8]
     sha256: str
     format: str
+    jpeg_quality: int | None = None
 
     @property
     def width(self) -> int:
@@ -128,7 +131,8 @@ def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
         except Exception as error:
             if policy.truncated == "error" or not _partly_decoded(image):
                 raise DecodeError(f"truncated or damaged {kind} ({_reason(error)}); replace it by a whole copy or leave it out") from error
-        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind)
+        quality = jpeg_quality.of_tables(image.quantization) if isinstance(image, JpegImagePlugin.JpegImageFile) else None
+        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind, quality)
 
 
 def _partly_decoded(image: ImageFile) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 import os
 import re
 from collections import deque
@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from dgsnet import model_folder
+from dgsnet import backbone_identity, heatmap, image_warnings, model_folder
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
-from dgsnet.files import sha256_file
+from dgsnet.files import sha256_bytes, sha256_file
 from dgsnet.methods import Method
 from dgsnet.model_folder import Calibration, Config
 from dgsnet.verdict import Answer, Verdict
@@ -47,11 +48,14 @@ class Detector:
 
     The same bytes get the same score, whatever else is scored with them: on the CPU images pass the backbone one at a time, whatever the
     batch size; on other devices in batches that are always filled up to the batch size.
+
+    `warnings` concern the model and stand in the row of every image it scores: ``other_backbone_build``, see `dgsnet.backbone_identity`.
     """
 
     def __init__(self, method: Method, config: Config, name: str, fingerprint: str, policy: DecodePolicy | None = None) -> None:
         self.method, self.config, self.name, self.fingerprint = method, config, name, fingerprint
         self.policy = policy or DecodePolicy()
+        self.warnings = [backbone_identity.OTHER_BUILD] if method.backbone.fingerprint != config.backbone["fingerprint"] else []
 
     @classmethod
     def from_pretrained(
@@ -73,7 +77,18 @@ class Detector:
         folder = _find(str(name))
         _check_device(device)
         method, config = model_folder.load(folder, backbone=backbone)
-        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint_of(folder), policy)  # noqa: PTH100 - "." too
+        fingerprint = fingerprint_of(folder) + _build_mark(method, config)
+        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint, policy)  # noqa: PTH100 - "." too
+
+    def uncalibrated(self, folder: Path) -> Detector:
+        """This detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
+
+        Args:
+            folder: where it was loaded from.
+        """
+        config = self.config.model_copy(update={"calibration": Calibration()})
+        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.method, config)
+        return Detector(self.method, config, self.name, fingerprint, self.policy)
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
@@ -101,6 +116,16 @@ class Detector:
         finally:  # also when the consumer stops early: what it no longer wants is not decoded
             pool.shutdown(cancel_futures=True)
 
+    def heatmap(self, source: Source) -> PIL.Image.Image:
+        """Where the model's answer comes from: the picture in grey at its own size, red where it pushed towards AI-generated, blue where
+        towards a photograph; what the model did not see is plain. See `dgsnet.heatmap`.
+
+        Raises:
+            DecodeError: the image cannot be decoded.
+            DgsnetError: it is too small to judge.
+        """
+        return heatmap.explain(self, decode(source, self.policy)).image
+
     def _prepare(self, source: Source) -> _Prepared:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         look = self.config.preprocessing
@@ -113,7 +138,8 @@ class Detector:
             size = f"{image.width}x{image.height}"
             few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
             return _Prepared(replace(verdict, error=few))
-        return _Prepared(replace(verdict, warnings=look.warnings(image.height, image.width)), look(image.pixels, _VIEW_SEED))
+        warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
+        return _Prepared(replace(verdict, warnings=warnings), look(image.pixels, _VIEW_SEED))
 
     def _score(self, batch: list[_Prepared], size: int) -> Iterator[Verdict]:
         logits = iter(self._logits([prepared.view for prepared in batch if prepared.view is not None], size))
@@ -121,8 +147,9 @@ class Detector:
             yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, next(logits))
 
     def _judged(self, verdict: Verdict, logit: float) -> Verdict:
-        score = _sigmoid(logit / self.config.calibration.temperature)
-        return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration))
+        score = self.config.calibration.score(logit)
+        warnings = [*verdict.warnings, *self.warnings]
+        return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
 
     @torch.inference_mode()
     def _logits(self, views: list[NDArray[np.float32]], size: int) -> list[float]:
@@ -141,11 +168,25 @@ def answer(score: float, calibration: Calibration) -> Answer:
     return "real" if score < calibration.real else "inconclusive"
 
 
-def fingerprint_of(folder: Path) -> str:
-    """sha256 over what decides a score: configuration, heads and adapter."""
+def fingerprint_of(folder: Path, *, calibrated: bool = True) -> str:
+    """sha256 over what decides a score: configuration, heads and adapter; with `calibrated` off, over what decides a logit."""
     files = (model_folder.CONFIG, model_folder.HEADS, model_folder.ADAPTER)
     known = [f"{name} {sha256_file(folder / name)}" for name in files if (folder / name).is_file()]
+    if not calibrated:
+        config = model_folder.load_config(folder).model_dump(mode="json", exclude={"calibration"})
+        known[0] = f"{model_folder.CONFIG} {sha256_bytes(json.dumps(config, sort_keys=True).encode())}"
     return hashlib.sha256("\n".join(known).encode()).hexdigest()
+
+
+def unmarked(fingerprint: str) -> str:
+    """A detector's fingerprint without what says that it runs on another build of the backbone."""
+    return fingerprint.partition("+")[0]
+
+
+def _build_mark(method: Method, config: Config) -> str:
+    """What a detector's fingerprint ends in when it runs on another build of the backbone: its logits differ a little."""
+    here: str = method.backbone.fingerprint
+    return "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
 
 
 def _check_device(device: str) -> None:
@@ -184,8 +225,3 @@ def _from_hub(name: str) -> Path:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _sigmoid(logit: float) -> float:
-    """Stable for any logit."""
-    return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))

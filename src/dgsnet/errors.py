@@ -29,3 +29,7 @@ class ModelFolderError(DgsnetError):
 
 class TrainingError(DgsnetError):
     """Training cannot go on: nothing to train on, a checkpoint of another run, a loss that is not finite."""
+
+
+class CalibrationError(DgsnetError):
+    """A model cannot be calibrated on this data: it ranks in reverse, a class is missing, or the predictions are another model's."""

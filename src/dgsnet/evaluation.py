@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,6 +20,7 @@ from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.rows import SCHEMA, arrow_table
+from dgsnet.verdict import Verdict
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
 
@@ -38,27 +39,59 @@ def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress 
     Raises:
         DatasetError: `out` holds predictions, finished or not, of another model or other data.
     """
-    target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
-    identity = {
+
+    def rows_from(done: int) -> Iterator[dict[str, Any]]:
+        return _scored(detector, dataset, dataset.samples[done:])
+
+    return write_predictions(out, identity_of(detector, dataset), PREDICTION_SCHEMA, rows_from, len(dataset), progress)
+
+
+def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
+    """What predictions are of; kept in their file."""
+    return {
         "model": detector.fingerprint,
         "data": dataset.fingerprint(),
         "threshold": str(detector.config.calibration.generated),
         "dgsnet": __version__,
     }
+
+
+def write_predictions(
+    out: Path,
+    identity: dict[str, str],
+    schema: pa.Schema,
+    rows_from: Callable[[int], Iterator[dict[str, Any]]],
+    total: int,
+    progress: Progress | None = None,
+) -> Path:
+    """Write rows into `out/predictions.parquet`, each on disk as it comes, so that after `kill -9` the same call goes on from there.
+
+    Args:
+        out: folder.
+        identity: what the rows follow from; a file of the same identity is gone on with, or if finished kept as it is.
+        schema: of a row.
+        rows_from: yields the rows from number `done` (0..`total`) on.
+        total: number of rows.
+        progress: shows how far it is.
+
+    Raises:
+        DatasetError: `out` holds predictions, finished or not, of another identity.
+    """
+    target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
     if target.exists():
-        if _identity(target) != identity:
-            raise DatasetError(f"{target} holds predictions of another model, other data or another version: choose another folder")
+        if identity_in(target) != identity:
+            raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
         return target
     rows = _begin_partial(partial, identity)
-    scored = _scored(detector, dataset, dataset.samples[len(rows) :])
+    scored = rows_from(len(rows))
     if progress:
-        scored = iter(progress.track(scored, total=len(dataset), completed=len(rows), description="scoring"))
+        scored = iter(progress.track(scored, total=total, completed=len(rows), description="scoring"))
     with partial.open("a", encoding="utf-8") as stream:
         for row in scored:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             rows.append(row)
-    table = arrow_table(rows, PREDICTION_SCHEMA).replace_schema_metadata({"dgsnet": json.dumps(identity)})
+    table = arrow_table(rows, schema).replace_schema_metadata({"dgsnet": json.dumps(identity)})
     with replacing(target) as aside:
         pq.write_table(table, aside)
     partial.unlink()
@@ -102,7 +135,7 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         "by_generator": {name: report.as_dict() for name, report in by_generator.items()},
         "mean_over_generators": {name: vars(figure) for name, figure in mean.items()},
         "computed_from": {
-            "predictions": _identity(predictions),
+            "predictions": identity_in(predictions),
             "images": table.num_rows,
             "failed": table.num_rows - len(rows),
             "group": group,
@@ -117,7 +150,7 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
 
 def recorded_threshold(predictions: Path) -> float:
     """The threshold of the model that made a predictions file; 0.5 where the file does not say."""
-    return float(_identity(predictions).get("threshold", 0.5))
+    return float(identity_in(predictions).get("threshold", 0.5))
 
 
 def read_predictions(file: Path) -> pa.Table:
@@ -137,22 +170,29 @@ def read_predictions(file: Path) -> pa.Table:
 
 
 def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    contents = (cast(BinaryIO, _Content(dataset, sample)) for sample in samples)
-    for sample, verdict in zip(samples, detector.detect_many(contents), strict=True):
-        facts = {
-            "label": sample.label,
-            "split": sample.split,
-            "source": sample.source,
-            "generator": sample.generator,
-            "group": sample.group,
-        }
-        yield facts | verdict.as_dict() | {"path": sample.path}
+    for sample, verdict in zip(samples, detector.detect_many(content(dataset, sample) for sample in samples), strict=True):
+        yield prediction(sample, verdict)
+
+
+def prediction(sample: Sample, verdict: Verdict) -> dict[str, Any]:
+    """A row of `PREDICTION_SCHEMA`."""
+    facts = {
+        "label": sample.label,
+        "split": sample.split,
+        "source": sample.source,
+        "generator": sample.generator,
+        "group": sample.group,
+    }
+    return facts | verdict.as_dict() | {"path": sample.path}
+
+
+def content(dataset: Dataset, sample: Sample) -> BinaryIO:
+    """A sample as the file object a detector takes: read by the thread that decodes it, and named in the error of its row."""
+    return cast(BinaryIO, _Content(dataset, sample))
 
 
 @dataclass(frozen=True)
 class _Content:
-    """A sample as the file object a detector takes: read by the thread that decodes it, and named in the error of its row."""
-
     dataset: Dataset
     sample: Sample
 
@@ -178,12 +218,22 @@ def _begin_partial(partial: Path, identity: dict[str, str]) -> list[dict[str, An
     except ValueError as error:
         raise DatasetError(f"{partial} is damaged ({error}): delete it to start again") from error
     if found != identity:
-        raise DatasetError(f"{partial} was begun with another model, other data or another version: choose another folder, or delete it")
+        raise DatasetError(f"{partial} was begun with {_others(identity)}: choose another folder, or delete it")
     write_text(partial, "".join(whole))
     return rows
 
 
-def _identity(predictions: Path) -> dict[str, str]:
+def _others(identity: dict[str, str]) -> str:
+    perturbed = ", other perturbations" if "perturbations" in identity else ""
+    return f"another model, other data{perturbed} or another version"
+
+
+def identity_in(predictions: Path) -> dict[str, str]:
+    """What a predictions file says it is of (see `identity_of`); empty where it does not say.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
     try:
         found = (pq.read_schema(predictions).metadata or {}).get(b"dgsnet")
     except (OSError, pa.ArrowException) as error:

@@ -7,21 +7,23 @@
 | `heads.safetensors` | the linear heads |
 | `README.md` | model card |
 | `metrics.json` | figures on the validation split |
+| `reliability.png` | reliability diagram; only of a calibrated model |
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dgsnet import methods
+from dgsnet import backbone_identity, methods
 from dgsnet.backbones import Backbone
 from dgsnet.errors import ModelFolderError, RecipeError
 from dgsnet.files import replacing, write_json, write_text
@@ -30,18 +32,33 @@ from dgsnet.preprocessing import Preprocessing
 from dgsnet.recipe import Recipe
 
 CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
+CARD, DIAGRAM = "README.md", "reliability.png"
 FORMAT = 1
 
 
 class Calibration(BaseModel):
-    """From logit to score and verdict: score = sigmoid(logit / temperature); `ai-generated` from `generated` on, `real` below `real`,
-    `inconclusive` between."""
+    """From logit to score and verdict: score = sigmoid((logit - offset) / temperature); `ai-generated` from `generated` on, `real` below
+    `real`, `inconclusive` between. `fitted` is how these were found (`dgsnet.calibration.record`); None: they are the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    offset: float = Field(0.0, allow_inf_nan=False)
     real: float = Field(0.5, ge=0, le=1)
     generated: float = Field(0.5, ge=0, le=1)
+    fitted: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Calibration:
+        if self.real > self.generated:
+            raise ValueError(f"expected the threshold real to be at most generated, but got {self.real} > {self.generated}")
+        return self
+
+    def score(self, logit: float) -> float:
+        """Score of a logit, 0..1; stable for any logit. Thresholds are compared with exactly what this gives, so it is computed nowhere
+        else."""
+        scaled = (logit - self.offset) / self.temperature
+        return 1 / (1 + math.exp(-scaled)) if scaled >= 0 else math.exp(scaled) / (1 + math.exp(scaled))
 
 
 class Config(BaseModel):
@@ -109,8 +126,20 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
         listed = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
         write_text(folder / ADAPTER_CONFIG, json.dumps(listed, indent=2, default=str, sort_keys=True) + "\n")
     config = Config(method=method.name, recipe=method.recipe, preprocessing=method.recipe.preprocessing, **record)
-    write_text(folder / "README.md", _card(config))
+    write_text(folder / CARD, _card(config))
     write_json(folder / CONFIG, config.model_dump(mode="json"))
+
+
+def recalibrate(folder: Path, calibration: Calibration) -> Config:
+    """Replace the calibration of a model folder, in `config.json` and on the card; all else stays.
+
+    Raises:
+        ModelFolderError: `folder` holds no model.
+    """
+    config = load_config(folder).model_copy(update={"calibration": calibration})
+    write_text(folder / CARD, _card(config))
+    write_json(folder / CONFIG, config.model_dump(mode="json"))
+    return config
 
 
 def load_config(folder: Path) -> Config:
@@ -140,18 +169,25 @@ def load_config(folder: Path) -> Config:
 def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, Config]:
     """Load a model for inference.
 
+    Another build of the backbone's weights will do, if the folder records a probe to tell it by (`dgsnet.backbone_identity`): the loaded
+    backbone then has another fingerprint than `Config.backbone` says.
+
     Args:
         folder: model folder.
         backbone: where to take the backbone from, if not by the name the folder records.
         download: fetch the backbone when it is not in the cache.
 
     Raises:
-        ModelFolderError: a file is missing or damaged, or the backbone is not the one the model was trained on.
+        ModelFolderError: a file is missing or damaged, or the backbone is not the one the model was trained on nor another build of it.
         WeightsError: the backbone cannot be had.
     """
     config = load_config(folder)
     tower = Backbone.load(backbone or config.backbone["name"], download=download)
-    if tower.fingerprint != config.backbone["fingerprint"]:
+    try:
+        match = backbone_identity.match(config.backbone, tower)
+    except ValueError as error:
+        raise ModelFolderError(f"{folder / CONFIG}: {error}") from error
+    if match == "another":
         raise ModelFolderError(
             f"{folder} was trained on the backbone {config.backbone['name']} with fingerprint {config.backbone['fingerprint'][:12]}, "
             f"but {tower.folder} has {tower.fingerprint[:12]}: scores would mean nothing"
@@ -195,10 +231,67 @@ Tells photographs from AI-generated images. A score is a signal, not proof.
 | backbone | {config.backbone["name"]} (fingerprint {config.backbone["fingerprint"][:16]}) |
 | trained on | {data["n_real"]} photographs, {data["n_fake"]} generated images (data fingerprint {data["fingerprint"][:16]}) |
 | captions | source {captions["source"]}; captions alone reach AUC {"unknown" if auc is None else f"{auc:.2f}"} |
-| calibration | none: the score is the sigmoid of the logit, the threshold 0.5 |
+| calibration | {_calibration_in_short(config.calibration)} |
 | seed, version | {recipe.seed}, dgsnet {config.versions["dgsnet"]} |
 
 Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`.
 `metrics.json`, where present, holds figures on the validation split, which has the same sources as the training data: expect less on other
 generators.
+{_calibration_section(config.calibration)}"""
+
+
+def _calibration_in_short(calibration: Calibration) -> str:
+    fitted = calibration.fitted
+    if fitted is None and calibration == Calibration():
+        return "none: the score is the sigmoid of the logit, the threshold 0.5"
+    formula = f"score = sigmoid((logit - {calibration.offset:.4g}) / {calibration.temperature:.4g})"
+    how = "set by hand" if fitted is None else f"{fitted['method']} on {fitted['n_real']} photographs, {fitted['n_fake']} generated images"
+    return f"{how}: {formula}"
+
+
+def _calibration_section(calibration: Calibration) -> str:
+    """What the score and the verdicts of a fitted calibration mean, and what they do not; nothing where none was fitted."""
+    fitted = calibration.fitted
+    if fitted is None:
+        return ""
+    before, after, shares = fitted["before"], fitted["after"], fitted["shares"]
+    real, fake = shares["real"], shares["fake"]
+    sources = "".join(f"| {_cell(name)} | {one['n']} | {one['fpr']:.1%} |\n" for name, one in shares["fpr_by_source"].items())
+    by_source = f"\n| photographs from | images | called `ai-generated` |\n|---|---|---|\n{sources}" if sources else ""
+    warnings = "".join(f"\n- {warning}" for warning in fitted["warnings"])
+    return f"""
+## Calibration
+
+The score is calibrated to **equal numbers of photographs and generated images** of the kind in the calibration data: {fitted["n_real"]}
+photographs and {fitted["n_fake"]} generated images (data fingerprint {fitted["data"][:16]}). Where generated images are rarer than
+photographs, fewer of the images with a score of 0.9 are generated than nine in ten; on other sources and generators it is no probability
+at all.
+
+![reliability diagram]({DIAGRAM})
+
+| measured on the calibration data itself | before | after |
+|---|---|---|
+| calibration error (ECE) | {_interval(before["ece"])} | {_interval(after["ece"])} |
+| log loss | {_interval(before["log_loss"])} | {_interval(after["log_loss"])} |
+
+(95 % bootstrap intervals in brackets.)
+
+| score | verdict | photographs | generated images |
+|---|---|---|---|
+| {calibration.generated:.4f} and above | `ai-generated` | {real["ai-generated"]:.1%} | {fake["ai-generated"]:.1%} |
+| between | `inconclusive` | {real["inconclusive"]:.1%} | {fake["inconclusive"]:.1%} |
+| below {calibration.real:.4f} | `real` | {real["real"]:.1%} | {fake["real"]:.1%} |
+
+The thresholds were chosen so that of further photographs of this kind at most {fitted["target_fpr"]:.1%} are called `ai-generated`, and of
+further generated images at most {fitted["target_fnr"]:.1%} are called `real`, both on average over calibration sets of this size.
+{by_source}{warnings}
 """
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
+
+
+def _cell(text: str) -> str:
+    """Text from outside in a cell of a Markdown table."""
+    return " ".join(text.replace("|", "/").split())

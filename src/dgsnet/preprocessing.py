@@ -19,13 +19,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Preprocessing(BaseModel):
     """What is shown of a picture, and how it is normalised.
 
-    `view` is ``patches`` (native 32x32 patches, see `dgsnet.patches`) or ``resize`` (CLIP's own: short side to `size`, bicubic with
-    antialiasing, centre crop). `mean` and `std` apply to pixels scaled to 0..1.
+    `view` is ``patches`` (native 32x32 patches, see `dgsnet.patches`), ``crop`` (the centre at native resolution; a smaller picture is
+    continued by its mirror image) or ``resize`` (CLIP's own: short side to `size`, bicubic with antialiasing, centre crop). `mean` and
+    `std` apply to pixels scaled to 0..1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    view: Literal["patches", "resize"] = "patches"
+    view: Literal["patches", "crop", "resize"] = "patches"
     size: int = 224
     patch: int = 32
     low: int = 24
@@ -55,14 +56,53 @@ class Preprocessing(BaseModel):
         Raises:
             ValueError: the picture is smaller than one patch.
         """
+        return self.look_with_boxes(pixels, seed)[0]
+
+    def look_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The view of a picture, and where in the picture each cell of it comes from.
+
+        Cells are tiles of the view, `patch` pixels a side, row by row; the last ones are smaller where `patch` does not divide `size`.
+
+        Returns:
+            The view, (size, size, 3) uint8; and a box for each of its G * G cells, G = ceil(size / patch): (G * G, 4) int64, left, top,
+            right, bottom in pixels of the picture, within the picture.
+
+        Raises:
+            ValueError: the picture is smaller than one patch.
+        """
         if self.view == "patches":
-            return patches.select_patches(pixels, self.patch, self.low, self.high, self.order, seed)[0]
+            return patches.select_patches(pixels, self.patch, self.low, self.high, self.order, seed)
         height, width = pixels.shape[:2]
+        if self.view == "crop":
+            return self._crop(pixels)
         scale = self.size / min(height, width)
         sides = max(self.size, round(width * scale)), max(self.size, round(height * scale))
         resized = Image.fromarray(pixels).resize(sides, Image.Resampling.BICUBIC)
         left, top = (sides[0] - self.size) // 2, (sides[1] - self.size) // 2
-        return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+        view = np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+        return view, self._boxes(height, width, left, top, sides)
+
+    def _crop(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        height, width = pixels.shape[:2]
+        if min(height, width) < self.patch:
+            raise ValueError(f"expected a picture of at least {self.patch}x{self.patch} pixels, but got {width}x{height}")
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        around = [(max(0, -start), max(0, start + self.size - side)) for start, side in ((top, height), (left, width))]
+        whole = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
+        y, x = max(0, top), max(0, left)
+        view = np.ascontiguousarray(whole[y : y + self.size, x : x + self.size])
+        return view, self._boxes(height, width, left, top, (width, height))
+
+    def _boxes(self, height: int, width: int, left: int, top: int, sides: tuple[int, int]) -> NDArray[np.int64]:
+        """Boxes of the cells of a view that is the window at (left, top) of the picture scaled to `sides`, width and height.
+
+        What lies outside the picture is cut off, so a cell of padding has a box without area.
+        """
+        edges = np.append(np.arange(0, self.size, self.patch), self.size)
+        x = np.clip(np.rint((left + edges) * (width / sides[0])).astype(np.int64), 0, width)
+        y = np.clip(np.rint((top + edges) * (height / sides[1])).astype(np.int64), 0, height)
+        rows, columns = (part.ravel() for part in np.mgrid[: edges.size - 1, : edges.size - 1])
+        return np.stack([x[columns], y[rows], x[columns + 1], y[rows + 1]], axis=1)
 
     def normalise(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(size, size, 3) uint8 -> (3, size, size) float32."""
@@ -74,6 +114,10 @@ class Preprocessing(BaseModel):
         return self.normalise(self.look(pixels, seed))
 
     def warnings(self, height: int, width: int) -> list[str]:
-        """Warnings about a picture of this size: ``low_resolution`` when it has fewer whole patches than the view shows."""
-        short = self.view == "patches" and patches.is_low_resolution(height, width, self.patch, self.low + self.high)
+        """Warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""
+        short = {
+            "patches": patches.is_low_resolution(height, width, self.patch, self.low + self.high),
+            "crop": min(height, width) < self.size,
+            "resize": False,
+        }[self.view]
         return ["low_resolution"] if short else []

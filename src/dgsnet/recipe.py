@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -99,6 +99,10 @@ class Recipe(_Settings):
     features: Literal["raw", "unit"] = "unit"
     """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient has a part
     along f, whatever the surgery adds to it: that is what keeps ||f|| from running away."""
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Transformer blocks (counted from 1) whose mean patch token is read beside CLIP's embedding. What an upsampler leaves is still there
+    in the middle of the tower, and what a picture shows is not yet; surgery, whose text branch lives in CLIP's joint space, edits the
+    embedding's part alone. The idea is RINE's (arXiv 2402.19091)."""
     warm_start: bool = True
     """The student's head starts as the teacher's and the text head is trained beforehand, instead of both starting at random."""
     data: DataRecipe = DataRecipe()

@@ -21,6 +21,7 @@ class Verdict:
     logit: float | None = None
     verdict: Answer | None = None
     warnings: list[str] = field(default_factory=list)
+    """Names of what makes the score less reliable, see `PLAIN`: those of size, then of content, then of the model."""
     width: int | None = None
     """Pixels, after the EXIF turn."""
     height: int | None = None
@@ -32,6 +33,15 @@ class Verdict:
         """The row of `dgsnet detect`."""
         return asdict(self)
 
+
+PLAIN: dict[str, str] = {
+    "low_resolution": "The image is smaller than what the model looks at, so parts of it were shown more than once.",
+    "heavy_compression": "The image was strongly compressed as a JPEG, which wipes out much of what tells a generated image.",
+    "text_or_screenshot": "The image looks like text, a screenshot, a chart or a flat drawing; the model judges photographs.",
+    "out_of_domain": "The image is unlike those the model was trained on.",
+    "other_backbone_build": "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
+}
+"""What each warning means, in one sentence."""
 
 COLUMNS: tuple[str, ...] = tuple(Verdict.__dataclass_fields__)
 """Columns of a row, in order."""

@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import demo, detect, evaluate, train, weights
+from dgsnet.cli import calibrate, demo, detect, evaluate, robustness, train, weights
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("detect")(detect.detect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
+app.command("robustness")(robustness.robustness)
 app.command("demo")(demo.demo)
 app.add_typer(weights.app, name="weights")
 

@@ -7,13 +7,22 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dgsnet.errors import DgsnetError
+from dgsnet.errors import DecodeError, DgsnetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dgsnet.decoding import DecodedImage
+    from dgsnet.detector import Detector
+    from dgsnet.report import Report
+    from dgsnet.verdict import Verdict
 
 
 def detect(
@@ -23,6 +32,12 @@ def detect(
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    heatmap: Annotated[
+        Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; fifty times the work.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
+    ] = None,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored; each of them is a row with `error`."""
     from rich.console import Console
@@ -32,6 +47,7 @@ def detect(
 
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
     file = rows.open_sink(out) if out else None
+    _check_pictures(heatmap, report)
 
     from dgsnet.detector import Detector
 
@@ -44,11 +60,14 @@ def detect(
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
             sinks.append(rows.JsonLines(sys.stdout))
+        pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         verdicts = stack.enter_context(closing(detector.detect_many(images, batch_size)))
         for verdict in progress.track(verdicts, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
+            if pictures:
+                pictures.write(verdict)
             if verdict.error:
                 failed += 1
                 console.print(f"not scored: {rows.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
@@ -56,10 +75,69 @@ def detect(
         table.show()
     if out:
         typer.echo(f"{len(images)} rows in {out}", err=True)
+    if heatmap:
+        typer.echo(f"heatmaps in {heatmap}", err=True)
+    if report:
+        typer.echo(f"report in {report}", err=True)
     if failed == len(images):
         raise DgsnetError(f"none of {len(images)} images could be scored")
     if failed:
         raise typer.Exit(1)
+
+
+def _check_pictures(folder: Path | None, page: Path | None) -> None:
+    """Find out before the model is loaded what would end the run after it."""
+    if folder and folder.exists() and not folder.is_dir():
+        raise DgsnetError(f"cannot write heatmaps to {folder}: it is a file, not a folder")
+    if page:
+        from dgsnet.report import check_name
+
+        check_name(page)
+
+
+@contextmanager
+def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, console: Console) -> Iterator[_Pictures]:
+    from dgsnet.report import open_report
+
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    with open_report(page, detector) if page else nullcontext() as report:
+        yield _Pictures(detector, folder, report, console)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Takes verdicts one by one; writes heatmaps into `folder` and cards onto `report`, of which one may be None."""
+
+    detector: Detector
+    folder: Path | None
+    report: Report | None
+    console: Console
+
+    def write(self, verdict: Verdict) -> None:
+        """Write what belongs to one image; one that was not scored has a card only."""
+        from dgsnet import heatmap, rows
+
+        image = drawn = None
+        if verdict.error is None:
+            try:
+                image = self._decoded(verdict)
+                drawn = heatmap.explain(self.detector, image) if self.folder else None
+            except DgsnetError as error:
+                self.console.print(f"no picture: {rows.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
+        if self.folder and drawn:
+            heatmap.save(drawn, heatmap.file_for(self.folder, verdict))
+        if self.report:
+            self.report.write(verdict, image.pixels if image else None, drawn)
+
+    def _decoded(self, verdict: Verdict) -> DecodedImage:
+        """The picture once more: the detector does not keep those it has scored."""
+        from dgsnet.decoding import decode
+
+        image = decode(verdict.path or "", self.detector.policy)
+        if image.sha256 != verdict.sha256:
+            raise DecodeError(f"{verdict.path}: has changed since it was scored")
+        return image
 
 
 def _lines_of_stdin() -> list[str]:

@@ -64,6 +64,12 @@ class Method(nn.Module, ABC):
         self.backbone = backbone
         self.recipe = recipe
         self.stage: Stage = self.stages[0]
+        backbone.read_blocks(recipe.blocks)
+        self.block_mean: Tensor
+        self.block_scale: Tensor
+        if recipe.blocks:  # set by `standardise_blocks`, saved with the heads
+            self.register_buffer("block_mean", torch.zeros(backbone.width - backbone.joint_width))
+            self.register_buffer("block_scale", torch.ones(backbone.width - backbone.joint_width))
 
     @abstractmethod
     def enter(self, stage: Stage) -> list[nn.Parameter]:
@@ -96,11 +102,26 @@ class Method(nn.Module, ABC):
         """Whether the backbone carries an adapter that has to be saved."""
         return "finetune" in self.stages
 
+    @torch.no_grad()
+    def standardise_blocks(self, frozen: Tensor) -> None:
+        """Have the blocks' part of a feature read with the mean and spread it has in these frozen features, (N, D).
+
+        A few channels inside CLIP are a hundred times as large as the others; a head would see nothing else.
+        """
+        tokens = frozen[:, self.backbone.joint_width :]
+        self.block_mean.copy_(tokens.mean(dim=0))
+        self.block_scale.copy_(tokens.std(dim=0).clamp_min(1e-6))
+
     def read(self, features: Tensor) -> Tensor:
-        """What the heads read of a feature (B, D): itself, or scaled to length sqrt(D) (`Recipe.features`)."""
-        if self.recipe.features == "raw":
-            return features
-        return F.normalize(features, dim=1) * math.sqrt(self.backbone.width)
+        """What the heads read of a feature (B, D): CLIP's embedding itself or scaled to the length sqrt(joint width) (`Recipe.features`),
+        and the blocks' part standardised. A feature without that part (a caption's) is read as an embedding."""
+        joint = self.backbone.joint_width
+        embedding = features[:, :joint]
+        if self.recipe.features == "unit":
+            embedding = F.normalize(embedding, dim=1) * math.sqrt(joint)
+        if features.shape[1] == joint:
+            return embedding
+        return torch.cat([embedding, (features[:, joint:] - self.block_mean) / self.block_scale], dim=1)
 
     def frozen_features(self, batch: Batch) -> Tensor:
         """Teacher features of a batch, from the cache where there is one: (B, D)."""

@@ -35,7 +35,7 @@ class Dgs(Lora):
 
     def __init__(self, backbone: Backbone, recipe: Recipe) -> None:
         super().__init__(backbone, recipe)
-        self.text = nn.Linear(backbone.width, 1)
+        self.text = nn.Linear(backbone.joint_width, 1)
 
     @property
     @override
@@ -106,7 +106,8 @@ class Dgs(Lora):
         losses = F.binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype), reduction="none")
         loss = (losses * captioned).mean() * batch.share
         gradient = batch.share * linear_head_gradient(logits, batch.labels, self.text.weight[0])
-        return loss, gradient * captioned.unsqueeze(1)
+        # Captions have no part in what is read of the blocks, so nothing there is harmful.
+        return loss, F.pad(gradient * captioned.unsqueeze(1), (0, self.backbone.width - self.backbone.joint_width))
 
     @torch.no_grad()
     def _teacher_gradient(self, batch: Batch) -> Tensor:

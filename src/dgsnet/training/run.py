@@ -31,6 +31,8 @@ from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, desc
 from dgsnet.training.views import FrozenFeatures, Views
 from dgsnet.weights import cache_dir
 
+_STANDARD = 256  # training images whose frozen features say how the blocks' part is standardised
+
 
 def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, console: Console | None = None) -> Path:
     """Train a method on labelled images and write a model folder.
@@ -145,7 +147,8 @@ class _Run:
     def _prepare(self, method: Method, progress: TrainingProgress) -> tuple[FrozenFeatures | None, TextBranch]:
         """Frozen features of all fixed views, and the text branch."""
         views = Views(self.training, self.recipe)
-        cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"{method.backbone.fingerprint} {views.space}")
+        blocks = f" blocks {list(self.recipe.blocks)}" if self.recipe.blocks else ""
+        cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"{method.backbone.fingerprint} {views.space}{blocks}")
         frozen = FrozenFeatures(views, method.backbone, cache)
         fixed = self.recipe.fixed_views
         if fixed is not None:
@@ -153,13 +156,18 @@ class _Run:
             wanted = [view for epoch in epochs for view in sorted(set(epoch_views(views, self.labels, self.recipe, epoch)))]
             frozen.prepare(wanted, progress)
             self._report_failures(frozen.failed)
+        if self.recipe.blocks:
+            some = [(int(index), 0) for index in np.linspace(0, len(self.training) - 1, min(_STANDARD, len(self.training))).round()]
+            frozen.prepare(some, progress)
+            known = frozen[some]
+            method.standardise_blocks(known[known.isfinite().all(dim=1)])
         text = TextBranch(None, {"source": "none", "why": f"method {method.name} has no text branch"})
         if method.wants_text:
 
             def image_features(indices: NDArray[np.int64]) -> NDArray[np.float32]:
                 first_views = [(int(index), 0) for index in indices]
                 frozen.prepare(first_views, progress)
-                return frozen[first_views].numpy()
+                return frozen[first_views][:, : method.backbone.joint_width].numpy()
 
             captions = [sample.caption for sample in self.training]
             cache_file = cache_dir() / "features" / "captions.sqlite"

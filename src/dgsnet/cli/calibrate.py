@@ -1,0 +1,128 @@
+"""`dgsnet calibrate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dgsnet.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from dgsnet.dataset import Dataset
+    from dgsnet.model_folder import Calibration
+
+
+class _Method(StrEnum):
+    platt = "platt"
+    temperature = "temperature"
+
+
+def calibrate(
+    model: Annotated[Path, typer.Option("--model", help="Model folder; the calibration is written into it.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder or manifest of labelled images, none of which the model was trained on.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Calibrate from predictions this model made; no image is scored.")
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split to use. Default: `val` where the data names one.")] = None,
+    target_fpr: Annotated[float, typer.Option("--target-fpr", help="Share of photographs that may be called ai-generated.")] = 0.02,
+    target_fnr: Annotated[float, typer.Option("--target-fnr", help="Share of generated images that may be called real.")] = 0.05,
+    every_source: Annotated[
+        bool, typer.Option("--every-source", help="Hold --target-fpr for the photographs of each source, not only for all together.")
+    ] = False,
+    method: Annotated[_Method, typer.Option("--method", help="Fit slope and offset, or only the slope.")] = _Method.platt,
+    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """Make the score a probability (photographs and generated images equally likely) and set the thresholds of the verdicts."""
+    from rich.console import Console
+
+    from dgsnet import calibration, evaluation, model_folder
+    from dgsnet.rows import printable
+
+    if (predictions is None) == (data is None):
+        raise CalibrationError("calibrate needs either --data or --predictions")
+    model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
+    if data is not None:
+        predictions, split = _predict(model, data, split, device, Console(stderr=True)), None
+    assert predictions is not None  # noqa: S101 - one of the two was given
+    failed = [row["error"] for row in evaluation.read_predictions(predictions).to_pylist() if row.get("error")]
+    for error in failed:
+        typer.echo(f"not scored: {printable(error)}", err=True)
+    fitted = calibration.calibrate(
+        model,
+        predictions,
+        method=method.value,
+        target_fpr=target_fpr,
+        target_fnr=target_fnr,
+        split=split,
+        every_source=every_source,
+        resamples=resamples,
+    )
+    _show(fitted)
+    typer.echo(f"written to {model}: {model_folder.CONFIG}, {model_folder.CARD}, {model_folder.DIAGRAM}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _predict(model: Path, data: Path, split: str | None, device: str, console: Any) -> Path:
+    from rich.progress import Progress
+
+    from dgsnet import calibration
+    from dgsnet.dataset import load_dataset
+
+    dataset = _chosen(load_dataset(data), split, console)
+    with Progress(console=console) as progress:
+        return calibration.predict(model, dataset, device=device, progress=progress)
+
+
+def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
+    """The split asked for; otherwise `val`, or all of data that is of one piece."""
+    splits = sorted({sample.split for sample in dataset if sample.split})
+    if split is None and "val" not in splits:
+        if len(splits) > 1:
+            raise CalibrationError(
+                f"the data has the splits {', '.join(splits)} and no `val`: name one with --split, "
+                "neither the one the model was trained on nor the one it is to be tested on"
+            )
+        return dataset
+    chosen = dataset.with_split(split or "val")
+    console.print(f"split {split or 'val'!r}: {len(chosen)} of {len(dataset)} images")
+    return chosen
+
+
+def _show(calibration: Calibration) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dgsnet.rows import printable, table_console
+
+    fitted = calibration.fitted or {}
+    console = table_console()
+    table = Table("", "before", "after", box=None, pad_edge=False)
+    for name, title in (("ece", "ECE (95 %)"), ("log_loss", "log loss (95 %)")):
+        table.add_row(title, *(_interval(fitted[when][name]) for when in ("before", "after")))
+    table.add_row("temperature", "1", f"{calibration.temperature:.4g}")
+    table.add_row("offset", "0", f"{calibration.offset:.4g}")
+    table.add_row("ai-generated from", "0.5", f"{calibration.generated:.4f}")
+    table.add_row("real below", "0.5", f"{calibration.real:.4f}")
+    console.print(table)
+    verdicts = Table("", "images", "ai-generated", "inconclusive", "real", box=None, pad_edge=False)
+    for word, title in (("real", "photographs"), ("fake", "generated images")):
+        shares = fitted["shares"][word]
+        verdicts.add_row(title, str(fitted[f"n_{word}"]), *(f"{shares[said]:.1%}" for said in ("ai-generated", "inconclusive", "real")))
+    for name, one in fitted["shares"]["fpr_by_source"].items():
+        # Text, not str: a str is read as markup, and brackets are legal in a source's name
+        verdicts.add_row(Text(f"  {printable(name)}"), str(one["n"]), f"{one['fpr']:.1%}", "", "")
+    console.print()
+    console.print(verdicts)
+    for warning in fitted["warnings"]:
+        typer.echo(f"warning: {printable(warning)}", err=True)
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"

@@ -1,0 +1,78 @@
+"""`dgsnet robustness`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dgsnet.cli.evaluate import _chosen, _figure, _interval
+
+
+def robustness(
+    model: Annotated[str, typer.Option("--model", help="Model folder or hub id.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet and robustness.json, .csv, .png.")],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Score at most so many images, as many of each label. Default: all.")
+    ] = None,
+    suite: Annotated[str, typer.Option("--suite", help="everyday (6 perturbations), stability (16) or full (27).")] = "everyday",
+    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 2,
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """How often the verdict flips when an image is compressed, scaled or cropped. After a kill the same call goes on where it stopped."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dgsnet import evaluation, perturbations
+    from dgsnet import robustness as measure
+    from dgsnet.dataset import load_dataset
+    from dgsnet.rows import printable
+
+    chosen = perturbations.suite(suite)
+    console = Console(stderr=True)
+    dataset = _chosen(load_dataset(data), split, console)
+    if limit is not None:
+        dataset = dataset.balanced_subset(limit, seed=0)
+
+    from dgsnet.detector import Detector
+
+    detector = Detector.from_pretrained(model, device=device)
+    with Progress(console=console) as progress:
+        predictions = measure.predict(detector, dataset, out, chosen, progress, batch_size)
+    errors = evaluation.read_predictions(predictions).column("error").to_pylist()
+    failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
+    for error in failed:
+        typer.echo(f"not scored: {printable(error)}", err=True)
+    _show(measure.evaluate(predictions, out, resamples=resamples))
+    typer.echo(f"all figures: {out / measure.ROBUSTNESS_JSON}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from dgsnet.rows import table_console
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"):
+        table.add_column(column, no_wrap=True)
+
+    def line(name: str, one: dict[str, Any], flips: str = "flip_rate", opposite: str = "opposite_rate") -> None:
+        accuracy = (_interval(one["auroc"]), _figure(one["balanced_acc"]["value"])) if "auroc" in one else ("", "")
+        labels = (_figure(one["by_label"][label][flips]["value"]) for label in ("real", "fake"))
+        table.add_row(name, *accuracy, _interval(one[flips]), *labels, _figure(one[opposite]["value"]))
+
+    clean = result["clean"]
+    table.add_row("none", _interval(clean["auroc"]), _figure(clean["balanced_acc"]["value"]))
+    for one in result["perturbations"]:
+        line(one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}"), one)
+    line("mean of these", result["overall"], "mean_flip_rate", "mean_opposite_rate")
+    line("any of these", result["overall"], "flips_any", "opposite_any")
+    table_console().print(table)

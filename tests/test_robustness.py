@@ -1,0 +1,443 @@
+"""Flips are counted as a person would count them, a killed run goes on, and the files hold what the command line shows."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from conftest import textured
+from dgsnet import Detector, Verdict, evaluation, robustness
+from dgsnet.cli import main
+from dgsnet.dataset import load_dataset
+from dgsnet.decoding import DecodePolicy, decode
+from dgsnet.detector import answer
+from dgsnet.errors import DatasetError, DecodeError
+from dgsnet.model_folder import Calibration
+from dgsnet.perturbations import SUITES, Perturbation
+
+PARTIAL = ".predictions.partial.jsonl"
+FEW = (Perturbation("jpeg", 70), Perturbation("noise", 5), Perturbation("flip"))
+REAL, FAKE, MAYBE = "real", "ai-generated", "inconclusive"
+NOTHING = {"value": None, "low": None, "high": None}
+
+
+class Killed(BaseException):
+    """Nothing in the package catches this."""
+
+
+class Scripted:
+    """Stands in for a detector: scores what it gets by its hash, notes what it saw, and can die before number `dies_at`."""
+
+    def __init__(self, fingerprint="f", dies_at=None):
+        self.fingerprint, self.dies_at, self.seen, self.policy = fingerprint, dies_at, [], DecodePolicy()
+        self.config = SimpleNamespace(calibration=Calibration(generated=0.6, real=0.4))
+
+    def detect_many(self, sources, batch_size):
+        for number, source in enumerate(sources):
+            if number == self.dies_at:
+                raise Killed
+            try:
+                digest = decode(source).sha256
+            except DecodeError as error:
+                yield Verdict(None, error=str(error))
+                continue
+            self.seen.append(digest)
+            score = int(digest[:8], 16) / 16**8
+            yield Verdict(None, digest, score, 8 * score - 4, answer(score, self.config.calibration), model="scripted")
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_model):
+    return Detector.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def data(corpus):
+    return load_dataset(corpus).with_split("test")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dgsnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return stop.value.code or 0, out, err
+
+    return command
+
+
+def rows_of(predictions):
+    return pq.read_table(predictions).to_pylist()
+
+
+def table_of(tmp_path, images, perturbations):
+    """A predictions file of images given as (label, clean, after each perturbation): (verdict, logit), or None where it failed."""
+    rows = []
+    for number, (label, *outcomes) in enumerate(images):
+        for (name, severity), outcome in zip([("none", None), *perturbations], outcomes, strict=True):
+            verdict, logit = outcome or (None, None)
+            score = None if outcome is None else 1 / (1 + np.exp(-logit))
+            facts = {"perturbation": name, "severity": severity, "label": label, "path": f"{number}.png"}
+            rows.append(facts | {"score": score, "logit": logit, "verdict": verdict, "error": None if outcome else "no"})
+    target = tmp_path / "given.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), target)
+    return target
+
+
+HAND_MADE = [  # label, as it is, jpeg 90, jpeg 70, flip
+    (0, (REAL, -2.0), (REAL, -1.0), (FAKE, 1.0), (REAL, -2.0)),
+    (0, (REAL, -3.0), (MAYBE, 0.0), (MAYBE, 0.5), (REAL, -3.0)),
+    (1, (FAKE, 2.0), (FAKE, 2.5), (REAL, -2.0), (FAKE, 2.0)),
+    (1, (MAYBE, 0.0), (FAKE, 2.0), (MAYBE, 0.0), (MAYBE, 0.0)),
+    (1, (FAKE, 4.0), (FAKE, 4.0), (FAKE, 3.0), None),
+]
+HAND_MADE_PERTURBATIONS = [("jpeg", 90.0), ("jpeg", 70.0), ("flip", None)]
+
+
+def values(one, *names):
+    return [pytest.approx(one[name]["value"]) for name in names]
+
+
+# --- scoring ---
+
+
+def test_rows_are_what_the_detector_says_of_the_image_and_of_the_perturbed_image(detector, data, tmp_path):
+    some = data.balanced_subset(4, seed=0)
+    rows = rows_of(robustness.predict(detector, some, tmp_path, FEW))
+    assert pq.read_schema(tmp_path / evaluation.PREDICTIONS).equals(robustness.SCHEMA)
+    assert len(rows) == 4 * (1 + len(FEW))
+    for number, sample in enumerate(some):
+        clean, *perturbed = rows[number * (1 + len(FEW)) : (number + 1) * (1 + len(FEW))]
+        facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "group")}
+        expected = detector.detect(some.root / sample.path).as_dict() | {"path": sample.path}
+        assert clean == {"perturbation": "none", "severity": None} | facts | expected
+        image = decode(some.root / sample.path)
+        for row, perturbation in zip(perturbed, FEW, strict=True):
+            verdict = detector.detect(perturbation.apply(image.pixels, image.sha256)).as_dict() | {"path": sample.path}
+            assert row == {"perturbation": perturbation.name, "severity": perturbation.severity} | facts | verdict
+        assert len({row["logit"] for row in (clean, *perturbed)}) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [evaluation.PREDICTIONS]
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 4, 18, 47])
+def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
+    whole = robustness.predict(Scripted(), data, tmp_path / "whole", FEW)
+    dying, going_on = Scripted(dies_at=dies_at), Scripted()
+    with pytest.raises(Killed):
+        robustness.predict(dying, data, tmp_path / "killed", FEW)
+    assert not (tmp_path / "killed" / evaluation.PREDICTIONS).exists()
+    with (tmp_path / "killed" / PARTIAL).open("a") as stream:
+        stream.write('{"perturbation": "jp')  # a line that a kill cut
+    resumed = robustness.predict(going_on, data, tmp_path / "killed", FEW)
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert dying.seen + going_on.seen == [row["sha256"] for row in rows_of(whole)]
+    assert (len(dying.seen), len(dying.seen + going_on.seen)) == (dies_at, 48)
+    assert robustness.predict(Scripted(dies_at=0), data, tmp_path / "killed", FEW) == resumed  # finished: nothing is scored
+
+
+def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[3]); from test_robustness import *\n"
+        "class Dying(Scripted):\n"
+        "    def detect_many(self, sources, batch_size):\n"
+        "        for number, verdict in enumerate(super().detect_many(sources, batch_size)):\n"
+        "            os.kill(os.getpid(), 9) if number == 21 else None\n"
+        "            yield verdict\n"
+        "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluation.Path(sys.argv[2]), FEW)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), os.path.dirname(__file__)]  # noqa: PTH120
+    assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == -9
+    going_on = Scripted()
+    resumed = robustness.predict(going_on, data, tmp_path / "out", FEW)
+    assert len(going_on.seen) == 48 - 21
+    assert resumed.read_bytes() == robustness.predict(Scripted(), data, tmp_path / "whole", FEW).read_bytes()
+
+
+def test_predictions_of_another_model_data_or_perturbations_are_refused(corpus, data, tmp_path):
+    robustness.predict(Scripted(), data, tmp_path / "done", FEW)
+    with pytest.raises(Killed):
+        robustness.predict(Scripted(dies_at=3), data, tmp_path / "begun", FEW)
+    refusal = "another model, other data, other perturbations or another version: choose another folder"
+    for folder in (tmp_path / "done", tmp_path / "begun"):
+        for model, images, perturbations in (
+            (Scripted(fingerprint="g"), data, FEW),
+            (Scripted(), load_dataset(corpus), FEW),
+            (Scripted(), data, FEW[:2]),
+        ):
+            with pytest.raises(DatasetError, match=refusal):
+                robustness.predict(model, images, folder, perturbations)
+        with pytest.raises(DatasetError, match="choose another folder"):
+            evaluation.predict(Scripted(), data, folder)
+    evaluation.predict(SimpleEvaluation(), data, tmp_path / "evaluated")
+    with pytest.raises(DatasetError, match=refusal):
+        robustness.predict(Scripted(), data, tmp_path / "evaluated", FEW)
+
+
+class SimpleEvaluation(Scripted):
+    def detect_many(self, sources):
+        return super().detect_many(sources, 1)
+
+
+@pytest.mark.parametrize("perturbations", [(), (FEW[0], FEW[1], FEW[0])])
+def test_perturbations_are_some_each_once(data, tmp_path, perturbations):
+    with pytest.raises(ValueError, match="expected perturbations, each once, but got"):
+        robustness.predict(Scripted(), data, tmp_path, perturbations)
+
+
+def test_pictures_are_perturbed_only_when_they_are_wanted(data, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(Perturbation, "apply", lambda self, pixels, sha256: made.append(self) or pixels)
+
+    class Counting(Scripted):
+        def detect_many(self, sources, batch_size):
+            for number, verdict in enumerate(super().detect_many(sources, batch_size)):
+                assert len(made) <= number + 1
+                yield verdict
+
+    robustness.predict(Counting(), data, tmp_path, FEW)
+    assert len(made) == 12 * len(FEW)
+
+
+def test_what_cannot_be_decoded_perturbed_or_judged_is_a_row(corpus, detector, tmp_path):
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        shutil.copy(corpus / "test" / label / "0.png", tmp_path / "data" / label / "0.png")
+    (tmp_path / "data" / "fake" / "1.png").write_bytes(b"not a picture")
+    Image.new("RGB", (40, 50)).save(tmp_path / "data" / "real" / "1.png")  # half of it is less than one patch
+    Image.new("RGB", (64, 16_384)).save(tmp_path / "data" / "real" / "2.png")  # too high for WebP
+    perturbations = (Perturbation("crop", 0.5), Perturbation("webp", 75))
+    predictions = robustness.predict(detector, load_dataset(tmp_path / "data"), tmp_path / "out", perturbations)
+    failed = {(row["path"], row["perturbation"]): row["error"] for row in rows_of(predictions) if row["error"]}
+    broken = "fake/1.png: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out"
+    assert set(failed) == {("fake/1.png", name) for name in ("none", "crop", "webp")} | {("real/1.png", "crop"), ("real/2.png", "webp")}
+    assert {failed["fake/1.png", name] for name in ("none", "crop", "webp")} == {broken}
+    assert failed["real/1.png", "crop"].startswith("real/1.png after crop 0.5: ")
+    assert failed["real/2.png", "webp"].startswith("real/2.png: webp 75 cannot be applied (")
+    result = robustness.evaluate(predictions, tmp_path / "out", resamples=10)
+    crop, webp = result["perturbations"]
+    assert [crop["failed"], webp["failed"], result["clean"]["failed"]] == [2, 2, 1]
+    assert [crop["images"], webp["images"], result["overall"]["images"]] == [3, 3, 2]
+    assert (crop["n_real"], crop["n_fake"]) == (2, 1)
+    assert (result["computed_from"]["rows"], result["computed_from"]["failed_rows"]) == (15, 5)
+
+
+# --- figures ---
+
+
+def test_flips_of_a_hand_made_example(tmp_path):
+    predictions = table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS)
+    result = robustness.evaluate(predictions, tmp_path, resamples=20)
+    assert [(one["perturbation"], one["severity"]) for one in result["perturbations"]] == HAND_MADE_PERTURBATIONS
+    jpeg90, jpeg70, flip = result["perturbations"]
+    assert values(jpeg90, *robustness.CHANGE) == [2 / 5, 0, 2 / 5, (1 + 3 + 0.5 + 2 + 0) / 5]
+    assert values(jpeg70, *robustness.CHANGE) == [3 / 5, 2 / 5, 1 / 5, (3 + 3.5 + 4 + 0 + 1) / 5]
+    assert values(flip, *robustness.CHANGE) == [0, 0, 0, 0]
+    assert (jpeg90["images"], flip["images"]) == (5, 4)
+    photographs, generated = jpeg70["by_label"]["real"], jpeg70["by_label"]["fake"]
+    assert values(photographs, *robustness.CHANGE) == [1, 1 / 2, 1 / 2, 6.5 / 2]
+    assert values(generated, *robustness.CHANGE) == [1 / 3, 1 / 3, 0, 5 / 3]
+    assert (photographs["images"], generated["images"]) == (2, 3)
+
+    overall = result["overall"]  # the last image has no score mirrored, so "any" is over the first four, each of which flips somewhere
+    assert overall["images"] == 4
+    assert values(overall, "flips_any", "opposite_any") == [1, 1 / 2]
+    assert values(overall, *robustness.MEAN_CHANGE) == [1 / 3, 2 / 15, 1 / 5, (6.5 / 5 + 11.5 / 5) / 3]
+    assert values(overall["by_label"]["fake"], "flips_any", "opposite_any", "mean_flip_rate") == [1, 1 / 2, 2 / 9]
+    jpeg = result["by_kind"]["jpeg"]
+    assert jpeg["images"] == 5
+    assert values(jpeg, "flips_any", "opposite_any", "mean_flip_rate") == [4 / 5, 2 / 5, 1 / 2]
+    assert list(result["by_kind"]) == ["jpeg", "flip"]
+    assert result["by_suite"] == {}
+
+
+def test_accuracy_is_that_of_the_perturbed_images(tmp_path):
+    result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
+    labels = [image[0] for image in HAND_MADE]
+    for column, one in enumerate([result["clean"], *result["perturbations"][:2]], start=1):
+        logits = np.array([image[column][1] for image in HAND_MADE])
+        assert one["auroc"]["value"] == pytest.approx(roc_auc_score(labels, logits))
+        real, fake = np.mean(logits[:2] < 0), np.mean(logits[2:] >= 0)
+        assert values(one, "real_acc", "fake_acc", "balanced_acc") == [real, fake, (real + fake) / 2]
+        assert (one["n_real"], one["n_fake"], one["failed"]) == (2, 3, 0)
+    assert "flip_rate" not in result["clean"]
+    assert result["perturbations"][2]["failed"] == 1
+
+
+def test_the_threshold_is_the_models(data, tmp_path):
+    predictions = robustness.predict(Scripted(), data, tmp_path, FEW)
+    result = robustness.evaluate(predictions, tmp_path, resamples=10)
+    fakes = [row["score"] for row in rows_of(predictions) if row["label"] == 1 and row["perturbation"] == "jpeg"]
+    assert result["perturbations"][0]["fake_acc"]["value"] == pytest.approx(np.mean(np.array(fakes) >= 0.6))
+    assert result["computed_from"]["threshold"] == 0.6
+
+
+def test_intervals_are_those_of_resampled_images(tmp_path):
+    images = [
+        (label, (REAL, -1.0), (FAKE if number < flips else REAL, -1.0)) for label, flips in ((0, 10), (1, 40)) for number in range(50)
+    ]
+    result = robustness.evaluate(table_of(tmp_path, images, [("flip", None)]), tmp_path, resamples=4000)
+    one = result["perturbations"][0]
+    rng = np.random.default_rng(5)
+    real, fake = rng.binomial(50, 0.2, 20_000), rng.binomial(50, 0.8, 20_000)  # each label keeps its size
+    for found, drawn in (
+        (one["flip_rate"], (real + fake) / 100),
+        (one["by_label"]["real"]["flip_rate"], real / 50),
+        (result["overall"]["flips_any"], (real + fake) / 100),
+    ):
+        assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.011)
+    assert values(one, "flip_rate", "opposite_rate", "inconclusive_rate") == [0.5, 0.5, 0]
+
+
+def test_one_resample_serves_all_perturbations(tmp_path):
+    """Two perturbations of which exactly one flips each image: their mean is certain, though neither rate is."""
+    images = [(n % 2, (REAL, -1.0), *((FAKE if (n % 4 < 2) == side else REAL, -1.0) for side in (True, False))) for n in range(40)]
+    result = robustness.evaluate(table_of(tmp_path, images, [("jpeg", 90.0), ("jpeg", 80.0)]), tmp_path, resamples=50)
+    assert result["perturbations"][0]["flip_rate"]["low"] < 0.45
+    assert result["overall"]["mean_flip_rate"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
+
+
+def test_one_label_alone_and_a_perturbation_that_always_fails(tmp_path):
+    images = [(1, (FAKE, 1.0), (REAL, -1.0), None), (1, (FAKE, 1.0), (FAKE, 1.0), None)]
+    result = robustness.evaluate(table_of(tmp_path, images, [("flip", None), ("resize", 2.0)]), tmp_path, resamples=10)
+    flip, resize = result["perturbations"]
+    assert flip["flip_rate"]["value"] == 0.5
+    assert flip["auroc"] == flip["by_label"]["real"]["flip_rate"] == NOTHING
+    assert all(resize[name] == NOTHING for name in (*robustness.ACCURACY, *robustness.CHANGE))
+    assert (resize["images"], resize["failed"], result["overall"]["images"]) == (0, 2, 0)
+    assert result["overall"]["flips_any"] == NOTHING
+    assert result["overall"]["mean_flip_rate"]["value"] == 0.5
+    assert (tmp_path / "robustness.png").exists()
+
+
+def test_a_suite_run_whole_has_its_own_figures(data, tmp_path):
+    suite = SUITES["everyday"]
+    more = robustness.predict(Scripted(), data, tmp_path / "more", (*FEW, *(one for one in suite if one not in FEW)))
+    result = robustness.evaluate(more, tmp_path / "more", resamples=30)
+    alone = robustness.evaluate(robustness.predict(Scripted(), data, tmp_path / "alone", suite), tmp_path / "alone", resamples=30)
+    assert list(result["by_suite"]) == ["everyday"]
+    assert result["by_suite"]["everyday"]["flips_any"] == alone["overall"]["flips_any"]
+    assert result["overall"]["mean_flip_rate"] != alone["overall"]["mean_flip_rate"]
+
+
+def test_the_files_follow_from_the_predictions_alone(data, tmp_path):
+    predictions = robustness.predict(Scripted(), data, tmp_path / "a", FEW)
+    result = robustness.evaluate(predictions, tmp_path / "a", resamples=50)
+    assert json.loads((tmp_path / "a" / "robustness.json").read_text()) == result
+    robustness.evaluate(shutil.copy(predictions, tmp_path / "copy.parquet"), tmp_path / "b", resamples=50)
+    for name in ("robustness.json", "robustness.csv", "robustness.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert result["computed_from"]["predictions"]["perturbations"] == "jpeg 70, noise 5, flip"
+
+
+def test_csv_holds_the_figures_of_the_json(tmp_path):
+    result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
+    with (tmp_path / "robustness.csv").open(newline="") as stream:
+        clean, *lines = csv.DictReader(stream)
+    assert (clean["perturbation"], clean["severity"], clean["flip_rate"]) == ("none", "", "")
+    assert [(line["perturbation"], line["severity"]) for line in lines] == [("jpeg", "90"), ("jpeg", "70"), ("flip", "")]
+    for line, one in zip(lines, result["perturbations"], strict=True):
+        assert (line["n_real"], line["n_fake"], line["failed"]) == tuple(str(one[name]) for name in ("n_real", "n_fake", "failed"))
+        for name in (*robustness.ACCURACY, *robustness.CHANGE):
+            for part, column in (("value", name), ("low", f"{name}_low"), ("high", f"{name}_high")):
+                assert float(line[column]) == pytest.approx(one[name][part], abs=1e-6)
+
+
+def test_the_plot_has_a_panel_a_kind(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(robustness.Figure, "savefig", lambda self, target, **_: drawn.append(self) or target.write_bytes(b"png"))
+    result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
+    jpeg, flip = drawn[0].axes
+    assert [axes.get_title(loc="left") for axes in (jpeg, flip)] == ["jpeg", "flip"]
+    assert [label.get_text() for label in jpeg.get_xticklabels()] == ["90", "70"]
+    auroc, flips = (bars.lines[0].get_ydata() for bars in jpeg.containers)
+    for number, one in enumerate(result["perturbations"][:2]):
+        assert [auroc[number], flips[number]] == values(one, "auroc", "flip_rate")
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        ([(0, (REAL, -1.0), None)], "no labelled image has a score both as it is and under a perturbation"),
+        ([(0, None, (REAL, -1.0))], "no labelled image has a score both as it is and under a perturbation"),
+        ([(None, (REAL, -1.0), (REAL, -1.0))], "no labelled image"),
+    ],
+)
+def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, images, reason):
+    with pytest.raises(DatasetError, match=reason) as raised:
+        robustness.evaluate(table_of(tmp_path, images, [("flip", None)]), tmp_path)
+    assert "given.parquet" in str(raised.value)
+    assert not (tmp_path / "robustness.json").exists()
+
+
+def test_predictions_of_evaluate_are_told_from_those_of_robustness(data, tmp_path):
+    predictions = evaluation.predict(SimpleEvaluation(), data, tmp_path)
+    with pytest.raises(DatasetError, match="holds no predictions under perturbations: it lacks perturbation, severity"):
+        robustness.evaluate(predictions, tmp_path)
+
+
+# --- command line ---
+
+
+def test_the_command_shows_the_figures_of_the_json(run, tiny_model, corpus, tmp_path):
+    arguments = ("robustness", "--model", tiny_model, "--data", corpus, "--out", tmp_path, "--limit", 5, "--resamples", 20)
+    code, out, err = run(*arguments)
+    assert code == 0
+    assert "split 'test': 12 of 44 images" in err
+    assert len(rows_of(tmp_path / "predictions.parquet")) == 4 * 7
+    result = json.loads((tmp_path / "robustness.json").read_text())
+    assert list(result["by_suite"]) == ["everyday"]
+    lines = [line.rstrip() for line in out.splitlines()]
+    names = [str(one) for one in SUITES["everyday"]]
+    assert [line.split("  ")[0] for line in lines] == ["perturbation", "none", *names, "mean of these", "any of these"]
+    assert f"{result['perturbations'][2]['auroc']['value']:.3f}" in lines[4]
+    assert f"{result['overall']['flips_any']['value']:.3f}" in lines[-1]
+    assert Image.open(tmp_path / "robustness.png").format == "PNG"
+    before = (tmp_path / "predictions.parquet").stat().st_mtime_ns
+    assert run(*arguments)[:2] == (0, out)
+    assert (tmp_path / "predictions.parquet").stat().st_mtime_ns == before
+
+
+def test_an_image_that_fails_is_named_once_and_ends_with_1(run, detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: Scripted())
+    rng = np.random.default_rng(0)
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        Image.fromarray(textured(rng, label == "fake", 64)).save(tmp_path / "data" / label / "0.png")
+    (tmp_path / "data" / "fake" / "1.png").write_bytes(b"not a picture")
+    code, out, err = run("robustness", "--model", "m", "--data", tmp_path / "data", "--out", tmp_path / "out", "--resamples", 5)
+    assert code == 1
+    assert err.count("not scored: fake/1.png: is none of") == 1
+    assert "mean of these" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--suite", "all"), "unknown suite 'all': expected one of everyday, stability, full"),
+        (("--limit", "0"), "--limit"),
+        (("--split", "nonsense"), "the data has no split 'nonsense': it has test, train, val"),
+        (("--nonsense",), "--nonsense"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run, corpus, tmp_path, monkeypatch, options, named):
+    monkeypatch.setattr(Detector, "from_pretrained", None)
+    code, out, err = run("robustness", "--model", "m", "--data", corpus, "--out", tmp_path / "out", *options)
+    assert (code, out) == (2, "")
+    assert named in err
+    assert not (tmp_path / "out").exists()
