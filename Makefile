@@ -1,4 +1,5 @@
 # Two commands do everything: `make demo` and `make test`. Both make the virtual environment first.
+# `make demo IMAGES="one.jpg two.png"` has the shipped detector score pictures of yours too.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint types tests lock clean
 
 demo: $(VENV)/.installed
-	$(BIN)/dgsnet demo
+	$(BIN)/dgsnet demo $(foreach image,$(IMAGES),--image $(image))
 
 test: lint types tests
 

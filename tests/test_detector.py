@@ -206,7 +206,7 @@ def test_an_error_of_the_iterable_is_the_callers(detector, files):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("dgsnet-b16", "no model ships with this version"),
+        ("dgsnet-b99", r"no model ships under that name \(these do: dgsnet-b16\)"),
         ("owner/name", "the hub did not give one"),
         ("owner/name@v1", "the hub did not give one"),
         ("here/typo", "no such folder, and no model ships"),

@@ -94,8 +94,8 @@ def test_boxes_of_a_resized_picture_tile_its_centre_square():
 
 
 def test_cells_that_do_not_divide_the_input_are_cut_off():
-    _, boxes = Preprocessing(view="resize", size=80).look_with_boxes(np.zeros((80, 80, 3), np.uint8))
-    assert boxes[[0, 2, 8]].tolist() == [[0, 0, 32, 32], [64, 0, 80, 32], [64, 64, 80, 80]]
+    _, boxes = Preprocessing(view="resize", size=80).look_with_boxes(np.zeros((80, 120, 3), np.uint8))
+    assert boxes[[0, 2, 8]].tolist() == [[20, 0, 52, 32], [84, 0, 100, 32], [84, 64, 100, 80]]
     view, weights, cells = weighed(80, 32)
     assert heatmap.evidence(Weighing(weights), view) == pytest.approx(cells, abs=1e-5)
 

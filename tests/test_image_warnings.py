@@ -104,6 +104,23 @@ def test_heavy_compression_is_told_by_pixels_after_a_crop_in_a_png():
     assert np.mean(found) >= 0.8
 
 
+def test_heavy_compression_is_told_under_a_milder_one_on_another_grid():
+    found = []
+    for name in ("astronaut", "camera", "chelsea", "coffee"):
+        once = Image.open(BytesIO(encoded(Image.fromarray(PHOTOGRAPHS[name]), quality=30)))
+        data = encoded(once.crop((3, 5, once.width, once.height)), quality=85)
+        assert decode(data).jpeg_quality == 85
+        found.append("heavy_compression" in warnings(data))
+    assert all(found)
+
+
+@pytest.mark.parametrize("draw", SCREENS)
+def test_screens_are_not_taken_for_coarse_blocks(draw):
+    for seed in range(3):
+        data = encoded(draw(700, np.random.default_rng(seed)), quality=85)
+        assert warnings(data) == ["text_or_screenshot"]
+
+
 @pytest.mark.parametrize("quality", [5, 30, 50, 75, 95])
 def test_the_quality_of_libjpegs_own_tables_is_exact(quality):
     data = encoded(Image.fromarray(PHOTOGRAPHS["coffee"]), quality=quality)

@@ -15,7 +15,8 @@ from dgsnet import Verdict, __version__
 from dgsnet.errors import DgsnetError
 from dgsnet.heatmap import Heatmap
 from dgsnet.model_folder import Calibration
-from dgsnet.report import SIDE, WARNINGS, open_report
+from dgsnet.report import SIDE, open_report
+from dgsnet.verdict import PLAIN
 
 DETECTOR = SimpleNamespace(
     name="models/<mine>", fingerprint="0123456789abcdef" * 4, config=SimpleNamespace(calibration=Calibration(real=0.25, generated=0.75))
@@ -80,7 +81,7 @@ def test_a_card_says_what_was_found(written):
     page, _ = written((verdict(warnings=["low_resolution", "never_seen_before"]),))
     for said in (
         *("a.png", "in/a.png", "Looks AI-generated", "Score 0.932", SHA, "40 x 30", "PNG", "mine", "2.620"),
-        *(WARNINGS["low_resolution"], "Warning: never seen before"),
+        *(PLAIN["low_resolution"], "Warning: never seen before"),
     ):
         assert said in page.text
     assert any(attributes.get("style") == "left: 93.2%" for _, attributes in page.tags)
@@ -146,6 +147,9 @@ def test_nothing_from_outside_is_obeyed_or_fetched(written):
     assert ("meta", policy) in page.tags
     assert "in/<script>alert(1)</script>\"'&amp;\\u202e\\x1b$score${name}\\udcff.png" in page.text
     assert "\u202e" not in html.unescape(content)
+    shown = "script>\"'&amp;\\u202e\\x1b$score${name}\\udcff.png"
+    alternatives = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert alternatives == [f"{shown}, reduced", f"heatmap of {shown}"]
     assert "Warning: <b>new</b>" in page.text
 
 

@@ -312,6 +312,12 @@ def test_one_resample_serves_all_perturbations(tmp_path):
     assert result["overall"]["mean_flip_rate"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
 
 
+def test_an_image_that_failed_counts_in_no_resample(tmp_path):
+    images = [(number % 2, (REAL, -1.0), (FAKE, 1.0) if number < 6 else None) for number in range(12)]
+    result = robustness.evaluate(table_of(tmp_path, images, [("flip", None)]), tmp_path, resamples=50)
+    assert result["perturbations"][0]["flip_rate"] == {"value": 1, "low": 1, "high": 1}
+
+
 def test_one_label_alone_and_a_perturbation_that_always_fails(tmp_path):
     images = [(1, (FAKE, 1.0), (REAL, -1.0), None), (1, (FAKE, 1.0), (FAKE, 1.0), None)]
     result = robustness.evaluate(table_of(tmp_path, images, [("flip", None), ("resize", 2.0)]), tmp_path, resamples=10)

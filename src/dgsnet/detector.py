@@ -17,7 +17,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from dgsnet import backbone_identity, heatmap, image_warnings, model_folder
+from dgsnet import backbone_identity, heatmap, image_warnings, model_folder, models
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
@@ -64,7 +64,7 @@ class Detector:
         """Load a model folder.
 
         Args:
-            name: a folder, or the hub id ``owner/name[@revision]`` of one.
+            name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`), a folder, or a hub id ``owner/name[@revision]``.
             backbone: name or folder of the backbone, if not the one the model names.
             device: a torch device.
             policy: limits of decoding.
@@ -197,6 +197,8 @@ def _check_device(device: str) -> None:
 
 
 def _find(name: str) -> Path:
+    if (ours := models.shipped(name)) is not None:
+        return ours
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -204,7 +206,9 @@ def _find(name: str) -> Path:
     if _HUB_ID.fullmatch(name) and not folder.exists() and not folder.parent.is_dir():
         return _from_hub(name)
     why = (
-        "it is a file, not a folder" if folder.exists() else "there is no such folder, and no model ships with this version under that name"
+        "it is a file, not a folder"
+        if folder.exists()
+        else f"there is no such folder, and no model ships under that name (these do: {', '.join(models.available())})"
     )
     raise ModelFolderError(
         f"no model {name!r}: {why}. Train one (`dgsnet train --out FOLDER`), or give a model folder or a hub id owner/name"

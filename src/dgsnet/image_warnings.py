@@ -43,12 +43,10 @@ def warnings(image: DecodedImage) -> list[str]:
     """The warnings of a picture, in this order: ``heavy_compression``, ``text_or_screenshot``."""
     tiles = _tiles(image.pixels)
     luma = tiles[..., 0] * np.float32(0.299) + tiles[..., 1] * np.float32(0.587) + tiles[..., 2] * np.float32(0.114)
-    found = []
-    if _is_heavy(image.jpeg_quality) or _is_heavy(jpeg_quality.of_pixels(luma)):
-        found.append("heavy_compression")
-    if _is_drawn(np.rint(luma).astype(np.uint8)):
-        found.append("text_or_screenshot")
-    return found
+    drawn = _is_drawn(np.rint(luma).astype(np.uint8))
+    # Lines and letters that repeat every 8 pixels have the coefficients of a coarse JPEG, so a drawn picture is judged by tables alone.
+    heavy = _is_heavy(image.jpeg_quality) or (not drawn and _is_heavy(jpeg_quality.of_pixels(luma)))
+    return ["heavy_compression"] * heavy + ["text_or_screenshot"] * drawn
 
 
 def _is_heavy(quality: int | None) -> bool:

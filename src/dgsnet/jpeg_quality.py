@@ -28,6 +28,7 @@ _LUMA = np.array(
 )
 _QUALITIES = np.arange(1, 101)
 
+_STEP = 16  # grey levels a step between blocks counts at most
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (2, 0), (0, 2), (1, 2), (2, 1), (0, 3), (3, 0))  # what even heavy compression leaves other than 0
 _BIN = 0.5  # width of a histogram bin, in units of a coefficient; rounding to whole grey levels alone blurs by about as much
 _BINS = 1024  # the last one takes what lies beyond
@@ -55,15 +56,21 @@ def of_tables(tables: Mapping[int, Sequence[int]]) -> int | None:
 def of_pixels(luma: NDArray[np.float32]) -> int | None:
     """Quality of the strongest JPEG compression whose grid the pixels still show; None if they show none.
 
-    Found through later crops and a milder second compression; lost by scaling. First the grid is located: in each axis the one of eight
-    phases at which the step between neighbours most often exceeds those beside it, which a strong edge sways no more than a faint one.
-    Then the DCT coefficients of its blocks are matched with the steps of every quality. Blocks with black or white are left out, since
-    clipping moves their coefficients.
+    Found through later crops and a milder second compression; lost by scaling. First the grid is located: in each axis the two of eight
+    phases at which the step between neighbours most exceeds those beside it (the stronger grid and, after a crop, a later one), counting
+    at most 16 levels a step, so that edges of things do not decide. Then the DCT coefficients of its blocks are matched with the steps of
+    every quality. Blocks with black or white are left out, since clipping moves their coefficients.
 
     Args:
         luma: (N, H, W) in 0..255, N equally placed tiles: their corners are multiples of 8 pixels apart.
     """
-    blocks = _blocks(luma[:, _phase(luma) :, _phase(luma.swapaxes(1, 2)) :])
+    rows, columns = _phases(luma), _phases(luma.swapaxes(1, 2))
+    found = [_of_blocks(_blocks(luma[:, row:, column:])) for row in rows for column in columns]
+    return min((quality for quality in found if quality is not None), default=None)
+
+
+def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
+    """(blocks, 64) -> the quality whose steps the coefficients are multiples of."""
     blocks = blocks[(blocks.min(axis=1, initial=255) > 1) & (blocks.max(axis=1, initial=0) < 254)]
     bins = np.minimum(np.rint(np.abs(blocks @ _dct()) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
     counts = np.bincount(bins.ravel(), minlength=len(_FREQUENCIES) * _BINS).astype(np.float32)
@@ -105,14 +112,13 @@ def _combs() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return cosines.reshape(len(steps), -1).astype(np.float32), chosen.reshape(len(steps), -1).astype(np.float32)
 
 
-def _phase(luma: NDArray[np.float32]) -> int:
-    """0..7: the row at which the blocks begin, (N, H, W)."""
+def _phases(luma: NDArray[np.float32]) -> list[int]:
+    """The two rows, 0..7, at which the blocks of (N, H, W) most likely begin."""
     steps = np.abs(np.diff(luma, axis=1))
-    peaks = (steps[:, 1:-1] > steps[:, :-2]) & (steps[:, 1:-1] > steps[:, 2:])
-    votes = np.count_nonzero(peaks, axis=(0, 2))
-    rows = (np.arange(votes.size) + 2) % 8  # the step before row 2 is the first with a neighbour on both sides
-    shares = np.bincount(rows, votes, minlength=8) / np.maximum(np.bincount(rows, minlength=8), 1)
-    return int(np.argmax(shares))
+    beyond = np.clip(steps[:, 1:-1] - np.maximum(steps[:, :-2], steps[:, 2:]), 0, _STEP).sum(axis=(0, 2))
+    rows = (np.arange(beyond.size) + 2) % 8  # the step before row 2 is the first with a neighbour on both sides
+    means = np.bincount(rows, beyond, minlength=8) / np.maximum(np.bincount(rows, minlength=8), 1)
+    return [int(row) for row in np.argsort(-means, kind="stable")[:2]]
 
 
 def _blocks(luma: NDArray[np.float32]) -> NDArray[np.float32]:

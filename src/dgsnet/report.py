@@ -23,7 +23,7 @@ from dgsnet import __version__
 from dgsnet.errors import DgsnetError
 from dgsnet.files import replacing
 from dgsnet.rows import printable
-from dgsnet.verdict import Verdict
+from dgsnet.verdict import PLAIN, Verdict
 
 if TYPE_CHECKING:
     from dgsnet.detector import Detector
@@ -39,12 +39,6 @@ WORDS: dict[str, str] = {
     "not scored": "Not scored",
 }
 """Each verdict in words."""
-
-WARNINGS: dict[str, str] = {
-    "low_resolution": "The picture is small: the model saw the same parts more than once, and the score is less reliable.",
-    "other_backbone_build": "The model ran on another build of its backbone than it was trained on: the score may be slightly off.",
-}
-"""Each warning in plain language; one that is missing here is shown by its name."""
 
 
 class Report:
@@ -133,7 +127,7 @@ def _head(report: Report, detector: Detector) -> str:
 def _notes(verdict: Verdict) -> list[str]:
     if verdict.error:
         return [verdict.error.removeprefix(f"{verdict.path}: ")]
-    return [WARNINGS.get(warning, f"Warning: {warning.replace('_', ' ')}") for warning in verdict.warnings]
+    return [PLAIN.get(warning, f"Warning: {warning.replace('_', ' ')}") for warning in verdict.warnings]
 
 
 def _figure(picture: Image.Image, alt: str, caption: str) -> str:

@@ -13,11 +13,17 @@ def demo(
         "dgsnet-demo"
     ),
     backbone: Annotated[str, typer.Option("--backbone", help="Name or folder of the backbone.")] = "clip-vit-b16",
+    images: Annotated[
+        list[Path] | None, typer.Option("--image", help="A picture for the shipped model to score besides; may be given several times.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few crops and steps: shows that everything runs, and nothing else.")] = False,
 ) -> None:
-    """Train on photographs and their twins from small decoders, test on decoders and photographs held out, print a table, save a plot."""
+    """Score packaged photographs with the shipped model; then train on photographs and their twins from small decoders, test on others.
+
+    Prints tables and saves a plot.
+    """
     from rich.console import Console
 
     from dgsnet.demo import QUICK, Settings, run
 
-    run(out, QUICK if quick else Settings(), backbone=backbone, console=Console(stderr=True))
+    run(out, QUICK if quick else Settings(), backbone=backbone, images=images or (), console=Console(stderr=True))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dgsnet.errors import DecodeError, DgsnetError
+from dgsnet.models import DEFAULT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def detect(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, globs, or - for paths on standard input.")],
-    model: Annotated[str, typer.Option("--model", help="Model folder or hub id.")] = "dgsnet-b16",
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
     out: Annotated[Path | None, typer.Option("--out", help="Write rows to F.jsonl, F.csv or F.parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet, metrics.json and metrics.csv.")],
-    model: Annotated[str | None, typer.Option("--model", help="Model folder or hub id.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Recompute metrics from this file; no image is scored.")] = None,
     split: Annotated[

@@ -11,7 +11,7 @@ from dgsnet.cli.evaluate import _chosen, _figure, _interval
 
 
 def robustness(
-    model: Annotated[str, typer.Option("--model", help="Model folder or hub id.")],
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")],
     data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet and robustness.json, .csv, .png.")],
     split: Annotated[

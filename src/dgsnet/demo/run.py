@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from dgsnet import evaluation, weights
 from dgsnet.dataset import load_dataset
-from dgsnet.demo import report
+from dgsnet.demo import report, shipped
 from dgsnet.demo.pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
@@ -28,13 +28,21 @@ from dgsnet.training import train
 SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"
 
 
-def run(out: Path, settings: Settings, *, backbone: str = "clip-vit-b16", console: Console | None = None) -> dict[str, Any]:
+def run(
+    out: Path,
+    settings: Settings,
+    *,
+    backbone: str = shipped.BACKBONE,
+    images: Sequence[Path] = (),
+    console: Console | None = None,
+) -> dict[str, Any]:
     """Run the demo, or go on with it where an earlier call stopped.
 
     Args:
         out: folder for decoders, pairs, models, predictions, the table as `demo.json` and the plot `demo.png`.
         settings: how much of everything.
-        backbone: name or folder of the backbone; pulled when it is missing.
+        backbone: name or folder of the backbone; pulled when it is missing. With any but that of the shipped model, it is not shown.
+        images: pictures for the shipped model to score besides.
         console: where messages and progress go; stderr by default. The table goes to stdout.
 
     Returns:
@@ -55,6 +63,9 @@ def run(out: Path, settings: Settings, *, backbone: str = "clip-vit-b16", consol
         weights.locate(backbone)
     with _timed("decoders and twins", seconds), Progress(console=console, transient=True) as progress:
         pairs = make_pairs(out, found, settings, progress)
+    if backbone == shipped.BACKBONE:
+        with _timed("shipped model", seconds):
+            shipped.score(out, found, pairs, images, console)
     predictions: dict[str, Path] = {}
     for method in settings.methods:
         console.print(f"[bold]{method}[/]")

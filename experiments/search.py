@@ -1,0 +1,124 @@
+"""What generalises: linear probes on frozen CLIP, each judged on a generator and a photo source it was not trained on.
+
+    python experiments/search.py features --data CORPUS      runs/search/features.npz: what every block says of every image (once)
+    python experiments/search.py probes --data CORPUS        results/search/blocks.{json,md}
+
+Only the splits `train` and `val` are read. For each generator g and photo source s a ridge probe, both labels weighing the same, is fitted
+to all images but those of g and s, and ranks g against s; the mean AUROC over all (g, s) says how a choice fares on what is new.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from sklearn.metrics import roc_auc_score
+
+from dgsnet import __version__
+from dgsnet.backbones import Backbone
+from dgsnet.dataset import Dataset, load_dataset
+from dgsnet.decoding import decode
+from dgsnet.files import replacing, write_json, write_text
+from dgsnet.preprocessing import Preprocessing
+
+HERE = Path(__file__).parent
+FEATURES, RESULTS = HERE.parent / "runs" / "search" / "features.npz", HERE.parent / "results" / "search"
+CHOICES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    **{f"class token after block {block}": ((), (block,)) for block in (2, 4, 6, 8, 10, 12)},
+    **{f"mean patch token after block {block}": ((block,), ()) for block in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)},
+    **{f"mean patch token after block {block}, class token after 12": ((block,), (12,)) for block in (3, 4, 5, 6, 7, 8)},
+    "mean patch tokens after blocks 4 and 6, class token after 12": ((4, 6), (12,)),
+    "mean patch tokens after blocks 5 and 7, class token after 12": ((5, 7), (12,)),
+}
+"""Name: (blocks whose mean patch token is read, blocks whose class token is)."""
+
+PENALTY = 0.1
+"""Of the ridge, on standardised features."""
+
+Floats = NDArray[np.float64]
+
+
+def _dataset(data: Path) -> Dataset:
+    dataset = load_dataset(data)
+    return replace(dataset, samples=tuple(sample for sample in dataset if sample.split in {"train", "val"}))
+
+
+@torch.inference_mode()
+def features(data: Path) -> None:
+    """Class token and mean patch token after every block, of the native centre crop: (N, blocks + 1, 2, width) float16."""
+    dataset, backbone, look = _dataset(data), Backbone.load("clip-vit-b16"), Preprocessing(view="crop")
+    rows = []
+    for sample in track(dataset.samples, "frozen CLIP"):
+        pixels = torch.from_numpy(look(decode(dataset.read(sample)).pixels))[None]
+        states = backbone.vision(pixel_values=pixels, output_hidden_states=True).hidden_states
+        rows.append(np.stack([[state[0, 0].numpy(), state[0, 1:].mean(dim=0).numpy()] for state in states]).astype(np.float16))
+    FEATURES.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(FEATURES) as aside, aside.open("wb") as stream:
+        np.savez(stream, features=np.stack(rows), data=dataset.fingerprint(), backbone=backbone.fingerprint)
+
+
+def probes(data: Path) -> None:
+    """Every choice of `CHOICES`, judged on what it was not trained on."""
+    dataset = _dataset(data)
+    with np.load(FEATURES) as stored:
+        if str(stored["data"]) != dataset.fingerprint():
+            raise SystemExit(f"{FEATURES} is of other data: delete it and run `features` again")
+        states, backbone = stored["features"].astype(np.float64), str(stored["backbone"])
+    labels = dataset.labels()
+    origins = np.array([sample.generator or sample.source for sample in dataset])
+    found: dict[str, Any] = {}
+    for name, (patches, classes) in track(CHOICES.items(), "probes", total=len(CHOICES)):
+        read = np.concatenate([*(states[:, block, 1] for block in patches), *(states[:, block, 0] for block in classes)], axis=1)
+        found[name] = _leave_out(read, labels, origins)
+    header = {"data": dataset.fingerprint(), "backbone": backbone, "view": "crop", "penalty": PENALTY, "dgsnet": __version__}
+    write_json(RESULTS / "blocks.json", header | {"choices": found})
+    write_text(RESULTS / "blocks.md", _markdown(found))
+
+
+def _leave_out(read: Floats, labels: NDArray[Any], origins: NDArray[Any]) -> dict[str, Any]:
+    generators, sources = (sorted(set(origins[labels == label])) for label in (1, 0))
+    ranks = np.zeros((len(generators), len(sources)))
+    for row, generator in enumerate(generators):
+        for column, source in enumerate(sources):
+            left_out = np.isin(origins, [generator, source])
+            scores = _ridge(read[~left_out], labels[~left_out].astype(np.float64))(read[left_out])
+            ranks[row, column] = roc_auc_score(labels[left_out], scores)
+    return {
+        "mean": round(float(ranks.mean()), 4),
+        "by_generator": dict(zip(generators, ranks.mean(axis=1).round(4).tolist(), strict=True)),
+        "by_source": dict(zip(sources, ranks.mean(axis=0).round(4).tolist(), strict=True)),
+    }
+
+
+def _ridge(read: Floats, labels: Floats) -> Any:
+    mean, scale = read.mean(axis=0), read.std(axis=0) + 1e-6
+    standard = (read - mean) / scale
+    weights = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
+    centred = standard - weights @ standard
+    covariance = centred.T @ (centred * weights[:, None]) + PENALTY * np.eye(read.shape[1])
+    slope = np.linalg.solve(covariance, centred.T @ (weights * (labels - weights @ labels)))
+    return lambda other: ((other - mean) / scale) @ slope
+
+
+def _markdown(found: dict[str, Any]) -> str:
+    one = next(iter(found.values()))
+    generators = list(one["by_generator"])
+    lines = ["| read | mean AUROC | " + " | ".join(generators) + " |", "|---|---|" + "---|" * len(generators)]
+    for name, result in found.items():
+        cells = " | ".join(f"{result['by_generator'][generator]:.2f}" for generator in generators)
+        lines.append(f"| {name} | {result['mean']:.3f} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("features", "probes"))
+    parser.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    {"features": features, "probes": probes}[arguments.command](arguments.data)

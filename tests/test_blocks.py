@@ -1,0 +1,114 @@
+"""Features that hold mean patch tokens of some blocks beside CLIP's embedding, and surgery on them."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from transformers import CLIPVisionModelWithProjection
+
+from dgsnet import methods, model_folder
+from dgsnet.backbones import Backbone, load_tower
+from dgsnet.detector import Detector
+from dgsnet.errors import RecipeError
+from dgsnet.methods import Batch
+from dgsnet.recipe import make_recipe
+from dgsnet.surgery import linear_head_gradient
+from dgsnet.training import train
+
+JOINT, BLOCK = 16, 32  # of the tiny CLIP
+
+
+@pytest.fixture
+def build(tiny_clip):
+    def make(method, *assignments):
+        recipe = make_recipe(method, assignments=(f"backbone={tiny_clip}", "blocks=[1]", *assignments))
+        return methods.create(recipe, Backbone.load(str(tiny_clip)))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.randn(6, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_feature_is_the_embedding_and_then_the_mean_patch_tokens(build, tiny_clip, pixels):
+    tower = load_tower(CLIPVisionModelWithProjection, tiny_clip)
+    tokens = []
+    hook = tower.vision_model.encoder.layers[0].register_forward_hook(
+        lambda _, __, out: tokens.append(out[0] if isinstance(out, tuple) else out)
+    )
+    with torch.no_grad():
+        embedding = tower(pixel_values=pixels).image_embeds
+    hook.remove()
+    method = build("linear")
+    features = method.backbone.frozen(pixels)
+    assert features.shape == (6, method.backbone.width) == (6, JOINT + BLOCK)
+    torch.testing.assert_close(features[:, :JOINT], embedding)
+    torch.testing.assert_close(features[:, JOINT:], tokens[0][:, 1:].mean(dim=1))
+
+
+def test_the_blocks_part_is_read_standardised_and_the_embedding_on_the_sphere(build, pixels):
+    method = build("linear")
+    features = method.backbone.frozen(pixels)
+    method.standardise_blocks(features)
+    read = method.read(features)
+    torch.testing.assert_close(read[:, :JOINT].norm(dim=1), torch.full((6,), JOINT**0.5))
+    torch.testing.assert_close(read[:, JOINT:].mean(dim=0), torch.zeros(BLOCK), atol=1e-4, rtol=0)
+    torch.testing.assert_close(read[:, JOINT:].std(dim=0), torch.ones(BLOCK), atol=1e-3, rtol=0)
+
+
+def test_surgery_edits_the_embedding_s_gradient_only(build, pixels):
+    """Against the plain gradient: what suppression removes lies in the embedding; the blocks' part arrives as the head sent it."""
+    method = build("dgs", "surgery.alignment=none")
+    method.standardise_blocks(method.backbone.frozen(pixels))
+    method.enter("finetune")
+    method.eval()
+    with torch.no_grad():
+        method.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+        method.text.weight.normal_(generator=torch.Generator().manual_seed(2))
+    seen = []
+    read = method.read
+
+    def watched(features):
+        out = read(features)
+        if out.shape[1] > JOINT:
+            out.retain_grad()
+            seen.append(out)
+        return out
+
+    method.read = watched
+    labels = torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+    text = torch.randn(6, JOINT, generator=torch.Generator().manual_seed(3))
+    method(Batch(labels=labels, pixels=pixels, text=text)).total.backward()
+    arrived = seen[0].grad
+    plain = linear_head_gradient(method.head(seen[0].detach()).squeeze(1), labels, method.head.weight[0]).detach()
+    torch.testing.assert_close(arrived[:, JOINT:], plain[:, JOINT:])
+    assert not torch.allclose(arrived[:, :JOINT], plain[:, :JOINT], rtol=1e-2)
+    harmful = method.text.weight[0].detach()
+    assert (plain[:, :JOINT] @ harmful).abs().max() > 1e-2
+    torch.testing.assert_close(arrived[:, :JOINT] @ harmful, torch.zeros(6), atol=1e-3, rtol=0)  # suppression's eps leaves a little
+
+
+def test_a_block_the_tower_does_not_have_is_refused(build):
+    with pytest.raises(RecipeError, match="blocks 1 to 2"):
+        build("linear", "blocks=[3]")
+
+
+@pytest.mark.parametrize("method", ["linear", "dgs"])
+def test_a_trained_model_keeps_how_it_reads_the_blocks(method, corpus, tiny_clip, tmp_path):
+    settings = (f"backbone={tiny_clip}", "blocks=[1]", "preprocessing.view=crop", "probe.epochs=2", "finetune.lr=1e-3", "data.limit=16")
+    folder = train(corpus, tmp_path / "model", make_recipe(method, assignments=settings), console=Console(file=StringIO()))
+    loaded, config = model_folder.load(folder)
+    assert config.backbone["width"] == JOINT
+    assert loaded.block_scale.std() > 0
+    with (corpus / "manifest.csv").open() as stream:
+        first = corpus / next(csv.DictReader(stream))["path"]
+    detector = Detector.from_pretrained(folder)
+    assert detector.warnings == []
+    assert np.isfinite(detector.detect(first).score)

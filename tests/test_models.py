@@ -1,0 +1,62 @@
+"""The model that ships: whole, small, and not loadable on a backbone it was not trained on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from safetensors import safe_open
+
+from dgsnet import model_folder, models
+from dgsnet.errors import ModelFolderError
+
+FOLDER = models.shipped(models.DEFAULT)
+
+
+def test_the_default_ships():
+    assert models.DEFAULT in models.available()
+    assert FOLDER is not None
+    assert models.shipped("no-such-model") is None
+
+
+def test_it_is_small_and_holds_no_pickle():
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 4 * 2**20
+    assert {file.suffix for file in FOLDER.iterdir()} <= {".json", ".safetensors", ".md", ".png"}
+
+
+def test_it_is_calibrated_and_its_adapter_and_heads_fit_the_backbone():
+    config = model_folder.load_config(FOLDER)
+    assert config.calibration.fitted is not None
+    assert config.calibration.real <= 0.5 <= config.calibration.generated
+    assert config.backbone["name"] == "clip-vit-b16"
+    rank, width = config.recipe.lora.rank, 768
+    with safe_open(FOLDER / model_folder.ADAPTER, "pt") as adapter:
+        shapes = {name: adapter.get_slice(name).get_shape() for name in adapter.keys()}  # noqa: SIM118 - not a dict
+    assert len(shapes) == 12 * 3 * 2
+    assert all(shape in ([rank, width], [width, rank]) for shape in shapes.values())
+    with safe_open(FOLDER / model_folder.HEADS, "pt") as heads:
+        assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe.blocks)]
+
+
+def test_its_card_says_what_it_was_trained_on_and_that_it_proves_nothing():
+    card = (FOLDER / model_folder.CARD).read_text()
+    for said in ("A signal, not proof", "licence", "What it misses", "inconclusive"):
+        assert said in card
+
+
+def test_an_unrelated_backbone_is_refused(tiny_clip):
+    with pytest.raises(ModelFolderError, match="scores would mean nothing"):
+        model_folder.load(FOLDER, backbone=str(tiny_clip))
+
+
+def test_its_configuration_names_no_folder_of_the_machine_it_was_made_on():
+    for file in FOLDER.glob("*.json"):
+        assert not [value for value in _strings(json.loads(file.read_text())) if value.startswith("/")]
+
+
+def _strings(value):
+    if isinstance(value, dict):
+        return [text for part in value.values() for text in _strings(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in _strings(part)]
+    return [value] if isinstance(value, str) else []
