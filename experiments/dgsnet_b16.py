@@ -57,7 +57,8 @@ def table() -> None:
     """Figures on `test` of every method that has been run, at its own calibration on `val`."""
     found: dict[str, Any] = {}
     base: np.ndarray | None = None
-    for method in sorted(METHODS, key=lambda name: name != BASELINE):
+    tested = [method for method in METHODS if (RESULTS / method / "test" / evaluation.PREDICTIONS).exists()]
+    for method in sorted(tested, key=lambda name: name != BASELINE):
         fitted = _calibration(RESULTS / method / "val" / evaluation.PREDICTIONS)
         rows = evaluation.read_predictions(RESULTS / method / "test" / evaluation.PREDICTIONS).to_pylist()
         labels, generators = [row["label"] for row in rows], [row["generator"] for row in rows]
@@ -82,7 +83,7 @@ def table() -> None:
             },
         }
     write_json(RESULTS / "table.json", found)
-    write_text(RESULTS / "table.md", _markdown({method: found[method] for method in METHODS}))
+    write_text(RESULTS / "table.md", _markdown({method: found[method] for method in tested}))
 
 
 def _calibration(validation: Path) -> model_folder.Calibration:

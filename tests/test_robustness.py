@@ -302,6 +302,7 @@ def test_intervals_are_those_of_resampled_images(tmp_path):
     ):
         assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.011)
     assert values(one, "flip_rate", "opposite_rate", "inconclusive_rate") == [0.5, 0.5, 0]
+    assert one["flip_rate"] == result["overall"]["flips_any"] == result["overall"]["mean_flip_rate"]  # of the same resamples
 
 
 def test_one_resample_serves_all_perturbations(tmp_path):
