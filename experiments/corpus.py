@@ -20,6 +20,7 @@ from rich.progress import Progress
 from dgsnet import evaluation, metrics
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
+from dgsnet.figures import interval
 from dgsnet.files import write_json, write_text
 from dgsnet.recipe import make_recipe
 from dgsnet.training import train
@@ -93,19 +94,14 @@ def _markdown(rows: dict[str, Any]) -> str:
     for name, row in rows.items():
         mean, overall = row["mean_over_generators"]["auroc"], row["overall"]
         difference = row[f"against_{BASELINE}"]["mean_over_generators"]["auroc"]
-        rest = " | ".join(_interval(overall[key]) for key in ("auroc", "ap", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"))
-        lines.append(f"| {name} | {_interval(mean)} | {_interval(difference, sign=True)} | {rest} |")
+        rest = " | ".join(interval(overall[key]) for key in ("auroc", "ap", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"))
+        lines.append(f"| {name} | {interval(mean)} | {interval(difference, sign=True)} | {rest} |")
     names = list(rows)
     lines += ["", "| AUROC by generator (with all photographs) | images | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
     for generator, report in rows[BASELINE]["by_generator"].items():
-        cells = " | ".join(_interval(rows[name]["by_generator"][generator]["auroc"]) for name in names)
+        cells = " | ".join(interval(rows[name]["by_generator"][generator]["auroc"]) for name in names)
         lines.append(f"| {generator} | {report['n_fake']} | {cells} |")
     return "\n".join(lines) + "\n"
-
-
-def _interval(figure: dict[str, float], sign: bool = False) -> str:
-    plus = "+" if sign else ""
-    return f"{figure['value']:{plus}.3f} ({figure['low']:{plus}.2f} to {figure['high']:{plus}.2f})"
 
 
 if __name__ == "__main__":

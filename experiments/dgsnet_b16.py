@@ -21,6 +21,7 @@ from rich.progress import Progress
 from dgsnet import calibration, evaluation, metrics, model_folder
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
+from dgsnet.figures import interval
 from dgsnet.files import write_json, write_text
 from dgsnet.recipe import make_recipe
 from dgsnet.training import train
@@ -104,20 +105,16 @@ def _markdown(found: dict[str, Any]) -> str:
     def line(title: str, cells: list[str]) -> None:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
 
-    line("AUROC, mean over 14 generators", [_interval(one["mean_over_generators"]["auroc"]) for one in found.values()])
-    line(f"minus {BASELINE}", [_interval(one[f"against_{BASELINE}"]["auroc"], "+") for one in found.values()])
+    line("AUROC, mean over 14 generators", [interval(one["mean_over_generators"]["auroc"]) for one in found.values()])
+    line(f"minus {BASELINE}", [interval(one[f"against_{BASELINE}"]["auroc"], sign=True) for one in found.values()])
     for key in ("auroc", "balanced_acc", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"):
-        line(key, [_interval(one["overall"][key]) for one in found.values()])
+        line(key, [interval(one["overall"][key]) for one in found.values()])
     first = next(iter(found.values()))
     for source, one in first["false_positives"].items():
         line(f"false positives, {source} ({one['n']})", [f"{each['false_positives'][source]['fpr']:.1%}" for each in found.values()])
     for generator, one in first["by_generator"].items():
-        line(f"AUROC, {generator} ({one['n_fake']})", [_interval(each["by_generator"][generator]["auroc"]) for each in found.values()])
+        line(f"AUROC, {generator} ({one['n_fake']})", [interval(each["by_generator"][generator]["auroc"]) for each in found.values()])
     return "\n".join(lines) + "\n"
-
-
-def _interval(figure: dict[str, float], sign: str = "") -> str:
-    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.2f} to {figure['high']:{sign}.2f})"
 
 
 if __name__ == "__main__":

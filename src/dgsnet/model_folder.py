@@ -26,6 +26,7 @@ from torch import Tensor
 from dgsnet import backbone_identity, methods
 from dgsnet.backbones import Backbone
 from dgsnet.errors import ModelFolderError, RecipeError
+from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.methods import Method
 from dgsnet.preprocessing import Preprocessing
@@ -271,8 +272,8 @@ at all.
 
 | measured on the calibration data itself | before | after |
 |---|---|---|
-| calibration error (ECE) | {_interval(before["ece"])} | {_interval(after["ece"])} |
-| log loss | {_interval(before["log_loss"])} | {_interval(after["log_loss"])} |
+| calibration error (ECE) | {interval(before["ece"], 3)} | {interval(after["ece"], 3)} |
+| log loss | {interval(before["log_loss"], 3)} | {interval(after["log_loss"], 3)} |
 
 (95 % bootstrap intervals in brackets.)
 
@@ -286,10 +287,6 @@ The thresholds were chosen so that of further photographs of this kind at most {
 further generated images at most {fitted["target_fnr"]:.1%} are called `real`, both on average over calibration sets of this size.
 {by_source}{warnings}
 """
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
 
 
 def _cell(text: str) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dgsnet.cli import splits
 from dgsnet.errors import CalibrationError
+from dgsnet.figures import interval
 
 if TYPE_CHECKING:
     from dgsnet.dataset import Dataset
@@ -82,17 +84,13 @@ def _predict(model: Path, data: Path, split: str | None, device: str, console: A
 
 def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
     """The split asked for; otherwise `val`, or all of data that is of one piece."""
-    splits = sorted({sample.split for sample in dataset if sample.split})
-    if split is None and "val" not in splits:
-        if len(splits) > 1:
-            raise CalibrationError(
-                f"the data has the splits {', '.join(splits)} and no `val`: name one with --split, "
-                "neither the one the model was trained on nor the one it is to be tested on"
-            )
-        return dataset
-    chosen = dataset.with_split(split or "val")
-    console.print(f"split {split or 'val'!r}: {len(chosen)} of {len(dataset)} images")
-    return chosen
+    known = splits.names(dataset)
+    if split is None and "val" not in known and len(known) > 1:
+        raise CalibrationError(
+            f"the data has the splits {', '.join(known)} and no `val`: name one with --split, "
+            "neither the one the model was trained on nor the one it is to be tested on"
+        )
+    return splits.chosen(dataset, split, "val", console)
 
 
 def _show(calibration: Calibration) -> None:
@@ -105,7 +103,7 @@ def _show(calibration: Calibration) -> None:
     console = table_console()
     table = Table("", "before", "after", box=None, pad_edge=False)
     for name, title in (("ece", "ECE (95 %)"), ("log_loss", "log loss (95 %)")):
-        table.add_row(title, *(_interval(fitted[when][name]) for when in ("before", "after")))
+        table.add_row(title, *(interval(fitted[when][name], 3) for when in ("before", "after")))
     table.add_row("temperature", "1", f"{calibration.temperature:.4g}")
     table.add_row("offset", "0", f"{calibration.offset:.4g}")
     table.add_row("ai-generated from", "0.5", f"{calibration.generated:.4f}")
@@ -122,7 +120,3 @@ def _show(calibration: Calibration) -> None:
     console.print(verdicts)
     for warning in fitted["warnings"]:
         typer.echo(f"warning: {printable(warning)}", err=True)
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from dgsnet.errors import DatasetError, DgsnetError
-
-if TYPE_CHECKING:
-    from dgsnet.dataset import Dataset
+from dgsnet.cli import splits
+from dgsnet.errors import DgsnetError
+from dgsnet.figures import figure, interval
 
 
 def evaluate(
@@ -55,22 +54,10 @@ def _predict(model: str, data: Path, split: str | None, out: Path, device: str, 
     from dgsnet.dataset import load_dataset
     from dgsnet.detector import Detector
 
-    dataset = _chosen(load_dataset(data), split, console)
+    dataset = splits.chosen(load_dataset(data), split, "test", console)
     detector = Detector.from_pretrained(model, device=device)
     with Progress(console=console) as progress:
         return evaluation.predict(detector, dataset, out, progress)
-
-
-def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
-    splits = sorted({sample.split for sample in dataset if sample.split})
-    if split is None and "test" not in splits:
-        return dataset
-    wanted = split or "test"
-    if wanted not in splits:
-        raise DatasetError(f"the data has no split {wanted!r}: it has {', '.join(splits) or 'none'}")
-    chosen = dataset.with_split(wanted)
-    console.print(f"split {wanted!r}: {len(chosen)} of {len(dataset)} images")
-    return chosen
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -88,15 +75,5 @@ def _show(result: dict[str, Any]) -> None:
     for name, report in reports:
         images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
         # Text, not str: a str is read as markup, and brackets are legal in a generator's name
-        table.add_row(Text(printable(name)), images, _interval(report["auroc"]), *(_figure(report[metric]["value"]) for metric in plain))
+        table.add_row(Text(printable(name)), images, interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
     table_console().print(table)
-
-
-def _interval(estimate: dict[str, float | None]) -> str:
-    if estimate["value"] is None:
-        return "-"
-    return f"{_figure(estimate['value'])} ({estimate['low']:.2f}-{estimate['high']:.2f})"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dgsnet.cli.evaluate import _chosen, _figure, _interval
+from dgsnet.cli import splits
+from dgsnet.figures import figure, interval
 
 
 def robustness(
@@ -36,7 +37,7 @@ def robustness(
 
     chosen = perturbations.suite(suite)
     console = Console(stderr=True)
-    dataset = _chosen(load_dataset(data), split, console)
+    dataset = splits.chosen(load_dataset(data), split, "test", console)
     if limit is not None:
         dataset = dataset.balanced_subset(limit, seed=0)
 
@@ -65,12 +66,12 @@ def _show(result: dict[str, Any]) -> None:
         table.add_column(column, no_wrap=True)
 
     def line(name: str, one: dict[str, Any], flips: str = "flip_rate", opposite: str = "opposite_rate") -> None:
-        accuracy = (_interval(one["auroc"]), _figure(one["balanced_acc"]["value"])) if "auroc" in one else ("", "")
-        labels = (_figure(one["by_label"][label][flips]["value"]) for label in ("real", "fake"))
-        table.add_row(name, *accuracy, _interval(one[flips]), *labels, _figure(one[opposite]["value"]))
+        accuracy = (interval(one["auroc"]), figure(one["balanced_acc"]["value"])) if "auroc" in one else ("", "")
+        labels = (figure(one["by_label"][label][flips]["value"]) for label in ("real", "fake"))
+        table.add_row(name, *accuracy, interval(one[flips]), *labels, figure(one[opposite]["value"]))
 
     clean = result["clean"]
-    table.add_row("none", _interval(clean["auroc"]), _figure(clean["balanced_acc"]["value"]))
+    table.add_row("none", interval(clean["auroc"]), figure(clean["balanced_acc"]["value"]))
     for one in result["perturbations"]:
         line(one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}"), one)
     line("mean of these", result["overall"], "mean_flip_rate", "mean_opposite_rate")

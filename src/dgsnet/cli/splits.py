@@ -1,0 +1,34 @@
+"""Which part of a data set a command takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dgsnet.errors import DatasetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dgsnet.dataset import Dataset
+
+
+def names(dataset: Dataset) -> list[str]:
+    """The splits the data names, sorted."""
+    return sorted({sample.split for sample in dataset if sample.split})
+
+
+def chosen(dataset: Dataset, split: str | None, default: str, console: Console) -> Dataset:
+    """The split asked for, else the `default` one, else all of data that has no such split.
+
+    Raises:
+        DatasetError: the data has no split of the name asked for.
+    """
+    known = names(dataset)
+    if split is None and default not in known:
+        return dataset
+    wanted = split or default
+    if wanted not in known:
+        raise DatasetError(f"the data has no split {wanted!r}: it has {', '.join(known) or 'none'}")
+    part = dataset.with_split(wanted)
+    console.print(f"split {wanted!r}: {len(part)} of {len(dataset)} images")
+    return part
