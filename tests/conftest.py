@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from dgsnet.cli import main
+from dgsnet.detector import Detector
 
 SIDE, WIDTH = 224, 16
 
@@ -93,3 +99,31 @@ def tiny_model(corpus: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("models") / "tiny"
     assignments = (f"backbone={tiny_clip}", "probe.epochs=1", "probe.batch=8", "finetune.batch=8", "finetune.lr=1e-3")
     return train(corpus, folder, make_recipe(assignments=assignments), console=Console(file=StringIO()))
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_model: Path) -> Detector:
+    """A detector of the tiny model."""
+    return Detector.from_pretrained(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def files(corpus: Path) -> list[Path]:
+    """The test images of `corpus`."""
+    return sorted((corpus / "test").rglob("*.png"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command of `dgsnet` in this process: (exit code, stdout, stderr)."""
+
+    def command(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dgsnet", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stop.value.code or 0), out, err
+
+    return command

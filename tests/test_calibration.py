@@ -1,10 +1,8 @@
 """From logits to probabilities and verdicts: checked against scikit-learn, brute force and, end to end, a model folder."""
 
-import io
 import json
 import math
 import shutil
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +16,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from dgsnet import Detector, calibration, evaluation, metrics, model_folder, reliability
 from dgsnet.calibration import fit, thresholds
-from dgsnet.cli import main
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import answer, fingerprint_of
 from dgsnet.errors import CalibrationError, DatasetError, ModelFolderError
@@ -338,22 +335,6 @@ def model(scored, tmp_path):
 @pytest.fixture
 def predictions(model, scored):
     return model / scored[1].relative_to(scored[0])
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dgsnet", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code or 0, out, err
-
-    return command
 
 
 def test_the_folder_is_calibrated_and_the_detector_uses_it(model, predictions, corpus):

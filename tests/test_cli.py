@@ -1,7 +1,6 @@
 """The command line as people meet it: exit codes, what goes to which stream, and what a mistake is answered with."""
 
 import csv
-import io
 import json
 import os
 import shlex
@@ -19,7 +18,6 @@ from PIL import Image
 
 import dgsnet.detector
 from dgsnet import Detector, Verdict, __version__
-from dgsnet.cli import main
 from dgsnet.files import sha256_file
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
@@ -39,22 +37,6 @@ from dgsnet.cli import main
 main()
 """
 """`dgsnet` with a detector that needs no torch: a process of its own then takes a second, not ten."""
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def command(*arguments, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["dgsnet", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code or 0, out, err
-
-    return command
 
 
 @pytest.fixture

@@ -23,16 +23,6 @@ from dgsnet.model_folder import Calibration
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 
 
-@pytest.fixture(scope="module")
-def detector(tiny_model):
-    return Detector.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def files(corpus):
-    return sorted((corpus / "test").rglob("*.png"))
-
-
 def picture(height, width):
     return np.ascontiguousarray(textured(np.random.default_rng(1), True, max(height, width))[:height, :width])
 

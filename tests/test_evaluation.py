@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dgsnet import Detector, Verdict, evaluation
+from dgsnet import Verdict, evaluation
 from dgsnet.dataset import load_dataset
 from dgsnet.errors import DatasetError
 from dgsnet.files import sha256_bytes
@@ -42,11 +42,6 @@ class Scripted:
             digest = sha256_bytes(source.read(-1))
             self.seen.append(digest)
             yield Verdict(source.name, digest, int(digest[:8], 16) / 16**8, 0.0, model="scripted")
-
-
-@pytest.fixture(scope="module")
-def detector(tiny_model):
-    return Detector.from_pretrained(tiny_model)
 
 
 @pytest.fixture

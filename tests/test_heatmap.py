@@ -38,16 +38,6 @@ class Saturating(Weighing):
         return torch.tanh((pixels * self.weights).sum(dim=(1, 2, 3)))
 
 
-@pytest.fixture(scope="module")
-def detector(tiny_model):
-    return Detector.from_pretrained(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def files(corpus):
-    return sorted((corpus / "test").rglob("*.png"))
-
-
 def weighed(side, patch, seed=0):
     """A random view, a method that weighs it, and the share of each cell in its logit."""
     rng = np.random.default_rng(seed)

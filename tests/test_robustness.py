@@ -17,7 +17,6 @@ from sklearn.metrics import roc_auc_score
 
 from conftest import textured
 from dgsnet import Detector, Verdict, evaluation, robustness
-from dgsnet.cli import main
 from dgsnet.dataset import load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import answer
@@ -56,29 +55,9 @@ class Scripted:
             yield Verdict(None, digest, score, 8 * score - 4, answer(score, self.config.calibration), model="scripted")
 
 
-@pytest.fixture(scope="module")
-def detector(tiny_model):
-    return Detector.from_pretrained(tiny_model)
-
-
 @pytest.fixture
 def data(corpus):
     return load_dataset(corpus).with_split("test")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dgsnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code or 0, out, err
-
-    return command
 
 
 def rows_of(predictions):
