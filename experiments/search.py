@@ -3,14 +3,15 @@
     python experiments/search.py features --data CORPUS      runs/search/features.npz: what every block says of every image (once)
     python experiments/search.py probes --data CORPUS        results/search/blocks.{json,md}
 
-Only the splits `train` and `val` are read. For each generator g and photo source s a ridge probe, both labels weighing the same, is fitted
-to all images but those of g and s, and ranks g against s; the mean AUROC over all (g, s) says how a choice fares on what is new.
+Choices see the splits `train` and `val` only (`features --split test` is for `curves.py`). For each generator g and photo source s a ridge
+probe, both labels weighing the same, is fitted to all images but those of g and s, and ranks g against s; the mean AUROC over all (g, s)
+says how a choice fares on what is new.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
 from dgsnet.backbones import Backbone
-from dgsnet.dataset import Dataset, load_dataset
+from dgsnet.dataset import load_dataset
 from dgsnet.decoding import decode
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.preprocessing import Preprocessing
@@ -44,32 +45,33 @@ PENALTY = 0.1
 Floats = NDArray[np.float64]
 
 
-def _dataset(data: Path) -> Dataset:
-    dataset = load_dataset(data)
-    return replace(dataset, samples=tuple(sample for sample in dataset if sample.split in {"train", "val"}))
-
-
 @torch.inference_mode()
-def features(data: Path) -> None:
+def features(data: Path, file: Path, splits: tuple[str, ...]) -> None:
     """Class token and mean patch token after every block, of the native centre crop: (N, blocks + 1, 2, width) float16."""
-    dataset, backbone, look = _dataset(data), Backbone.load("clip-vit-b16"), Preprocessing(view="crop")
+    dataset, backbone, look = load_dataset(data).with_split(*splits), Backbone.load("clip-vit-b16"), Preprocessing(view="crop")
     rows = []
     for sample in track(dataset.samples, "frozen CLIP"):
         pixels = torch.from_numpy(look(decode(dataset.read(sample)).pixels))[None]
         states = backbone.vision(pixel_values=pixels, output_hidden_states=True).hidden_states
         rows.append(np.stack([[state[0, 0].numpy(), state[0, 1:].mean(dim=0).numpy()] for state in states]).astype(np.float16))
-    FEATURES.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(FEATURES) as aside, aside.open("wb") as stream:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as aside, aside.open("wb") as stream:
         np.savez(stream, features=np.stack(rows), data=dataset.fingerprint(), backbone=backbone.fingerprint)
+
+
+def stored_features(file: Path, data: Path, splits: tuple[str, ...]) -> tuple[NDArray[np.float16], str]:
+    """What `features` wrote, and the backbone's fingerprint."""
+    with np.load(file) as stored:
+        if str(stored["data"]) != load_dataset(data).with_split(*splits).fingerprint():
+            raise SystemExit(f"{file} is of other data: delete it and run `features` again")
+        return stored["features"], str(stored["backbone"])
 
 
 def probes(data: Path) -> None:
     """Every choice of `CHOICES`, judged on what it was not trained on."""
-    dataset = _dataset(data)
-    with np.load(FEATURES) as stored:
-        if str(stored["data"]) != dataset.fingerprint():
-            raise SystemExit(f"{FEATURES} is of other data: delete it and run `features` again")
-        states, backbone = stored["features"].astype(np.float64), str(stored["backbone"])
+    dataset = load_dataset(data).with_split("train", "val")
+    half, backbone = stored_features(FEATURES, data, ("train", "val"))
+    states = half.astype(np.float64)
     labels = dataset.labels()
     origins = np.array([sample.generator or sample.source for sample in dataset])
     found: dict[str, Any] = {}
@@ -87,7 +89,7 @@ def _leave_out(read: Floats, labels: NDArray[Any], origins: NDArray[Any]) -> dic
     for row, generator in enumerate(generators):
         for column, source in enumerate(sources):
             left_out = np.isin(origins, [generator, source])
-            scores = _ridge(read[~left_out], labels[~left_out].astype(np.float64))(read[left_out])
+            scores = ridge(read[~left_out], labels[~left_out].astype(np.float64))(read[left_out])
             ranks[row, column] = roc_auc_score(labels[left_out], scores)
     return {
         "mean": round(float(ranks.mean()), 4),
@@ -96,7 +98,8 @@ def _leave_out(read: Floats, labels: NDArray[Any], origins: NDArray[Any]) -> dic
     }
 
 
-def _ridge(read: Floats, labels: Floats) -> Any:
+def ridge(read: Floats, labels: Floats) -> Callable[[Floats], Floats]:
+    """A ridge probe, both labels weighing the same: a function from features (N, D) to scores (N,)."""
     mean, scale = read.mean(axis=0), read.std(axis=0) + 1e-6
     standard = (read - mean) / scale
     weights = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
@@ -120,5 +123,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("features", "probes"))
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", choices=("test",), help="features of this split instead of train and val")
     arguments = parser.parse_args()
-    {"features": features, "probes": probes}[arguments.command](arguments.data)
+    if arguments.command == "probes":
+        probes(arguments.data)
+    elif arguments.split:
+        features(arguments.data, FEATURES.with_stem(f"features-{arguments.split}"), (arguments.split,))
+    else:
+        features(arguments.data, FEATURES, ("train", "val"))

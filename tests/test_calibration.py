@@ -551,3 +551,15 @@ def test_images_that_cannot_be_scored_are_left_out_and_said(run, model, corpus, 
     assert code == 1
     assert "not scored: val/real/0.png" in err
     assert model_folder.load_config(model).calibration.fitted["n_real"] == 3
+
+
+def test_stand_ins_may_speak_for_a_model_and_the_card_says_so(model, predictions, tmp_path):
+    others = with_identity(predictions, tmp_path / "p.parquet", model="f" * 64)
+    found = calibration.calibrate(model, others, stand_ins=True, resamples=20)
+    own = calibration.calibrate(model, predictions, resamples=20)
+    assert (found.temperature, found.offset, found.generated) == (own.temperature, own.offset, own.generated)
+    assert found.fitted["stand_ins"]
+    assert any("stand-ins" in text for text in found.fitted["warnings"])
+    assert not own.fitted["stand_ins"]
+    with pytest.raises(CalibrationError, match="perturbed copies"):
+        calibration.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), stand_ins=True)

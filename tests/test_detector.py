@@ -53,9 +53,9 @@ def test_the_score_does_not_depend_on_the_neighbours(detector, files):
 
 def test_views_filled_up_to_a_batch_keep_their_logits(detector, files):
     views = [detector._prepare(file).view for file in files[:3]]
-    single = [detector._logits([view], 1)[0] for view in views]
-    assert detector._logits(views, 8) == pytest.approx(single, abs=1e-5)
-    assert detector._logits([], 8) == []
+    single = [detector._see([view], 1)[0][0] for view in views]
+    assert [logit for logit, _ in detector._see(views, 8)] == pytest.approx(single, abs=1e-5)
+    assert detector._see([], 8) == []
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,35 @@ def test_resize_is_lanczos_and_lossless(pixels, scale):
     assert np.array_equal(found, np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)))
 
 
+@pytest.mark.parametrize("name", ["bicubic", "bilinear", "nearest"])
+def test_other_filters_are_the_ones_they_name(pixels, name):
+    found = Perturbation(f"resize_{name}", 0.5).apply(pixels, KEY)
+    assert np.array_equal(found, np.asarray(Image.fromarray(pixels).resize((80, 100), Image.Resampling[name.upper()])))
+
+
+@pytest.mark.parametrize(
+    ("chain", "steps"),
+    [
+        (("resize_jpeg", 0.5), (("resize", 0.5), ("jpeg", 80))),
+        (("blur_jpeg", 1), (("blur", 1), ("jpeg", 80))),
+        (("messenger", None), (("resize", 0.5), ("jpeg", 60), ("jpeg", 70))),
+    ],
+)
+def test_a_chain_is_its_steps_in_order(pixels, chain, steps):
+    changed = pixels
+    for name, severity in steps:
+        changed = decode(Perturbation(name, severity).apply(changed, KEY)).pixels
+    assert np.array_equal(after(Perturbation(*chain), pixels), changed)
+
+
+def test_a_second_jpeg_has_its_grid_elsewhere(pixels):
+    once = decode(Perturbation("jpeg", 50).apply(pixels, KEY)).pixels
+    twice = Perturbation("jpeg_twice", 50).apply(pixels, KEY)
+    assert opened(twice).size == (157, 197)
+    assert distance(decode(twice).pixels, once[3:, 3:]) < 4
+    assert Perturbation("jpeg_twice", 50).apply(pixels[:1, :1].copy(), KEY)  # nothing to cut
+
+
 @pytest.mark.parametrize("kept", [0.9, 0.75, 0.5])
 def test_crop_keeps_the_centre(pixels, kept):
     rows, columns = round(200 * kept), round(160 * kept)
@@ -158,7 +187,7 @@ def test_suites():
     assert {one.name for one in suite("stability")} == {"jpeg", "webp", "resize", "crop"}
     assert {one.name for one in suite("full")} == set(KINDS)
     assert set(suite("everyday")) < set(suite("stability")) < set(suite("full"))
-    assert [len(set(members)) for members in SUITES.values()] == [len(members) for members in SUITES.values()] == [6, 16, 27]
+    assert [len(set(members)) for members in SUITES.values()] == [len(members) for members in SUITES.values()] == [6, 16, 45]
 
 
 @pytest.mark.parametrize(

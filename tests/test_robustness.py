@@ -309,7 +309,7 @@ def test_one_label_alone_and_a_perturbation_that_always_fails(tmp_path):
     assert (resize["images"], resize["failed"], result["overall"]["images"]) == (0, 2, 0)
     assert result["overall"]["flips_any"] == NOTHING
     assert result["overall"]["mean_flip_rate"]["value"] == 0.5
-    assert (tmp_path / "robustness.png").exists()
+    assert (tmp_path / "severity.png").exists()
 
 
 def test_a_suite_run_whole_has_its_own_figures(data, tmp_path):
@@ -325,16 +325,16 @@ def test_a_suite_run_whole_has_its_own_figures(data, tmp_path):
 def test_the_files_follow_from_the_predictions_alone(data, tmp_path):
     predictions = robustness.predict(Scripted(), data, tmp_path / "a", FEW)
     result = robustness.evaluate(predictions, tmp_path / "a", resamples=50)
-    assert json.loads((tmp_path / "a" / "robustness.json").read_text()) == result
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == result
     robustness.evaluate(shutil.copy(predictions, tmp_path / "copy.parquet"), tmp_path / "b", resamples=50)
-    for name in ("robustness.json", "robustness.csv", "robustness.png"):
+    for name in ("metrics.json", "metrics.csv", "severity.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert result["computed_from"]["predictions"]["perturbations"] == "jpeg 70, noise 5, flip"
 
 
 def test_csv_holds_the_figures_of_the_json(tmp_path):
     result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
-    with (tmp_path / "robustness.csv").open(newline="") as stream:
+    with (tmp_path / "metrics.csv").open(newline="") as stream:
         clean, *lines = csv.DictReader(stream)
     assert (clean["perturbation"], clean["severity"], clean["flip_rate"]) == ("none", "", "")
     assert [(line["perturbation"], line["severity"]) for line in lines] == [("jpeg", "90"), ("jpeg", "70"), ("flip", "")]
@@ -369,7 +369,7 @@ def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, images, re
     with pytest.raises(DatasetError, match=reason) as raised:
         robustness.evaluate(table_of(tmp_path, images, [("flip", None)]), tmp_path)
     assert "given.parquet" in str(raised.value)
-    assert not (tmp_path / "robustness.json").exists()
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_predictions_of_evaluate_are_told_from_those_of_robustness(data, tmp_path):
@@ -387,14 +387,14 @@ def test_the_command_shows_the_figures_of_the_json(run, tiny_model, corpus, tmp_
     assert code == 0
     assert "split 'test': 12 of 44 images" in err
     assert len(rows_of(tmp_path / "predictions.parquet")) == 4 * 7
-    result = json.loads((tmp_path / "robustness.json").read_text())
+    result = json.loads((tmp_path / "metrics.json").read_text())
     assert list(result["by_suite"]) == ["everyday"]
     lines = [line.rstrip() for line in out.splitlines()]
     names = [str(one) for one in SUITES["everyday"]]
     assert [line.split("  ")[0] for line in lines] == ["perturbation", "none", *names, "mean of these", "any of these"]
     assert f"{result['perturbations'][2]['auroc']['value']:.3f}" in lines[4]
     assert f"{result['overall']['flips_any']['value']:.3f}" in lines[-1]
-    assert Image.open(tmp_path / "robustness.png").format == "PNG"
+    assert Image.open(tmp_path / "severity.png").format == "PNG"
     before = (tmp_path / "predictions.parquet").stat().st_mtime_ns
     assert run(*arguments)[:2] == (0, out)
     assert (tmp_path / "predictions.parquet").stat().st_mtime_ns == before

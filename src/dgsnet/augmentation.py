@@ -22,7 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _MIN_SIDE = 224  # what the backbones see and patch selection needs
 _MAX_PIXELS = 50_000_000  # what decoding accepts by default: enlarging must not exceed the memory a large file may take
 _WEBP_MAX_SIDE = 16_383
-_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
 
 Pixels = NDArray[np.uint8]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -144,7 +149,7 @@ def scaled_size(pixels: Pixels, scale: float) -> tuple[int, int]:
 
 
 def resized(pixels: Pixels, size: tuple[int, int], kind: str = "lanczos") -> Pixels:
-    """(H, W, 3) pixels at `size` (width, height), with a filter of `Resize.filters`."""
+    """(H, W, 3) pixels at `size` (width, height), with the filter `lanczos`, `bicubic`, `bilinear` or `nearest`."""
     return np.array(Image.fromarray(pixels).resize(size, _FILTERS[kind]))
 
 

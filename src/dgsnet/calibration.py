@@ -202,6 +202,7 @@ def calibrate(
     target_fnr: float = TARGET_FNR,
     split: str | None = None,
     every_source: bool = False,
+    stand_ins: bool = False,
     resamples: int = 1000,
 ) -> Calibration:
     """Calibrate the model in `folder` on its predictions: write `config.json`, the card and the reliability diagram.
@@ -216,15 +217,18 @@ def calibrate(
         target_fnr: see `thresholds`.
         split: only rows of this split.
         every_source: hold `target_fpr` for the photographs of each source, not only for all together.
+        stand_ins: the predictions are not this model's but those of models trained as it was, on other images than they scored. So a model
+            that was trained on all there is can be calibrated on sources and generators that its like never saw (cross-fitting).
         resamples: of the bootstrap.
 
     Raises:
-        CalibrationError: the predictions are of another model, lack a class or a column, or do not permit a fit.
+        CalibrationError: the predictions are of another model (and it was not said that they are), lack a class or a column, or do not
+            permit a fit.
         ModelFolderError: `folder` holds no model.
         DatasetError: the predictions cannot be read.
     """
     config = model_folder.load_config(folder)
-    identity = _checked_identity(folder, predictions, config.calibration)
+    identity = _checked_identity(folder, predictions, None if stand_ins else config.calibration)
     logits, labels, sources = _columns(predictions, split)
     fitted = fit(logits, labels, method)
     before, after = (
@@ -235,6 +239,8 @@ def calibrate(
     )
     calibration = fitted.model_copy(update={"real": found.real, "generated": found.generated})
     warnings = list(found.warnings)
+    if stand_ins:
+        warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
     if unmarked(identity["model"]) != identity["model"]:
         warnings.append("fitted to scores of another build of the backbone than the model was trained on")
     if identity["data"] == config.data.get("fingerprint"):
@@ -244,6 +250,7 @@ def calibrate(
         "target_fpr": target_fpr,
         "target_fnr": target_fnr,
         "every_source": every_source,
+        "stand_ins": stand_ins,
         "split": split,
         "data": identity["data"],
         "model": identity["model"],
@@ -328,19 +335,22 @@ def _columns(predictions: Path, split: str | None) -> tuple[Floats, Labels, list
     return logits, labels, sources if named else None
 
 
-def _checked_identity(folder: Path, predictions: Path, calibration: Calibration) -> dict[str, str]:
-    """What a predictions file says it is of; refused unless that is this model, whichever build of its backbone it ran on."""
+def _checked_identity(folder: Path, predictions: Path, calibration: Calibration | None) -> dict[str, str]:
+    """What a predictions file says it is of; refused unless that is this model, whichever build of its backbone it ran on, or, with no
+    calibration given, any."""
     identity = evaluation.identity_in(predictions)
     if not {"model", "data"} <= identity.keys():
         raise CalibrationError(f"{predictions} does not say of which model and data it is: score the data with `dgsnet evaluate`")
     if "perturbations" in identity:
         raise CalibrationError(f"{predictions} holds several rows an image, of perturbed copies: give predictions of `dgsnet evaluate`")
+    if calibration is None:
+        return identity
     # The last calibration changed the fingerprint; what it was fitted on is of this model all the same.
     before = {str(calibration.fitted["model"])} if calibration.fitted else set()
     known = {fingerprint_of(folder), fingerprint_of(folder, calibrated=False), *before}
     if unmarked(identity["model"]) not in {unmarked(name) for name in known}:
         raise CalibrationError(
             f"{predictions} was not made with the model in {folder} as it is now: score the data again, "
-            "with `dgsnet evaluate` or by giving --data instead of --predictions"
+            "with `dgsnet evaluate` or by giving --data instead of --predictions (or say --stand-ins if another model is to speak for it)"
         )
     return identity

@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from dgsnet import backbone_identity, heatmap, image_warnings, model_folder, models
 from dgsnet.decoding import DecodePolicy, Source, decode
+from dgsnet.domain import Domain
 from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
 from dgsnet.methods import Method
 from dgsnet.model_folder import Calibration, Config
+from dgsnet.preprocessing import SCORING_SEED
 from dgsnet.verdict import Answer, Verdict
 
 __all__ = ["Detector", "Verdict"]
 
 _DECODERS = 2  # threads that decode ahead of the model
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")
-_VIEW_SEED = 0  # a model whose patches are shuffled sees one fixed shuffle, so that an image has one score
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,20 @@ class Detector:
     The same bytes get the same score, whatever else is scored with them: on the CPU images pass the backbone one at a time, whatever the
     batch size; on other devices in batches that are always filled up to the batch size.
 
+    `out_of_domain` warns of pictures unlike the photographs the model was trained on (`dgsnet.domain`), where the model folder knows them.
     `warnings` concern the model and stand in the row of every image it scores: ``other_backbone_build``, see `dgsnet.backbone_identity`.
     """
 
-    def __init__(self, method: Method, config: Config, name: str, fingerprint: str, policy: DecodePolicy | None = None) -> None:
-        self.method, self.config, self.name, self.fingerprint = method, config, name, fingerprint
+    def __init__(
+        self,
+        method: Method,
+        config: Config,
+        name: str,
+        fingerprint: str,
+        policy: DecodePolicy | None = None,
+        domain: Domain | None = None,
+    ) -> None:
+        self.method, self.config, self.name, self.fingerprint, self.domain = method, config, name, fingerprint, domain
         self.policy = policy or DecodePolicy()
         self.warnings = [backbone_identity.OTHER_BUILD] if method.backbone.fingerprint != config.backbone["fingerprint"] else []
 
@@ -78,7 +88,8 @@ class Detector:
         _check_device(device)
         method, config = model_folder.load(folder, backbone=backbone)
         fingerprint = fingerprint_of(folder) + _build_mark(method, config)
-        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint, policy)  # noqa: PTH100 - "." too
+        domain = model_folder.load_domain(folder, method.backbone.width)
+        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint, policy, domain)  # noqa: PTH100 - "." too
 
     def uncalibrated(self, folder: Path) -> Detector:
         """This detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
@@ -88,7 +99,7 @@ class Detector:
         """
         config = self.config.model_copy(update={"calibration": Calibration()})
         fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.method, config)
-        return Detector(self.method, config, self.name, fingerprint, self.policy)
+        return Detector(self.method, config, self.name, fingerprint, self.policy, self.domain)
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
@@ -139,26 +150,29 @@ class Detector:
             few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
             return _Prepared(replace(verdict, error=few))
         warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
-        return _Prepared(replace(verdict, warnings=warnings), look(image.pixels, _VIEW_SEED))
+        return _Prepared(replace(verdict, warnings=warnings), look(image.pixels, SCORING_SEED))
 
     def _score(self, batch: list[_Prepared], size: int) -> Iterator[Verdict]:
-        logits = iter(self._logits([prepared.view for prepared in batch if prepared.view is not None], size))
+        seen = iter(self._see([prepared.view for prepared in batch if prepared.view is not None], size))
         for prepared in batch:
-            yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, next(logits))
+            yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, *next(seen))
 
-    def _judged(self, verdict: Verdict, logit: float) -> Verdict:
+    def _judged(self, verdict: Verdict, logit: float, without: bool) -> Verdict:
         score = self.config.calibration.score(logit)
-        warnings = [*verdict.warnings, *self.warnings]
+        warnings = [*verdict.warnings, *["out_of_domain"] * without, *self.warnings]
         return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
 
     @torch.inference_mode()
-    def _logits(self, views: list[NDArray[np.float32]], size: int) -> list[float]:
-        """Logits of at most `size` views, which the backbone gets as exactly `size`."""
+    def _see(self, views: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
+        """(logit, out of domain) of at most `size` views, which the backbone gets as exactly `size`."""
         if not views:
             return []
         filled = np.stack(views + [views[0]] * (size - len(views)))
-        logits: list[float] = self.method.logits(torch.from_numpy(filled).to(self.method.backbone.device)).double().cpu().tolist()
-        return logits[: len(views)]
+        read = self.method.represent(torch.from_numpy(filled).to(self.method.backbone.device))
+        logits: list[float] = self.method.classify(read).double().cpu().tolist()
+        # One at a time, so that the sums are the same whatever else is in the batch.
+        rows = read.double().cpu().numpy()[: len(views), None]
+        return [(logit, self.domain is not None and bool(self.domain.without(row)[0])) for logit, row in zip(logits, rows, strict=False)]
 
 
 def answer(score: float, calibration: Calibration) -> Answer:

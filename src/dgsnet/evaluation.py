@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
@@ -28,6 +31,9 @@ PREDICTION_SCHEMA = pa.schema(
     [("label", pa.int8()), ("split", pa.string()), ("source", pa.string()), ("generator", pa.string()), ("group", pa.string()), *SCHEMA]
 )
 """A row of `detect` with what is known of the image."""
+
+_ROW_GROUP = 2048
+"""Rows of a predictions file that are in memory at once."""
 
 
 def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None) -> Path:
@@ -66,6 +72,8 @@ def write_predictions(
 ) -> Path:
     """Write rows into `out/predictions.parquet`, each on disk as it comes, so that after `kill -9` the same call goes on from there.
 
+    Memory does not grow with the number of rows: they wait in a file of JSON lines, which is turned into Parquet in row groups at the end.
+
     Args:
         out: folder.
         identity: what the rows follow from; a file of the same identity is gone on with, or if finished kept as it is.
@@ -82,18 +90,19 @@ def write_predictions(
         if identity_in(target) != identity:
             raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
         return target
-    rows = _begin_partial(partial, identity)
-    scored = rows_from(len(rows))
+    done = _begin_partial(partial, identity)
+    scored = rows_from(done)
     if progress:
-        scored = iter(progress.track(scored, total=total, completed=len(rows), description="scoring"))
+        scored = iter(progress.track(scored, total=total, completed=done, description="scoring"))
     with partial.open("a", encoding="utf-8") as stream:
         for row in scored:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
-            rows.append(row)
-    table = arrow_table(rows, schema).replace_schema_metadata({"dgsnet": json.dumps(identity)})
-    with replacing(target) as aside:
-        pq.write_table(table, aside)
+    with replacing(target) as aside, pq.ParquetWriter(aside, schema.with_metadata({"dgsnet": json.dumps(identity)})) as writer:
+        rows = _rows_in(partial)
+        first = list(islice(rows, _ROW_GROUP))
+        for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
+            writer.write_table(arrow_table(group, schema))
     partial.unlink()
     return target
 
@@ -115,14 +124,14 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
     Raises:
         DatasetError: a column is missing, no image has a score and a label, or one is out of range.
     """
-    table = read_predictions(predictions)
+    table = read_predictions(predictions, ("label", "score", group))
     if group not in table.column_names:
-        raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(table.column_names)}")
-    rows = [row for row in table.to_pylist() if row["score"] is not None and row["label"] is not None]
-    if not rows:
+        raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(columns_of(predictions))}")
+    images, table = table.num_rows, scored_only(table)
+    if not table.num_rows:
         raise DatasetError(f"{predictions} has no image with both a score and a label")
-    labels, scores = [row["label"] for row in rows], [row["score"] for row in rows]
-    generators = [row[group] or "unknown" for row in rows]
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    generators = names_in(table[group])
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
     try:
         overall = metrics.estimate(labels, scores, **settings)
@@ -136,8 +145,8 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         "mean_over_generators": {name: vars(figure) for name, figure in mean.items()},
         "computed_from": {
             "predictions": identity_in(predictions),
-            "images": table.num_rows,
-            "failed": table.num_rows - len(rows),
+            "images": images,
+            "failed": images - table.num_rows,
             "group": group,
             "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
             **settings,
@@ -153,20 +162,51 @@ def recorded_threshold(predictions: Path) -> float:
     return float(identity_in(predictions).get("threshold", 0.5))
 
 
-def read_predictions(file: Path) -> pa.Table:
+def read_predictions(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a predictions file.
+
+    Args:
+        file: `predictions.parquet`.
+        columns: those to read, in this order, which `file` may lack; all where None.
 
     Raises:
         DatasetError: it cannot be read or lacks `label` or `score`.
     """
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
-    missing = {"label", "score"} - set(table.column_names)
+    known = columns_of(file)
+    missing = {"label", "score"} - set(known)
     if missing:
         raise DatasetError(f"{file} is no predictions file: it lacks {', '.join(sorted(missing))}")
-    return table
+    try:
+        return pq.read_table(file, columns=None if columns is None else [name for name in dict.fromkeys(columns) if name in known])
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
+
+
+def columns_of(file: Path) -> list[str]:
+    """Names of the columns of a predictions file, without reading a row.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    return list(_schema_of(file).names)
+
+
+def scored_only(table: pa.Table) -> pa.Table:
+    """The rows that have both a label and a score."""
+    return table.filter(pc.and_(table["label"].is_valid(), table["score"].is_valid()))
+
+
+def names_in(column: pa.ChunkedArray) -> list[str]:
+    """The (N,) strings of a column, ``unknown`` where it has none; equal ones are one object, so that they take little memory."""
+    codes = column.cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
+    names = [name or "unknown" for name in codes.dictionary.to_pylist()]
+    return [names[code] for code in codes.indices.to_numpy()]
+
+
+def failures(file: Path) -> list[str]:
+    """Why images of a predictions file have no score, one text an image, in the order of the file."""
+    errors = read_predictions(file, ("error",))
+    return [error for error in errors["error"].drop_null().to_pylist() if error] if "error" in errors.column_names else []
 
 
 def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
@@ -207,20 +247,33 @@ class _Content:
             raise DecodeError("cannot be read; restore it or leave it out") from error
 
 
-def _begin_partial(partial: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of an interrupted run of the same identity, without a last line that was cut; if there was none, a new file that names it."""
+def _begin_partial(partial: Path, identity: dict[str, str]) -> int:
+    """How many rows an interrupted run of the same identity left; a last line that was cut goes. If there was none, a new file is begun."""
     if not partial.exists():
         write_text(partial, json.dumps(identity) + "\n")
-        return []
-    whole = [line for line in partial.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        return 0
+    lines = whole = 0
     try:
-        found, *rows = [json.loads(line) for line in whole]
+        with partial.open("rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break
+                read = json.loads(line)
+                if not lines and read != identity:
+                    raise DatasetError(f"{partial} was begun with {_others(identity)}: choose another folder, or delete it")
+                lines, whole = lines + 1, whole + len(line)
     except ValueError as error:
         raise DatasetError(f"{partial} is damaged ({error}): delete it to start again") from error
-    if found != identity:
-        raise DatasetError(f"{partial} was begun with {_others(identity)}: choose another folder, or delete it")
-    write_text(partial, "".join(whole))
-    return rows
+    if not lines:
+        raise DatasetError(f"{partial} is damaged (it does not say what it is of): delete it to start again")
+    os.truncate(partial, whole)
+    return lines - 1
+
+
+def _rows_in(partial: Path) -> Iterator[dict[str, Any]]:
+    with partial.open(encoding="utf-8") as stream:
+        next(stream)  # the identity
+        yield from map(json.loads, stream)
 
 
 def _others(identity: dict[str, str]) -> str:
@@ -234,11 +287,15 @@ def identity_in(predictions: Path) -> dict[str, str]:
     Raises:
         DatasetError: it cannot be read.
     """
+    found = (_schema_of(predictions).metadata or {}).get(b"dgsnet")
+    return dict(json.loads(found)) if found else {}
+
+
+def _schema_of(predictions: Path) -> pa.Schema:
     try:
-        found = (pq.read_schema(predictions).metadata or {}).get(b"dgsnet")
+        return pq.read_schema(predictions)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"the predictions {predictions} cannot be read: {error}") from error
-    return dict(json.loads(found)) if found else {}
 
 
 def _as_csv(result: dict[str, Any]) -> str:

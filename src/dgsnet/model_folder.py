@@ -5,6 +5,7 @@
 | `config.json` | recipe, preprocessing, backbone and its fingerprint, label map, calibration, versions, data fingerprint |
 | `adapter_model.safetensors`, `adapter_config.json` | the LoRA adapter in PEFT's format; absent where a method has none |
 | `heads.safetensors` | the linear heads |
+| `domain.safetensors` | what the training photographs look like to the model (`dgsnet.domain`); absent where they were few |
 | `README.md` | model card |
 | `metrics.json` | figures on the validation split |
 | `reliability.png` | reliability diagram; only of a calibrated model |
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from torch import Tensor
 
 from dgsnet import backbone_identity, methods
 from dgsnet.backbones import Backbone
+from dgsnet.domain import Domain
 from dgsnet.errors import ModelFolderError, RecipeError
 from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
@@ -33,6 +36,7 @@ from dgsnet.preprocessing import Preprocessing
 from dgsnet.recipe import Recipe
 
 CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
+DOMAIN = "domain.safetensors"
 CARD, DIAGRAM = "README.md", "reliability.png"
 FORMAT = 1
 
@@ -112,6 +116,35 @@ def load_trained_state(method: Method, state: dict[str, Tensor], file: Path, ada
 def is_complete(folder: Path) -> bool:
     """Whether `folder` holds a finished model: the configuration is written last."""
     return (folder / CONFIG).is_file()
+
+
+def save_domain(folder: Path, domain: Domain) -> None:
+    """Write what the training photographs look like to the model."""
+    _save_tensors(folder / DOMAIN, {name: torch.tensor(value, dtype=torch.float32) for name, value in vars(domain).items()})
+
+
+def load_domain(folder: Path, width: int) -> Domain | None:
+    """Read it back; None where the model has none.
+
+    Args:
+        folder: model folder.
+        width: of what the model's head reads.
+
+    Raises:
+        ModelFolderError: the file is damaged, or of a model of another width.
+    """
+    file = folder / DOMAIN
+    if not file.is_file():
+        return None
+    tensors = _load_tensors(file)
+    wanted = {field.name for field in fields(Domain)}
+    if tensors.keys() != wanted or tensors["mean"].shape != (width,):
+        raise ModelFolderError(
+            f"{file}: expected {', '.join(sorted(wanted))} of width {width}; copy the file from the model's origin again"
+        )
+    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
+    rest, bound = float(arrays.pop("rest")), float(arrays.pop("bound"))
+    return Domain(rest=rest, bound=bound, **arrays)
 
 
 def save(folder: Path, method: Method, record: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
 | `jpeg` | quality 1..100 | JPEG, 4:2:0 |
 | `webp` | quality 1..100 | lossy WebP |
 | `resize` | factor of each side | Lanczos, lossless |
+| `resize_bicubic`, `resize_bilinear`, `resize_nearest` | factor of each side | the same with other filters |
 | `crop` | share kept of each side | the centre |
 | `blur` | sigma in pixels | Gaussian |
 | `noise` | sigma in steps of 0..255 | Gaussian, drawn anew for each picture and severity |
@@ -12,6 +13,11 @@
 | `flip` | none | left and right mirrored |
 | `screenshot` | none | resize 1.25, a white border of a tenth of the short side, JPEG 85 |
 | `social` | none | resize 0.75, JPEG 75 |
+| `messenger` | none | resize 0.5, JPEG 60; forwarded: JPEG 70 |
+| `jpeg_twice` | quality 1..100 | JPEG, 3 pixels cut off above and left so that the grids differ, JPEG 90 |
+| `resize_jpeg` | factor of each side | Lanczos, JPEG 80 |
+| `blur_jpeg` | sigma in pixels | Gaussian blur, JPEG 80 |
+| `noise_jpeg` | sigma in steps of 0..255 | Gaussian noise, JPEG 80 |
 
 A picture has 50 megapixels at most after resizing, as decoding accepts by default.
 """
@@ -28,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from dgsnet.augmentation import Pixels, jpeg, resized, scaled_size, webp
-from dgsnet.decoding import DecodePolicy
+from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, RecipeError
 
 _MAX_PIXELS = DecodePolicy().max_pixels
@@ -94,11 +100,11 @@ def suite(name: str) -> tuple[Perturbation, ...]:
     return SUITES[name]
 
 
-def _resize(pixels: Pixels, scale: float) -> Pixels:
+def _resize(pixels: Pixels, scale: float, kind: str = "lanczos") -> Pixels:
     width, height = scaled_size(pixels, scale)
     if width * height > _MAX_PIXELS:  # asked before the memory is taken
         raise DecodeError(f"resized by {scale:g} it has {width}x{height}, more than {_MAX_PIXELS:,} pixels; scale it down or leave it out")
-    return resized(pixels, (width, height))
+    return resized(pixels, (width, height), kind)
 
 
 def _crop(pixels: Pixels, kept: float) -> Pixels:
@@ -128,6 +134,17 @@ def _screenshot(pixels: Pixels) -> bytes:
     return jpeg(np.pad(shown, ((border, border), (border, border), (0, 0)), constant_values=255), 85)
 
 
+def _messenger(pixels: Pixels) -> bytes:
+    sent = jpeg(_resize(pixels, 0.5), 60)
+    return jpeg(decode(sent).pixels, 70)
+
+
+def _jpeg_twice(pixels: Pixels, quality: float) -> bytes:
+    first = decode(jpeg(pixels, int(quality))).pixels
+    cut = min(3, first.shape[0] - 1, first.shape[1] - 1)
+    return jpeg(np.ascontiguousarray(first[cut:, cut:]), 90)
+
+
 def _to_uint8(values: NDArray[np.floating[Any]]) -> Pixels:
     whole: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return whole
@@ -144,6 +161,9 @@ _KINDS: dict[str, _Kind] = {
     "jpeg": _Kind(lambda pixels, quality, _: jpeg(pixels, int(quality)), (1, 100), whole=True),
     "webp": _Kind(lambda pixels, quality, _: webp(pixels, int(quality)), (1, 100), whole=True),
     "resize": _Kind(lambda pixels, scale, _: _resize(pixels, scale), (0.1, 4)),
+    "resize_bicubic": _Kind(lambda pixels, scale, _: _resize(pixels, scale, "bicubic"), (0.1, 4)),
+    "resize_bilinear": _Kind(lambda pixels, scale, _: _resize(pixels, scale, "bilinear"), (0.1, 4)),
+    "resize_nearest": _Kind(lambda pixels, scale, _: _resize(pixels, scale, "nearest"), (0.1, 4)),
     "crop": _Kind(lambda pixels, kept, _: _crop(pixels, kept), (0.1, 1)),
     "blur": _Kind(lambda pixels, sigma, _: _blur(pixels, sigma), (0.1, 10)),
     "noise": _Kind(_noise, (0.1, 100)),
@@ -151,6 +171,11 @@ _KINDS: dict[str, _Kind] = {
     "flip": _Kind(lambda pixels, _, __: pixels[:, ::-1]),
     "screenshot": _Kind(lambda pixels, _, __: _screenshot(pixels)),
     "social": _Kind(lambda pixels, _, __: jpeg(_resize(pixels, 0.75), 75)),
+    "messenger": _Kind(lambda pixels, _, __: _messenger(pixels)),
+    "jpeg_twice": _Kind(lambda pixels, quality, _: _jpeg_twice(pixels, quality), (1, 100), whole=True),
+    "resize_jpeg": _Kind(lambda pixels, scale, _: jpeg(_resize(pixels, scale), 80), (0.1, 4)),
+    "blur_jpeg": _Kind(lambda pixels, sigma, _: jpeg(_blur(pixels, sigma), 80), (0.1, 10)),
+    "noise_jpeg": _Kind(lambda pixels, sigma, rng: jpeg(_noise(pixels, sigma, rng), 80), (0.1, 100)),
 }
 
 KINDS: tuple[str, ...] = tuple(_KINDS)
@@ -173,12 +198,20 @@ SUITES: dict[str, tuple[Perturbation, ...]] = {
     "stability": _STABILITY,
     "full": (
         *_STABILITY,
+        *_each("jpeg", 30),
+        *_each("resize", 0.25),
+        *(one for name in ("resize_bicubic", "resize_bilinear", "resize_nearest") for one in _each(name, 0.5, 0.75, 1.5)),
         *_each("blur", 0.5, 1, 2),
         *_each("noise", 2, 5, 10),
         *_each("gamma", 0.8, 1.25),
         Perturbation("flip"),
         Perturbation("screenshot"),
         Perturbation("social"),
+        Perturbation("messenger"),
+        *_each("jpeg_twice", 75, 50),
+        *_each("resize_jpeg", 0.5, 1.5),
+        *_each("blur_jpeg", 1),
+        *_each("noise_jpeg", 5),
     ),
 }
 """`everyday`: what any site does to an upload. `stability`: compression, scaling and cropping in a wide range. `full`: everything."""

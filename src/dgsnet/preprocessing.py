@@ -15,6 +15,9 @@ from dgsnet import patches
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+SCORING_SEED = 0
+"""A model whose patches are shuffled sees one fixed shuffle in scoring, so that an image has one score."""
+
 
 class Preprocessing(BaseModel):
     """What is shown of a picture, and how it is normalised.
@@ -104,8 +107,8 @@ class Preprocessing(BaseModel):
         rows, columns = (part.ravel() for part in np.mgrid[: edges.size - 1, : edges.size - 1])
         return np.stack([x[columns], y[rows], x[columns + 1], y[rows + 1]], axis=1)
 
-    def normalise(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(size, size, 3) uint8 -> (3, size, size) float32."""
+    def normalise(self, view: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float32]:
+        """(size, size, 3), grey levels of 0..255 -> (3, size, size) float32."""
         scaled = (view.astype(np.float32) / 255 - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 

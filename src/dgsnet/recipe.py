@@ -69,6 +69,16 @@ class StageRecipe(_Settings):
     weight_decay: float = Field(0.0, ge=0)
 
 
+class ProbeRecipe(StageRecipe):
+    """How the teacher's head is found."""
+
+    solver: Literal["adam", "ridge"] = "adam"
+    """`ridge`: in closed form from all features at once (`dgsnet.methods.ridge`), which needs fixed views; a text head is trained by Adam
+    all the same."""
+    penalty: float = Field(0.01, gt=0)
+    """Of the ridge, in units of the features' variance."""
+
+
 class SurgeryRecipe(_Settings):
     """How the gradient of the image feature is edited.
 
@@ -110,7 +120,7 @@ class Recipe(_Settings):
     augmentation: Augmentation = Augmentation(flip=True)
     captions: CaptionRecipe = CaptionRecipe()
     lora: LoraRecipe = LoraRecipe()
-    probe: StageRecipe = StageRecipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.01)
+    probe: ProbeRecipe = ProbeRecipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.01)
     finetune: StageRecipe = StageRecipe()
     surgery: SurgeryRecipe = SurgeryRecipe()
     mixed_precision: Literal["no", "bf16"] = "no"
@@ -121,6 +131,12 @@ class Recipe(_Settings):
     def _known_preset(self) -> Recipe:
         if self.preset not in PRESETS:
             raise ValueError(f"unknown preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ridge_sees_all_features(self) -> Recipe:
+        if self.probe.solver == "ridge" and self.fixed_views is None:
+            raise ValueError("probe.solver=ridge needs fixed views: set data.views, or leave out augmentation and shuffling")
         return self
 
     @property

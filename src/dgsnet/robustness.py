@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -33,7 +33,7 @@ from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.perturbations import SUITES, Perturbation
 
-ROBUSTNESS_JSON, ROBUSTNESS_CSV, ROBUSTNESS_PNG = "robustness.json", "robustness.csv", "robustness.png"
+SEVERITY_PNG = "severity.png"
 CLEAN = "none"
 """What the column `perturbation` says of an image as it is."""
 
@@ -93,7 +93,7 @@ def predict(
 
 
 def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str, Any]:
-    """Figures of a predictions file of `predict` into `out/robustness.json`, `out/robustness.csv` and the plot `out/robustness.png`.
+    """Figures of a predictions file of `predict` into `out/metrics.json`, `out/metrics.csv` and the plot `out/severity.png`.
 
     Args:
         predictions: `predictions.parquet`.
@@ -101,7 +101,7 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
         resamples: of the bootstrap, at least 1.
 
     Returns:
-        The content of `robustness.json`. Figures are `{"value", "low", "high"}`, null where there is no image for them:
+        The content of `metrics.json`. Figures are `{"value", "low", "high"}`, null where there is no image for them:
 
         - `clean`: the figures of `ACCURACY` of the images as they are.
         - `perturbations`: a list, each with `perturbation`, `severity`, those figures, and those of `CHANGE`, also `by_label`.
@@ -151,14 +151,15 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
             "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
         },
     }
-    write_json(out / ROBUSTNESS_JSON, result)
-    write_text(out / ROBUSTNESS_CSV, _as_csv(result))
-    plot(out / ROBUSTNESS_PNG, result)
+    write_json(out / evaluation.METRICS_JSON, result)
+    write_text(out / evaluation.METRICS_CSV, _as_csv(result))
+    with replacing(out / SEVERITY_PNG) as aside:
+        severity_panels(result).savefig(aside, format="png", dpi=150)
     return result
 
 
-def plot(target: Path, result: dict[str, Any]) -> None:
-    """Save a PNG of a result of `evaluate`: AUROC and flip rate over severity with their intervals, one panel a kind."""
+def severity_panels(result: Mapping[str, Any]) -> Figure:
+    """Of a result of `evaluate`: AUROC and flip rate over severity with their intervals, one panel a kind."""
     kinds = list(result["by_kind"])
     columns = min(4, len(kinds))
     rows = -(-len(kinds) // columns)
@@ -185,8 +186,7 @@ def plot(target: Path, result: dict[str, Any]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     picture.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    return picture
 
 
 # --- Scoring ---

@@ -38,7 +38,7 @@ PLAIN: dict[str, str] = {
     "low_resolution": "The image is smaller than what the model looks at, so parts of it were shown more than once.",
     "heavy_compression": "The image was strongly compressed as a JPEG, which wipes out much of what tells a generated image.",
     "text_or_screenshot": "The image looks like text, a screenshot, a chart or a flat drawing; the model judges photographs.",
-    "out_of_domain": "The image is unlike those the model was trained on.",
+    "out_of_domain": "The image is unlike the photographs the model was trained on.",
     "other_backbone_build": "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
 }
 """What each warning means, in one sentence."""

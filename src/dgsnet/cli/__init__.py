@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import calibrate, demo, detect, evaluate, robustness, train, weights
+from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, robustness, train, weights
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -24,7 +24,10 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("robustness")(robustness.robustness)
+app.command("diagnose")(diagnose.diagnose)
 app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
+app.command("align")(align.align)
 app.add_typer(weights.app, name="weights")
 
 

@@ -36,6 +36,12 @@ def calibrate(
     every_source: Annotated[
         bool, typer.Option("--every-source", help="Hold --target-fpr for the photographs of each source, not only for all together.")
     ] = False,
+    stand_ins: Annotated[
+        bool,
+        typer.Option(
+            "--stand-ins", help="With --predictions: they are those of models trained as this one was, on other images than they scored."
+        ),
+    ] = False,
     method: Annotated[_Method, typer.Option("--method", help="Fit slope and offset, or only the slope.")] = _Method.platt,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
@@ -48,6 +54,8 @@ def calibrate(
 
     if (predictions is None) == (data is None):
         raise CalibrationError("calibrate needs either --data or --predictions")
+    if stand_ins and data is not None:
+        raise CalibrationError("--stand-ins says whose --predictions are; with --data the model scores for itself")
     model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
     if data is not None:
         predictions, split = _predict(model, data, split, device, Console(stderr=True)), None
@@ -63,6 +71,7 @@ def calibrate(
         target_fnr=target_fnr,
         split=split,
         every_source=every_source,
+        stand_ins=stand_ins,
         resamples=resamples,
     )
     _show(fitted)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dgsnet.decoding import DecodedImage
     from dgsnet.detector import Detector
-    from dgsnet.report import Report
+    from dgsnet.pages.detection import Report
     from dgsnet.verdict import Verdict
 
 
@@ -91,14 +91,14 @@ def _check_pictures(folder: Path | None, page: Path | None) -> None:
     if folder and folder.exists() and not folder.is_dir():
         raise DgsnetError(f"cannot write heatmaps to {folder}: it is a file, not a folder")
     if page:
-        from dgsnet.report import check_name
+        from dgsnet.pages.detection import check_name
 
         check_name(page)
 
 
 @contextmanager
 def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, console: Console) -> Iterator[_Pictures]:
-    from dgsnet.report import open_report
+    from dgsnet.pages.detection import open_report
 
     if folder:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,15 +12,34 @@ from dgsnet.cli import splits
 from dgsnet.errors import DgsnetError
 from dgsnet.figures import figure, interval
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dgsnet.dataset import Dataset
+    from dgsnet.detector import Detector
+
+_BENCHMARKS = "universalfakedetect, aigcdetectbenchmark, aigibench, genimage, chameleon, hires50k, communityforensics, corpus"
+
 
 def evaluate(
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet, metrics.json and metrics.csv.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for predictions.parquet, metrics.json, metrics.csv, report.html and more."),
+    ],
+    compared: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[A B...]", help="With --compare: predictions, folders of some, or models.", show_default=False),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Recompute metrics from this file; no image is scored.")] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
     ] = None,
+    benchmark: Annotated[str | None, typer.Option("--benchmark", help=f"Follow a benchmark's protocol: {_BENCHMARKS}.")] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="With --benchmark: the unpacked archive.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare A, B... on the images they share.")] = False,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
     group: Annotated[str, typer.Option("--group", help="Column generated images are grouped by.")] = "generator",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
@@ -27,37 +47,147 @@ def evaluate(
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
     from rich.console import Console
 
-    from dgsnet import evaluation
-    from dgsnet.rows import printable
-
     console = Console(stderr=True)
+    if compare:
+        if benchmark or predictions or model:
+            raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions and --model")
+        _compare(compared or [], out, baseline, data, split, resamples, device, console)
+        return
+    if compared or baseline:
+        raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
+    if benchmark is not None:
+        if data is not None or split is not None:
+            raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data and --split")
+        _benchmark(benchmark, root, model, predictions, out, resamples, device, console)
+        return
+    if root is not None:
+        raise DgsnetError("--root goes with --benchmark only; other data is --data")
     if predictions is None:
         if model is None or data is None:
             raise DgsnetError("evaluate needs --model and --data, or --predictions")
-        predictions = _predict(model, data, split, out, device, console)
+        scored = _predict(model, _chosen(data, split, console), out, device, console)
     elif model is not None or data is not None:
         raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
-    failed = [row["error"] for row in evaluation.read_predictions(predictions).to_pylist() if row.get("error")]
-    for error in failed:
-        typer.echo(f"not scored: {printable(error)}", err=True)
-    threshold = evaluation.recorded_threshold(predictions)
-    _show(evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples))
-    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}", err=True)
+    else:
+        scored = _Scored(predictions)
+    result, failed = _report(scored, out, group, resamples, console)
+    _show(result)
     if failed:
         raise typer.Exit(1)
 
 
-def _predict(model: str, data: Path, split: str | None, out: Path, device: str, console: Any) -> Path:
+@dataclass(frozen=True)
+class _Scored:
+    """A predictions file, and what it was made of where that is at hand: then the report shows images, not only their names."""
+
+    predictions: Path
+    dataset: Dataset | None = None
+    detector: Detector | None = None
+
+
+def _report(scored: _Scored, out: Path, group: str, resamples: int, console: Console) -> tuple[dict[str, Any], bool]:
+    """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
     from rich.progress import Progress
 
     from dgsnet import evaluation
+    from dgsnet.pages import evaluation as page
+    from dgsnet.rows import printable
+
+    predictions = scored.predictions
+    failed = evaluation.failures(predictions)
+    for error in failed:
+        typer.echo(f"not scored: {printable(error)}", err=True)
+    threshold = evaluation.recorded_threshold(predictions)
+    result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples)
+    with Progress(console=console) as progress:
+        page.write(out, result, predictions, scored.dataset, scored.detector, progress)
+    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / page.REPORT}", err=True)
+    return result, bool(failed)
+
+
+def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
     from dgsnet.dataset import load_dataset
+
+    return splits.chosen(load_dataset(data), split, "test", console)
+
+
+def _predict(model: str, dataset: Dataset, out: Path, device: str, console: Console) -> _Scored:
+    from rich.progress import Progress
+
+    from dgsnet import evaluation
     from dgsnet.detector import Detector
 
-    dataset = splits.chosen(load_dataset(data), split, "test", console)
     detector = Detector.from_pretrained(model, device=device)
     with Progress(console=console) as progress:
-        return evaluation.predict(detector, dataset, out, progress)
+        return _Scored(evaluation.predict(detector, dataset, out, progress), dataset, detector)
+
+
+def _benchmark(
+    name: str, root: Path | None, model: str | None, predictions: Path | None, out: Path, resamples: int, device: str, console: Console
+) -> None:
+    from dgsnet.benchmarks import layouts, registry, scoring
+    from dgsnet.rows import printable
+
+    chosen, strange = registry.benchmark(name), {}
+    if predictions is None:
+        if model is None or root is None:
+            raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
+        found = layouts.read(chosen, root)
+        strange = found.strange
+        for folder, count in strange.items():
+            console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
+        scored = _predict(model, found.dataset, out, device, console)
+    elif model is not None or root is not None:
+        raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
+    else:
+        scored = _Scored(predictions)
+    _, failed = _report(scored, out, "generator", resamples, console)
+    result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
+    _show_benchmark(result)
+    for subset, report in result["subsets"].items():
+        if report["counts"]["ok"] is False:
+            here = f"{report['n_real']} + {report['n_fake']}, {report['failed']} not scored"
+            console.print(f"{subset}: {here}, but published are {report['counts']['published']} images", markup=False)
+    if result["missing"]:
+        console.print(f"missing: {', '.join(result['missing'])}", markup=False)
+    typer.echo(f"by the protocol of {chosen.title}: {out / scoring.BENCHMARK_MD}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _compare(
+    given: list[Path],
+    out: Path,
+    baseline: str | None,
+    data: Path | None,
+    split: str | None,
+    resamples: int,
+    device: str,
+    console: Console,
+) -> None:
+    from dgsnet import comparison, evaluation
+    from dgsnet.rows import printable
+
+    names = comparison.short_names(given)
+    files: list[Path] = []
+    failed: dict[str, None] = {}  # an image that cannot be decoded fails for each model
+    dataset = None
+    for name, one in zip(names, given, strict=True):
+        file = comparison.locate(one)
+        if file is None:
+            if data is None:
+                raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
+            dataset = dataset or _chosen(data, split, console)
+            file = _predict(str(one), dataset, out / "scored" / name.replace("/", "-"), device, console).predictions
+            failed |= dict.fromkeys(evaluation.failures(file))
+        files.append(file)
+    for error in failed:
+        typer.echo(f"not scored: {printable(error)}", err=True)
+    result = comparison.compare(files, out, names=names, baseline=baseline, resamples=resamples)
+    _show_comparison(result)
+    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .csv, .md, .tex", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -76,4 +206,40 @@ def _show(result: dict[str, Any]) -> None:
         images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
         # Text, not str: a str is read as markup, and brackets are legal in a generator's name
         table.add_row(Text(printable(name)), images, interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
+    table_console().print(table)
+
+
+def _show_benchmark(result: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dgsnet.rows import printable, table_console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("subset", overflow="fold")
+    for column in ("images", "acc (95 %)", "published", "ap (95 %)", "published"):
+        table.add_column(column, no_wrap=True)
+    for name, report in [*result["subsets"].items(), ("mean of these", result["mean"])]:
+        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
+        cells = (cell for metric in ("acc", "ap") for cell in (interval(report[metric]), figure(report["published"].get(metric))))
+        table.add_row(Text(printable(name)), images, *cells)
+    table_console().print(table)
+
+
+def _show_comparison(result: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dgsnet.rows import printable, table_console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("detector", overflow="fold")
+    for column in ("auroc (95 %)", "difference (95 %)", "first", "dropped"):
+        table.add_column(column, no_wrap=True)
+    first = {one["detector"]: f"{one['shares'][0]:.0%}" for one in result["ranking"]["auroc"] or []}
+    for name, own in result["detectors"].items():
+        other = result["differences"].get(name)
+        difference = "baseline" if other is None else interval(other["mean_over_generators"]["auroc"], 3, sign=True)
+        auroc = interval(own["mean_over_generators"]["auroc"])
+        table.add_row(Text(printable(name)), auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"]))
     table_console().print(table)

@@ -14,14 +14,14 @@ from dgsnet.figures import figure, interval
 def robustness(
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")],
     data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet and robustness.json, .csv, .png.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions, figures, a plot and report.html.")],
     split: Annotated[
         str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Score at most so many images, as many of each label. Default: all.")
     ] = None,
-    suite: Annotated[str, typer.Option("--suite", help="everyday (6 perturbations), stability (16) or full (27).")] = "everyday",
+    suite: Annotated[str, typer.Option("--suite", help="everyday (6 perturbations), stability (16) or full (45).")] = "everyday",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 2,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
@@ -33,6 +33,7 @@ def robustness(
     from dgsnet import evaluation, perturbations
     from dgsnet import robustness as measure
     from dgsnet.dataset import load_dataset
+    from dgsnet.pages import robustness as robustness_page
     from dgsnet.rows import printable
 
     chosen = perturbations.suite(suite)
@@ -50,8 +51,10 @@ def robustness(
     failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    _show(measure.evaluate(predictions, out, resamples=resamples))
-    typer.echo(f"all figures: {out / measure.ROBUSTNESS_JSON}", err=True)
+    result = measure.evaluate(predictions, out, resamples=resamples)
+    robustness_page.write(out, result)
+    _show(result)
+    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
     if failed:
         raise typer.Exit(1)
 

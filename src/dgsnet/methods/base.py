@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,12 +78,24 @@ class Method(nn.Module, ABC):
         """Begin a stage: set modes, return what is trained in it."""
 
     @abstractmethod
+    def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
+        """Find the teacher's head at once, from the frozen features (N, D) of all views and their labels (N,); see `ProbeRecipe.solver`."""
+
+    @abstractmethod
     def forward(self, batch: Batch) -> Losses:
         """Losses of the current stage on a batch."""
 
     @abstractmethod
+    def represent(self, pixels: Tensor) -> Tensor:
+        """What the detecting head reads of an image, (B, 3, S, S) -> (B, D)."""
+
+    @abstractmethod
+    def classify(self, read: Tensor) -> Tensor:
+        """Detection logits of what `represent` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
+
     def logits(self, pixels: Tensor) -> Tensor:
-        """Detection logits, (B, 3, S, S) -> (B,): above 0 leans to AI-generated."""
+        """Detection logits, (B, 3, S, S) -> (B,)."""
+        return self.classify(self.represent(pixels))
 
     @abstractmethod
     def needs_pixels(self, stage: Stage) -> bool:

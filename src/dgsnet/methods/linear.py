@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from dgsnet.backbones import Backbone
 from dgsnet.methods.base import Batch, Losses, Method, Stage, register
+from dgsnet.methods.ridge import ridge_probe
 from dgsnet.recipe import Recipe
 
 
@@ -30,8 +34,16 @@ class Linear(Method):
     @override
     def enter(self, stage: Stage) -> list[nn.Parameter]:
         self.stage = stage
-        self.teacher.requires_grad_(stage == "probe")
-        return list(self.teacher.parameters()) if stage == "probe" else []
+        steps = stage == "probe" and self.recipe.probe.solver == "adam"
+        self.teacher.requires_grad_(steps)
+        return list(self.teacher.parameters()) if steps else []
+
+    @torch.no_grad()
+    def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
+        """The teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
+        weight, bias = ridge_probe(self.read(frozen).double().numpy(), labels, self.recipe.probe.penalty)
+        self.teacher.weight.copy_(torch.from_numpy(weight))
+        self.teacher.bias.fill_(bias)
 
     @override
     def forward(self, batch: Batch) -> Losses:
@@ -40,6 +52,10 @@ class Linear(Method):
         return Losses(loss, {"probe": loss.detach()}, {"feature_norm": features.norm(dim=1).mean()})
 
     @override
-    def logits(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.teacher(self.read(self.backbone.frozen(pixels))).squeeze(1)
+    def represent(self, pixels: Tensor) -> Tensor:
+        return self.read(self.backbone.frozen(pixels))
+
+    @override
+    def classify(self, read: Tensor) -> Tensor:
+        logits: Tensor = self.teacher(read).squeeze(1)
         return logits

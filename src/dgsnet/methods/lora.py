@@ -46,6 +46,10 @@ class Lora(Linear):
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
 
     @override
-    def logits(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.read(self.backbone(pixels))).squeeze(1)
+    def represent(self, pixels: Tensor) -> Tensor:
+        return self.read(self.backbone(pixels))
+
+    @override
+    def classify(self, read: Tensor) -> Tensor:
+        logits: Tensor = self.head(read).squeeze(1)
         return logits

@@ -28,6 +28,7 @@ from dgsnet.recipe import Recipe, StageRecipe
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
+from dgsnet.training.photographs import domain_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
 from dgsnet.weights import cache_dir
 
@@ -122,7 +123,10 @@ class _Run:
             batches = Batches(Views(self.training, self.recipe), self.labels, self.recipe, frozen, text.features)
             for each in method.stages:
                 self._stage(method, each, batches, progress)
+            domain = domain_of_photographs(method, self.training, self.recipe.seed, progress) if main else None
         if main:
+            if domain is not None:
+                model_folder.save_domain(self.out, domain)
             record = self._record(backbone, text, captions)
             model_folder.save(self.out, method, record)
             self.checkpoint.unlink(missing_ok=True)
@@ -152,8 +156,11 @@ class _Run:
         frozen = FrozenFeatures(views, method.backbone, cache)
         fixed = self.recipe.fixed_views
         if fixed is not None:
-            epochs = range(min(fixed, max(self._settings(stage).epochs for stage in method.stages)))
-            wanted = [view for epoch in epochs for view in sorted(set(epoch_views(views, self.labels, self.recipe, epoch)))]
+            if self.recipe.probe.solver == "ridge":
+                wanted = [(index, number) for number in range(fixed) for index in range(len(self.training))]
+            else:
+                epochs = range(min(fixed, max(self._settings(stage).epochs for stage in method.stages)))
+                wanted = [view for epoch in epochs for view in sorted(set(epoch_views(views, self.labels, self.recipe, epoch)))]
             frozen.prepare(wanted, progress)
             self._report_failures(frozen.failed)
         if self.recipe.blocks:
@@ -179,8 +186,12 @@ class _Run:
     def _stage(self, method: Method, stage: Stage, batches: Batches, progress: TrainingProgress) -> None:
         settings, accelerator = self._settings(stage), self.accelerator
         trained = method.enter(stage)
-        total = batches.steps(settings, accelerator.num_processes)
+        if stage == "probe" and self.recipe.probe.solver == "ridge":
+            self._solve(method, batches)
+        total = batches.steps(settings, accelerator.num_processes) if trained else 0
         done = self._resume(method, stage, total)
+        if not trained:
+            return
         optimizer = torch.optim.Adam(trained, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
         if 0 < done < total:
             load_optimizer(self.checkpoint, optimizer)
@@ -215,6 +226,16 @@ class _Run:
         self.steps_before += total
         progress.remove_task(task)
         progress.figures = ""
+
+    def _solve(self, method: Method, batches: Batches) -> None:
+        """The probe in closed form, from every fixed view there is. An interrupted run finds it again."""
+        assert batches.frozen is not None  # noqa: S101 - the recipe says that views are fixed
+        fixed = self.recipe.fixed_views or 1
+        views = [(index, number) for number in range(fixed) for index in range(len(self.training)) if index not in batches.frozen.failed]
+        known = batches.frozen[views]
+        whole = known.isfinite().all(dim=1)
+        labels = self.labels[np.array([index for index, _ in views])]
+        method.solve(known[whole], labels[whole.numpy()])
 
     def _resume(self, method: Method, stage: Stage, total: int) -> int:
         """How many of the `total` steps of `stage` are done; loads the checkpoint's weights when it is of this stage or a later one."""

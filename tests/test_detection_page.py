@@ -15,7 +15,8 @@ from dgsnet import Verdict, __version__
 from dgsnet.errors import DgsnetError
 from dgsnet.heatmap import Heatmap
 from dgsnet.model_folder import Calibration
-from dgsnet.report import SIDE, open_report
+from dgsnet.pages.detection import open_report
+from dgsnet.pages.shell import SIDE
 from dgsnet.verdict import PLAIN
 
 DETECTOR = SimpleNamespace(
@@ -36,7 +37,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in {"meta", "img"}:
+        if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag):

@@ -1,0 +1,1 @@
+"""The field's public benchmarks: find one on disk, judge scores by its protocol, set them beside what others published."""

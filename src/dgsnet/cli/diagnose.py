@@ -1,0 +1,98 @@
+"""`dgsnet diagnose`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dgsnet.cli import splits
+from dgsnet.errors import DatasetError, DgsnetError
+from dgsnet.figures import interval
+
+if TYPE_CHECKING:
+    from dgsnet.dataset import Dataset
+    from dgsnet.detector import Detector
+
+LIMIT = 2000
+
+
+def diagnose(
+    model: Annotated[list[str], typer.Option("--model", help="Shipped model, model folder or hub id; repeat it to compare models.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for forgetting.json, forgetting.md, the plots and the features.")],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split to compare on. Default: `test` where the data names one, else all.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=8, help="Compare on at most so many images, as many of each label; cost grows with its square.")
+    ] = LIMIT,
+    task: Annotated[
+        list[Path] | None, typer.Option("--task", help="Folder of images whose subfolders are classes: one more task. Repeatable.")
+    ] = None,
+    caption_column: Annotated[str, typer.Option("--caption-column", help="Manifest column with captions.")] = "caption",
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """How much of the frozen CLIP survives fine-tuning. After a kill the same call goes on where it stopped."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dgsnet.dataset import load_dataset
+    from dgsnet.rows import printable
+
+    console = Console(stderr=True)
+    dataset = splits.chosen(load_dataset(data, caption_column=caption_column), split, "test", console)
+    if len(dataset) > limit:
+        dataset = dataset.balanced_subset(limit, seed=0)
+    tasks = {name: _task(folder, limit) for name, folder in _named([str(folder) for folder in task or []]).items()}
+
+    from dgsnet.detector import Detector
+    from dgsnet.forgetting import measure
+
+    detectors: dict[str, Detector] = {name: Detector.from_pretrained(one, device=device) for name, one in _named(model).items()}
+    with Progress(console=console) as progress:
+        result = measure.diagnose(detectors, dataset, out, tasks=tasks, progress=progress)
+    for error in result["failed"].values():
+        typer.echo(f"not used: {printable(error)}", err=True)
+    _show(result)
+    typer.echo(f"all figures: {out / measure.FORGETTING_JSON}, in words: {out / measure.FORGETTING_MD}", err=True)
+    if result["failed"]:
+        raise typer.Exit(1)
+
+
+def _named(given: list[str]) -> dict[str, str]:
+    """What was given, by its last folder's name, or in full where two would share it."""
+    if len(set(given)) < len(given):
+        raise DgsnetError(f"expected each model and each task once, but got {', '.join(given)}")
+    names = [Path(one).absolute().name for one in given]
+    return {name if names.count(name) == 1 else one: one for name, one in zip(names, given, strict=True)}
+
+
+def _task(folder: str, limit: int) -> Dataset:
+    """The images of a folder of classes, each with its class as its source, so that a subset is balanced over classes."""
+    from dgsnet.dataset import load_dataset
+    from dgsnet.forgetting.retention import class_of
+
+    if not Path(folder).is_dir():
+        raise DatasetError(f"{folder}: no such folder; --task takes a folder whose subfolders are classes")
+    dataset = load_dataset(folder, labelled=False)
+    dataset = replace(dataset, samples=tuple(replace(sample, source=class_of(sample)) for sample in dataset))
+    return dataset.balanced_subset(limit, seed=0) if len(dataset) > limit else dataset
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dgsnet.rows import printable, table_console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    for column in ("auroc (95 %)", "cka", "knn_overlap", "procrustes", "probe_retention"):
+        table.add_column(column, no_wrap=True)
+    for name, one in result["models"].items():
+        figures = (one["detection"]["auroc"], one["cka"], one["knn_overlap"], one["procrustes"], one["probe_retention"])
+        table.add_row(Text(printable(name)), *(interval(one, 3) for one in figures))
+    table_console().print(table)

@@ -1,0 +1,63 @@
+"""The attack stays within its bounds, finds what a gradient can find, and its gradient is the true one."""
+
+import numpy as np
+import pytest
+
+from conftest import textured
+from dgsnet import attack
+from dgsnet.attack import auto_pgd
+from dgsnet.detector import Detector
+from dgsnet.preprocessing import Preprocessing
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return textured(np.random.default_rng(3), fake=True)
+
+
+def with_view(detector, view):
+    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view=view)})
+    return Detector(detector.method, config, detector.name, detector.fingerprint)
+
+
+@pytest.mark.parametrize("view", ["patches", "crop", "resize"])
+@pytest.mark.parametrize("label", [0, 1])
+def test_the_logit_moves_away_from_the_label_and_further_than_by_chance(detector, pixels, view, label):
+    attacked = with_view(detector, view)
+    clean = attacked.detect(pixels).logit
+    found = auto_pgd(attacked, pixels, label, epsilon=2, steps=5)
+    assert found.pixels.dtype == np.uint8
+    assert np.abs(found.pixels.astype(int) - pixels).max() <= 2
+    assert found.logits[0] == pytest.approx(clean, abs=1e-4)
+    away = 1 if label == 0 else -1
+    assert (np.diff(away * found.logits) >= 0).all()
+    noise = np.random.default_rng(0).choice([-2, 2], size=pixels.shape)
+    chance = attacked.detect(np.clip(pixels + noise, 0, 255).astype(np.uint8)).logit
+    pushed = attacked.detect(found.pixels).logit
+    assert away * (pushed - clean) > 0
+    assert away * (pushed - clean) > 3 * abs(chance - clean)
+
+
+def test_it_is_deterministic_and_leaves_the_picture_alone(detector, pixels):
+    before = pixels.copy()
+    first, second = (auto_pgd(detector, pixels, 1, 2, 3).pixels for _ in range(2))
+    assert np.array_equal(first, second)
+    assert np.array_equal(pixels, before)
+    assert np.array_equal(auto_pgd(detector, pixels, 1, 0, 2).pixels, pixels)
+
+
+def test_the_gradient_is_that_of_finite_differences(detector, pixels):
+    """On a crop nothing is chosen and nothing resampled, so straight through is exact."""
+    attacked, point = with_view(detector, "crop"), pixels.astype(np.float64)
+    _, gradient = attack._gain(attacked, point, 1.0)
+    assert (gradient[:16] == 0).all()  # rows the centre crop does not show
+    direction = np.sign(gradient) * np.random.default_rng(0).integers(0, 2, pixels.shape)
+    step = 0.25
+    up, down = (attack._gain(attacked, point + sign * step * direction, 1.0)[0] for sign in (1, -1))
+    assert (up - down) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=0.05)
+
+
+def test_wrong_arguments_are_named(detector, pixels):
+    for label, epsilon, steps in ((2, 1, 1), (0, -1, 1), (0, 1, 0)):
+        with pytest.raises(ValueError, match="expected label"):
+            auto_pgd(detector, pixels, label, epsilon, steps)
