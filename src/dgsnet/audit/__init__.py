@@ -17,11 +17,11 @@ from rich.progress import Progress
 from dgsnet import __version__, duplicates
 from dgsnet.audit import classifier
 from dgsnet.audit.columns import COLUMNS, VERSION, Column, measure
-from dgsnet.audit.page import page
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import sha256_bytes, write_json, write_text
 from dgsnet.journal import Journal
+from dgsnet.pages.audit import page
 
 AUDIT_JSON, AUDIT_HTML = "audit.json", "audit.html"
 STRONG, NOTABLE = 0.75, 0.6

@@ -53,7 +53,7 @@ class Linear(Method):
 
     @override
     def represent(self, pixels: Tensor) -> Tensor:
-        return self.read(self.backbone.frozen(pixels))
+        return self.read(self.backbone(pixels))
 
     @override
     def classify(self, read: Tensor) -> Tensor:

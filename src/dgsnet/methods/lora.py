@@ -46,10 +46,6 @@ class Lora(Linear):
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
 
     @override
-    def represent(self, pixels: Tensor) -> Tensor:
-        return self.read(self.backbone(pixels))
-
-    @override
     def classify(self, read: Tensor) -> Tensor:
         logits: Tensor = self.head(read).squeeze(1)
         return logits

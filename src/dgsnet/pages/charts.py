@@ -114,6 +114,7 @@ def _svg(picture: Figure, alt: str) -> str:
         picture.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     body = stream.getvalue()
     body = body[body.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # Comments repeat every text as it is, names from outside among them.
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
     named = body.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)
     return f'<figure class="chart">{named}</figure>'

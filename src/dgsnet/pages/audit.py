@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from string import Template
 from typing import Any
 
 from dgsnet.figures import interval
-from dgsnet.rows import printable
+from dgsnet.pages import shell
 
 _WORDS = (
     (0.75, "strong", "Files alone tell the labels apart"),
@@ -21,26 +20,27 @@ def page(result: dict[str, Any]) -> str:
     shortcut, counts = result["shortcut"], result["counts"]
     kind, words = _level(shortcut["value"])
     across = result["across_sources"]
-    return _PAGE.substitute(
+    body = _PAGE.substitute(
         kind=kind,
         words=words,
         auc=interval(shortcut),
         place=f"{100 * (2 * shortcut['value'] - 1):.1f}",
         chance=f"{shortcut['chance_up_to']:.2f}",
-        folds=_text(shortcut["folds"]),
-        across=interval(across) if across["value"] is not None else _text(across["folds"]),
+        folds=shell.text(shortcut["folds"]),
+        across=interval(across) if across["value"] is not None else shell.text(across["folds"]),
         captions=_caption_words(result["captions"]),
         images=f"{counts['real']} photographs and {counts['fake']} generated images",
         unreadable_count=counts["unreadable"],
-        advice="".join(f"<li>{_text(line)}</li>" for line in result["advice"]),
+        advice="".join(f"<li>{shell.text(line)}</li>" for line in result["advice"]),
         features="".join(_feature(feature) for feature in result["features"]),
         duplicates="".join(_duplicates(name, result["duplicates"][name]) for name in ("exact", "near")),
         marks=_marks(result["generator_marks"]),
         unreadable=_list("Unreadable", [row["error"] for row in result["unreadable"]]),
         sources=_list("Sources", [f"{name} ({count})" for name, count in counts["sources"].items()]),
-        version=_text(result["computed_from"]["dgsnet"]),
-        fingerprint=_text(result["computed_from"]["fingerprint"][:16]),
+        version=shell.text(result["computed_from"]["dgsnet"]),
+        fingerprint=shell.text(result["computed_from"]["fingerprint"][:16]),
     )
+    return shell.document("dgsnet audit", body, _STYLE)
 
 
 def _level(auc: float) -> tuple[str, str]:
@@ -57,12 +57,12 @@ def _feature(feature: dict[str, Any]) -> str:
     name = feature["name"].replace("_", " ") + ("" if feature["counts"] else " *")
     return _FEATURE.substitute(
         kind=_level(feature["auc"])[0],
-        name=_text(name),
+        name=shell.text(name),
         auc=f"{feature['auc']:.3f}",
         place=f"{100 * (2 * feature['auc'] - 1):.1f}",
-        real=_text(feature["real"]),
-        fake=_text(feature["fake"]),
-        advice=f'<p class="small">{_text(feature["advice"])}</p>' if feature["advice"] else "",
+        real=shell.text(feature["real"]),
+        fake=shell.text(feature["fake"]),
+        advice=f'<p class="small">{shell.text(feature["advice"])}</p>' if feature["advice"] else "",
     )
 
 
@@ -88,12 +88,9 @@ def _marks(found: dict[str, Any]) -> str:
 def _list(title: str, lines: list[str]) -> str:
     if not lines:
         return ""
-    return f"<details><summary>{title} ({len(lines)})</summary><ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul></details>"
-
-
-def _text(text: str) -> str:
-    """Text from outside as HTML: one line, no control or direction characters, nothing a browser obeys."""
-    return html.escape(printable(text))
+    return (
+        f"<details><summary>{title} ({len(lines)})</summary><ul>{''.join(f'<li>{shell.text(line)}</li>' for line in lines)}</ul></details>"
+    )
 
 
 _FEATURE = Template(
@@ -103,35 +100,21 @@ _FEATURE = Template(
 """
 )
 
-_PAGE = Template(
-    """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>dgsnet audit</title>
-<style>
-body { margin: 0; background: #f3f4f6; color: #1f2328; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
-section { background: #fff; border: 1px solid #d0d7de; border-radius: .5rem; padding: 1rem; margin: 1rem 0; overflow-wrap: anywhere; }
+_STYLE = """
 section.strong { border-left: .4rem solid #b2182b; } section.some { border-left: .4rem solid #9a6700; }
 section.none { border-left: .4rem solid #1a7f37; }
-.words { font-size: 1.25rem; font-weight: 600; margin: 0; }
-.small, .side { font-size: .85rem; color: #57606a; margin: 0; }
+.side { font-size: .85rem; color: #57606a; margin: 0; }
 .bar { height: .5rem; border-radius: .25rem; background: #e4e7eb; } .bar i { display: block; height: 100%; border-radius: .25rem; }
 .strong .bar i { background: #b2182b; } .some .bar i { background: #d4a72c; } .none .bar i { background: #8c959f; }
 .row { display: grid; grid-template-columns: minmax(0, 5fr) minmax(5rem, 2fr) minmax(0, 4fr) minmax(0, 4fr); gap: .25rem 1rem; }
 .row { padding: .5rem 0; border-top: 1px solid #e4e7eb; }
 .side span { font-weight: 600; color: #1f2328; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .1rem .75rem; margin: .75rem 0 0; } dd { margin: 0; }
 ul { padding-left: 1.2rem; margin: .25rem 0; } summary { cursor: pointer; }
-@media (max-width: 44rem) {
-main { padding: .5rem; } section { padding: .75rem; } dl { display: block; } dd { margin: 0 0 .4rem; }
-.row { grid-template-columns: minmax(0, 1fr) 7rem; } .side { grid-column: 1 / -1; }
-}
-</style></head>
-<body><main>
-<h1>dgsnet audit</h1>
+@media (max-width: 44rem) { .row { grid-template-columns: minmax(0, 1fr) 7rem; } .side { grid-column: 1 / -1; } }
+"""
+
+_PAGE = Template(
+    """<h1>dgsnet audit</h1>
 <section class="$kind">
 <p class="words">$words: AUC $auc</p>
 <div class="bar"><i style="width: $place%"></i></div>
@@ -148,6 +131,5 @@ the AUC above.</p></section>
 <section><h2>Duplicates</h2>$duplicates</section>
 <section><h2>Generator marks</h2>$marks</section>
 <section><h2>Data</h2>$sources$unreadable<p class="small">Data fingerprint $fingerprint, dgsnet $version</p></section>
-</main></body></html>
 """
 )
