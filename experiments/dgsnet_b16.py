@@ -62,7 +62,8 @@ def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
     with Progress(console=console) as progress:
         for split in splits:
             evaluation.predict(detector, load_dataset(data).with_split(split), results / split, progress)
-    shutil.copyfile(model / "training" / "log.jsonl", results / "log.jsonl")
+    if (log := model / "training" / "log.jsonl").exists():  # a probe in closed form takes no steps
+        shutil.copyfile(log, results / "log.jsonl")
 
 
 def half(method: str, recipe: str, number: int, data: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss, roc_auc_score
 
-from dgsnet import Detector, calibration, evaluation, metrics, model_folder, reliability
+from dgsnet import Detector, bootstrap, calibration, evaluation, metrics, model_folder
 from dgsnet.calibration import fit, thresholds
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import answer, fingerprint_of
@@ -281,7 +281,7 @@ def test_chunks_change_nothing(monkeypatch):
     logits, labels = drawn(20, 30)
     one = Reliability(labels, scores_of(Calibration(), logits), 50)
     whole, bins = one.figures(), one.bins()
-    monkeypatch.setattr(reliability, "_CHUNK_CELLS", 150)  # three resamples at a time
+    monkeypatch.setattr(bootstrap, "_CHUNK_CELLS", 150)  # three resamples at a time
     assert {k: vars(v) for k, v in one.figures().items()} == {k: pytest.approx(vars(v)) for k, v in whole.items()}
     assert [b.images for b in one.bins()] == [b.images for b in bins]
 

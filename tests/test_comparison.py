@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dgsnet import comparison, metrics, resampling, tables
+from dgsnet import bootstrap, comparison, metrics, resampling, tables
 from dgsnet.comparison import compare
 from dgsnet.errors import DatasetError
 from dgsnet.metrics import METRICS
@@ -258,14 +258,14 @@ def test_names_tell_paths_apart(given: list[str], names: list[str]) -> None:
 
 def test_weightings_keep_the_size_of_each_stratum(monkeypatch: pytest.MonkeyPatch) -> None:
     strata = np.array([2, 0, 0, 2, 2, 7])
-    whole = np.concatenate(list(resampling.weightings(strata, 31, seed=4)))
+    whole = np.concatenate(list(bootstrap.weightings(strata, 31, seed=4)))
     assert whole.shape == (31, 6)
     for code in (0, 2, 7):
         assert (whole[:, strata == code].sum(axis=1) == (strata == code).sum()).all()
     assert (whole[:, strata == 2].std(axis=0) > 0).all()
-    monkeypatch.setattr(resampling, "_CHUNK_CELLS", 12)
-    assert np.array_equal(np.concatenate(list(resampling.weightings(strata, 31, seed=4))), whole)
-    assert not np.array_equal(np.concatenate(list(resampling.weightings(strata, 31, seed=5))), whole)
+    monkeypatch.setattr(bootstrap, "_CHUNK_CELLS", 12)
+    assert np.array_equal(np.concatenate(list(bootstrap.weightings(strata, 31, seed=4))), whole)
+    assert not np.array_equal(np.concatenate(list(bootstrap.weightings(strata, 31, seed=5))), whole)
 
 
 def test_shared_photographs_are_drawn_once_for_all_parts() -> None:

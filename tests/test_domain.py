@@ -61,7 +61,7 @@ def test_too_few_photographs_have_no_domain_and_a_constant_dimension_is_no_troub
         domain.fit(given, ["a"])
 
 
-def test_heavy_tails_do_not_hide_behind_a_share():
+def test_the_share_beyond_the_bound_is_the_share_asked_for():
     """The bound is a quantile of left-out photographs: the share that exceeds it is the share asked for."""
     given = photographs(2000)
     for share in (0.02, 0.2):

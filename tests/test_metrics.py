@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
-from dgsnet import metrics
+from dgsnet import bootstrap
 from dgsnet.metrics import (
     METRICS,
     Estimate,
@@ -242,7 +242,7 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     labels, scores, generators = three_generators()
     whole = estimate(labels, scores, resamples=101).figures, macro_average(labels, scores, generators, resamples=101)
     for cells in (1, 700):
-        monkeypatch.setattr(metrics, "_CHUNK_CELLS", cells)
+        monkeypatch.setattr(bootstrap, "_CHUNK_CELLS", cells)
         assert_close(estimate(labels, scores, resamples=101).figures, whole[0])
         assert_close(macro_average(labels, scores, generators, resamples=101), whole[1])
 

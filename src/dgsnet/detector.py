@@ -206,7 +206,7 @@ def _build_mark(method: Method, config: Config) -> str:
 def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's, of a device it has no support for
         raise DgsnetError(f"the device {device!r} cannot be used here ({_first_line(error)}); `cpu` always can") from error
 
 

@@ -13,7 +13,7 @@ cost of every image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +79,11 @@ def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = S
             left_out.append(_gaussian(others).distance(given[names == name]))
     whole = _gaussian(given)
     distances = np.concatenate(left_out) if left_out else whole.distance(given)
-    return _gaussian(given, bound=float(np.quantile(distances, 1 - share)))
+    return replace(whole, bound=float(np.quantile(distances, 1 - share)))
 
 
-def _gaussian(features: Floats, bound: float = np.inf) -> Domain:
+def _gaussian(features: Floats) -> Domain:
+    """The domain of features (N, D), without a bound."""
     number, width = features.shape
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)  # a dimension in which the photographs agree is measured as it is
@@ -92,4 +93,4 @@ def _gaussian(features: Floats, bound: float = np.inf) -> Domain:
     kept = max(1, min(_DIRECTIONS, number // _PER_DIRECTION, width - 1))
     # Of the spread in all other directions; a floor, since two photographs that agree in a direction do not make the third a stranger.
     rest = max(float(variances[kept:].sum()) / max(width - kept, 1), 1e-3)
-    return Domain(mean, scale, rows[:kept], np.maximum(variances[:kept], rest), rest, bound)
+    return Domain(mean, scale, rows[:kept], np.maximum(variances[:kept], rest), rest, np.inf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,6 +21,7 @@ from dgsnet.dataset import Dataset, Sample
 from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import replacing, write_json, write_text
+from dgsnet.journal import Lines
 from dgsnet.rows import SCHEMA, arrow_table
 from dgsnet.verdict import Verdict
 
@@ -90,19 +90,17 @@ def write_predictions(
         if identity_in(target) != identity:
             raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
         return target
-    done = _begin_partial(partial, identity)
-    scored = rows_from(done)
-    if progress:
-        scored = iter(progress.track(scored, total=total, completed=done, description="scoring"))
-    with partial.open("a", encoding="utf-8") as stream:
+    with Lines(partial, identity, _others(identity)) as finished:
+        scored = rows_from(finished.done)
+        if progress:
+            scored = iter(progress.track(scored, total=total, completed=finished.done, description="scoring"))
         for row in scored:
-            stream.write(json.dumps(row) + "\n")
-            stream.flush()
-    with replacing(target) as aside, pq.ParquetWriter(aside, schema.with_metadata({"dgsnet": json.dumps(identity)})) as writer:
-        rows = _rows_in(partial)
-        first = list(islice(rows, _ROW_GROUP))
-        for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
-            writer.write_table(arrow_table(group, schema))
+            finished.append(row)
+        with replacing(target) as aside, pq.ParquetWriter(aside, schema.with_metadata({"dgsnet": json.dumps(identity)})) as writer:
+            rows = finished.entries()
+            first = list(islice(rows, _ROW_GROUP))
+            for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
+                writer.write_table(arrow_table(group, schema))
     partial.unlink()
     return target
 
@@ -245,35 +243,6 @@ class _Content:
             return self.dataset.read(self.sample)[:limit]
         except DatasetError as error:
             raise DecodeError("cannot be read; restore it or leave it out") from error
-
-
-def _begin_partial(partial: Path, identity: dict[str, str]) -> int:
-    """How many rows an interrupted run of the same identity left; a last line that was cut goes. If there was none, a new file is begun."""
-    if not partial.exists():
-        write_text(partial, json.dumps(identity) + "\n")
-        return 0
-    lines = whole = 0
-    try:
-        with partial.open("rb") as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break
-                read = json.loads(line)
-                if not lines and read != identity:
-                    raise DatasetError(f"{partial} was begun with {_others(identity)}: choose another folder, or delete it")
-                lines, whole = lines + 1, whole + len(line)
-    except ValueError as error:
-        raise DatasetError(f"{partial} is damaged ({error}): delete it to start again") from error
-    if not lines:
-        raise DatasetError(f"{partial} is damaged (it does not say what it is of): delete it to start again")
-    os.truncate(partial, whole)
-    return lines - 1
-
-
-def _rows_in(partial: Path) -> Iterator[dict[str, Any]]:
-    with partial.open(encoding="utf-8") as stream:
-        next(stream)  # the identity
-        yield from map(json.loads, stream)
 
 
 def _others(identity: dict[str, str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,11 +13,72 @@ from dgsnet.errors import DatasetError
 from dgsnet.files import write_text
 
 
-class Journal:
-    """Results by key, on disk as each of them comes. The first line names the settings they were made with.
+class Lines:
+    """A file of JSON lines that grows as work is finished. The first line says what the work follows from, and is no entry.
 
-    A last line that was cut off is dropped. Use as a context manager.
+    Opening it drops a last line that a kill has cut, and leaves the file ready for what comes next. Memory does not grow with the file. Use
+    as a context manager.
+
+    Attributes:
+        done: whole entries the file held when it was opened.
     """
+
+    def __init__(self, file: Path, header: dict[str, Any], otherwise: str) -> None:
+        """Open `file`, or begin it.
+
+        Args:
+            file: path.
+            header: its first line.
+            otherwise: what a file with another first line was begun with, for the message.
+
+        Raises:
+            DatasetError: it is damaged, or was begun with something else.
+        """
+        self.file = file
+        self.done = self._begin(header, otherwise)
+        self._stream = file.open("a", encoding="utf-8")
+
+    def _begin(self, header: dict[str, Any], otherwise: str) -> int:
+        if not self.file.exists():
+            write_text(self.file, json.dumps(header) + "\n")
+            return 0
+        lines = whole = 0
+        try:
+            with self.file.open("rb") as stream:
+                for line in stream:
+                    if not line.endswith(b"\n"):
+                        break
+                    read = json.loads(line)
+                    if not lines and read != header:
+                        raise DatasetError(f"{self.file} was begun with {otherwise}: choose another folder, or delete it")
+                    lines, whole = lines + 1, whole + len(line)
+        except ValueError as error:
+            raise DatasetError(f"{self.file} is damaged ({error}): delete it to start again") from error
+        if not lines:
+            raise DatasetError(f"{self.file} is damaged (it does not say what it is of): delete it to start again")
+        os.truncate(self.file, whole)
+        return lines - 1
+
+    def append(self, entry: Any) -> None:
+        """Put an entry, anything JSON holds, on disk."""
+        self._stream.write(json.dumps(entry) + "\n")
+        self._stream.flush()
+
+    def entries(self) -> Iterator[Any]:
+        """All entries so far, read anew."""
+        with self.file.open(encoding="utf-8") as stream:
+            next(stream)  # the header
+            yield from map(json.loads, stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stream.close()
+
+
+class Journal(Lines):
+    """Results by key; what was recorded stays in memory."""
 
     def __init__(self, file: Path, settings: dict[str, Any]) -> None:
         """Open `file` or begin it.
@@ -23,20 +86,11 @@ class Journal:
         Raises:
             DatasetError: it is damaged, or was begun with other settings.
         """
-        self.file = file
-        self._found: dict[str, Any] = {}
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
-        whole = [line for line in lines if line.endswith("\n")]
-        if whole:
-            try:
-                begun_with, *entries = [json.loads(line) for line in whole]
-                self._found = dict(entries)
-            except (ValueError, TypeError) as error:
-                raise DatasetError(f"{file} is damaged ({error}): delete it to start again") from error
-            if begun_with != settings:
-                raise DatasetError(f"{file} was begun with {begun_with}, not {settings}: choose another folder, or delete this one")
-        write_text(file, "".join(whole) or json.dumps(settings) + "\n")
-        self._stream = file.open("a", encoding="utf-8")
+        super().__init__(file, settings, f"other settings than {settings}")
+        try:
+            self._found: dict[str, Any] = dict(self.entries())
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{file} is damaged ({error}): delete it to start again") from error
 
     def get(self, key: str) -> Any:
         """What was recorded under `key`; None if nothing was."""
@@ -45,11 +99,4 @@ class Journal:
     def put(self, key: str, value: Any) -> None:
         """Record `value`, anything JSON holds."""
         self._found[key] = value
-        self._stream.write(json.dumps([key, value]) + "\n")
-        self._stream.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stream.close()
+        self.append([key, value])

@@ -21,13 +21,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dgsnet.bootstrap import weightings
+
 METRICS: tuple[str, ...] = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
 """Names of all figures, in the order of every report."""
 
 ECE_BINS = 15
 """Equal-width bins of the calibration error; bin k holds the scores in [k/15, (k+1)/15), the last one 1.0 too."""
 
-_CHUNK_CELLS = 2**18  # resamples x samples at a time: bounds memory, and 2 MB a matrix stays near the cache
 
 Floats = NDArray[np.float64]
 Figures = dict[str, Floats]
@@ -297,16 +298,8 @@ def _bootstrap(statistic: Statistic, strata: NDArray[np.intp], resamples: int, s
         raise ValueError(f"expected at least 1 resample but got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1 but got {confidence}")
-    # A stream of its own for each stratum: what is drawn does not depend on the chunks.
-    streams = [
-        (np.random.default_rng([seed, int(code)]), int(size)) for code, size in zip(*np.unique(strata, return_counts=True), strict=True)
-    ]
     point = statistic(np.ones((1, len(strata))))
-    chunk = max(1, _CHUNK_CELLS // len(strata))
-    parts = [
-        statistic(np.hstack([_draw(stream, size, min(chunk, resamples - done)) for stream, size in streams]))
-        for done in range(0, resamples, chunk)
-    ]
+    parts = [statistic(weights) for weights in weightings(strata, resamples, seed)]
     tail = (1 - confidence) / 2
     estimates = {}
     for name in METRICS:
@@ -315,12 +308,6 @@ def _bootstrap(statistic: Statistic, strata: NDArray[np.intp], resamples: int, s
         # Every stratum keeps its size, so a figure is undefined in all resamples or in none.
         estimates[name] = Estimate(None, None, None) if np.isnan(value) else Estimate(value, low, high)
     return estimates
-
-
-def _draw(stream: np.random.Generator, size: int, rows: int) -> Floats:
-    """(rows, size) weights: how often each sample comes up in `size` draws with replacement."""
-    drawn = stream.integers(size, size=(rows, size)) + np.arange(rows)[:, None] * size
-    return np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
 
 
 def _difference(a: Statistic, b: Statistic) -> Statistic:

@@ -23,8 +23,8 @@ from dgsnet.recipe import Recipe, make_recipe
 BACKBONE = "backbone"
 """Folder below the model folder in which the image tower is written."""
 
-_STUDENT, _FROZEN = "clip_model.visual.", "clip_model_frozen.clip_model_frozen.visual."
-_LIKELY_FROZEN = (_FROZEN, "clip_model_frozen.visual.")
+_STUDENT = "clip_model.visual."
+_FROZEN = ("clip_model_frozen.clip_model_frozen.visual.", "clip_model_frozen.visual.")  # step 2 holds all of step 1 under one more prefix
 _ALPHA, _TOLERANCE = 6.0, 1e-4
 _BLOCK = {
     "ln_1": "layer_norm1",
@@ -48,7 +48,7 @@ def import_official(checkpoint: Path, out: Path) -> Path:
     state = _read(checkpoint)
     if not any(name.startswith(_STUDENT) for name in state):
         raise ModelFolderError(f"{checkpoint} has no student ({_STUDENT}...): it is of step 1; give model_epoch_step2.pth")
-    prefix = next((one for one in _LIKELY_FROZEN if f"{one}conv1.weight" in state), None)
+    prefix = next((one for one in _FROZEN if f"{one}conv1.weight" in state), None)
     if prefix is None:
         raise ModelFolderError(f"{checkpoint} has no frozen CLIP (clip_model_frozen...): it is no checkpoint of the research code")
     try:
@@ -108,12 +108,7 @@ def _tower(visual: dict[str, Tensor]) -> CLIPVisionModelWithProjection:
             named |= {f"{target}.{ours}.{part}": visual[f"{block}.{theirs}.{part}"] for theirs, ours in _BLOCK.items()}
             thirds = visual[f"{block}.attn.in_proj_{part}"].chunk(3)
             named |= {f"{target}.self_attn.{name}.{part}": third for name, third in zip(_PROJECTIONS, thirds, strict=True)}
-    prefixed = {name: tensor.contiguous() for name, tensor in named.items()}
-    expected = set(tower.state_dict())
-    tower.load_state_dict({name: tensor for name, tensor in prefixed.items() if name in expected}, strict=False)
-    missing = sorted(name for name in expected - prefixed.keys() if not name.endswith("position_ids"))
-    if missing:
-        raise KeyError(missing[0])
+    tower.load_state_dict({name: tensor.contiguous() for name, tensor in named.items()})
     return tower.eval()
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dgsnet.bootstrap import weightings
 from dgsnet.files import replacing
 from dgsnet.metrics import ECE_BINS
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_CHUNK_CELLS = 2**20  # resamples x samples at a time: bounds memory
 _REAL, _FAKE, _GREY = "#1f77b4", "#d95f02", "0.45"
 
 
@@ -81,20 +81,9 @@ class Reliability:
 
     def _weights(self) -> Iterator[Floats]:
         """Weights at equal priors: (1, N) of the data itself, then (rows, N) of resamples, in chunks."""
-        classes = [np.flatnonzero(self.labels == label) for label in (0, 1)]
-        streams = [np.random.default_rng([self.seed, label]) for label in (0, 1)]
-        whole = np.empty((1, len(self.labels)))
-        for members in classes:
-            whole[:, members] = 1 / (2 * len(members))
-        yield whole
-        step = max(1, _CHUNK_CELLS // len(self.labels))
-        for start in range(0, self.resamples, step):
-            rows = min(step, self.resamples - start)
-            weights = np.empty((rows, len(self.labels)))
-            for members, stream in zip(classes, streams, strict=True):
-                drawn = stream.integers(len(members), size=(rows, len(members))) + np.arange(rows)[:, None] * len(members)
-                weights[:, members] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape) / (2 * len(members))
-            yield weights
+        shares = np.where(self.labels == 1, 0.5 / (self.labels == 1).sum(), 0.5 / (self.labels == 0).sum())
+        yield shares[None]
+        yield from (weights * shares for weights in weightings(self.labels, self.resamples, self.seed))
 
 
 def _interval(drawn: Floats) -> Interval:

@@ -5,37 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dgsnet.bootstrap import weightings
 from dgsnet.metrics import METRICS, Estimate, Figures, Floats, weighted_metrics
-
-_CHUNK_CELLS = 2**18  # resamples x samples at a time, as in `dgsnet.metrics`
-
-
-def weightings(strata: ArrayLike, resamples: int, seed: int = 0) -> Iterator[Floats]:
-    """How often each of N samples comes up in a stratified bootstrap, in chunks (R, N) that together have `resamples` rows.
-
-    Every stratum is drawn from itself, as many as it has, by a random stream of its own.
-
-    Args:
-        strata: (N,) whole numbers from 0 on.
-        resamples: at least 1.
-        seed: at least 0; the same seed gives the same weights.
-    """
-    codes = np.asarray(strata)
-    members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    streams = [np.random.default_rng([seed, int(code)]) for code in np.unique(codes)]
-    chunk = max(1, _CHUNK_CELLS // len(codes))
-    for done in range(0, resamples, chunk):
-        rows = min(chunk, resamples - done)
-        weights = np.empty((rows, len(codes)))
-        for places, stream in zip(members, streams, strict=True):
-            drawn = stream.integers(len(places), size=(rows, len(places))) + np.arange(rows)[:, None] * len(places)
-            weights[:, places] = np.bincount(drawn.ravel(), minlength=rows * len(places)).reshape(rows, -1)
-        yield weights
 
 
 def means(

@@ -15,7 +15,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet import evaluation, metrics
+from dgsnet.bootstrap import weightings
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.decoding import Source, decode
 from dgsnet.detector import Detector
@@ -50,7 +51,6 @@ MEAN_CHANGE = ("mean_flip_rate", "mean_opposite_rate", "mean_inconclusive_rate",
 _PARTS = ("value", "low", "high")
 _LABELS = ("real", "fake")  # by label 0, 1
 _SEED = 0
-_CHUNK_CELLS = 2**20  # resamples x images at a time: bounds memory
 
 Floats = NDArray[np.float64]
 _Work = tuple[Sample, Perturbation | None]  # None: as it is
@@ -358,20 +358,14 @@ class _Resampled:
     def of(cls, values: Floats, labels: NDArray[np.int64], resamples: int) -> _Resampled:
         """Of values (N, K), NaN where an image has none, and labels (N,). The same resamples for the same labels, whatever the values."""
         sums, weights = (np.zeros((len(_LABELS), 1 + resamples, values.shape[1])) for _ in range(2))
-        for label in range(len(_LABELS)):
-            members = values[labels == label]
-            size = len(members)
-            if not size:
-                continue
-            known = (~np.isnan(members)).astype(np.float64)
-            filled = np.nan_to_num(members)
-            rng = np.random.default_rng([_SEED, label])
-            sums[label, 0], weights[label, 0] = filled.sum(axis=0), known.sum(axis=0)
-            chunk = max(1, _CHUNK_CELLS // size)
-            for start in range(1, 1 + resamples, chunk):
-                rows = slice(start, min(start + chunk, 1 + resamples))
-                drawn = rng.multinomial(size, np.full(size, 1 / size), size=rows.stop - start).astype(np.float64)
-                sums[label, rows], weights[label, rows] = drawn @ filled, drawn @ known
+        known, filled = (~np.isnan(values)).astype(np.float64), np.nan_to_num(values)
+        done = 0
+        for drawn in chain([np.ones((1, len(labels)))], weightings(labels, resamples, _SEED)):
+            rows = slice(done, done + len(drawn))
+            done = rows.stop
+            for label in range(len(_LABELS)):
+                members = labels == label
+                sums[label, rows], weights[label, rows] = drawn[:, members] @ filled[members], drawn[:, members] @ known[members]
         return cls(sums, weights)
 
     def means(self, labels: list[int]) -> Floats:

@@ -41,7 +41,7 @@ def intervals(figures: Mapping[str, Mapping[str, float | None]], title: str, ref
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set_xlim(min(0.0 if low.size and low.min() < 0.4 else 0.4, 0.4), 1.01)
     axes.set_title(title, loc="left", fontsize=10)
-    return _svg(picture, title)
+    return svg(picture, title)
 
 
 def roc_and_det(labels: Labels, scores: Floats, generators: list[str]) -> str:
@@ -64,7 +64,7 @@ def roc_and_det(labels: Labels, scores: Floats, generators: list[str]) -> str:
     right.set(xlabel="photographs called generated", ylabel="generated images missed", xlim=bounds, ylim=bounds)
     left.set_title("ROC", loc="left", fontsize=10)
     right.set_title("DET", loc="left", fontsize=10)
-    return _svg(picture, "ROC and DET curves")
+    return svg(picture, "ROC and DET curves")
 
 
 def _curves(left: Any, right: Any, labels: Labels, scores: Floats, **style: Any) -> None:
@@ -93,21 +93,14 @@ def reliability(labels: Labels, scores: Floats, resamples: int = 200) -> str:
     bottom.set(xlabel="score", ylabel="images")
     bottom.legend(frameon=False, fontsize=8)
     top.set_title("Reliability", loc="left", fontsize=10)
-    return _svg(picture, "Reliability diagram")
-
-
-def severities(result: Mapping[str, Any]) -> str:
-    """AUROC and verdict flips over severity, one panel a kind of perturbation, of a result of `robustness.evaluate`."""
-    from dgsnet.robustness import severity_panels  # noqa: PLC0415 - the robustness module draws the same picture as PNG
-
-    return _svg(severity_panels(result), "AUROC and verdict flips over severity")
+    return svg(picture, "Reliability diagram")
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:31]}…"
 
 
-def _svg(picture: Figure, alt: str) -> str:
+def svg(picture: Figure, alt: str) -> str:
     """A figure as an element of a page: deterministic, without the prologue of a file, and named for those who cannot see it."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": alt, "text.parse_math": False}):  # a name may hold a dollar

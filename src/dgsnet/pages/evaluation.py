@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.progress import Progress
 
-from dgsnet import __version__
+from dgsnet import __version__, evaluation, heatmap
+from dgsnet.dataset import Dataset
+from dgsnet.decoding import decode
+from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError, DgsnetError
 from dgsnet.figures import figure, interval
 from dgsnet.files import write_text
 from dgsnet.pages import charts, shell
-
-if TYPE_CHECKING:
-    from dgsnet.dataset import Dataset
-    from dgsnet.detector import Detector
 
 REPORT = "report.html"
 
@@ -58,8 +58,6 @@ def write(
     Raises:
         DatasetError: the predictions cannot be read.
     """
-    from dgsnet import evaluation  # noqa: PLC0415 - needs torch, which a page of figures does not
-
     rows = evaluation.scored_only(evaluation.read_predictions(predictions, _COLUMNS)).to_pylist()
     labels, scores = np.array([row["label"] for row in rows], dtype=np.int64), np.array([row["score"] for row in rows])
     generators = [row.get("generator") or "unknown" for row in rows]
@@ -157,11 +155,6 @@ def _card(row: dict[str, Any], dataset: Dataset | None, detector: Detector | Non
 
 
 def _pictures(row: dict[str, Any], name: str, dataset: Dataset | None, detector: Detector | None) -> str:
-    from PIL import Image  # noqa: PLC0415
-
-    from dgsnet import heatmap  # noqa: PLC0415 - needs torch
-    from dgsnet.decoding import decode  # noqa: PLC0415
-
     if dataset is None:
         return ""
     sample = next((one for one in dataset if one.path == row["path"]), None)
