@@ -1,7 +1,10 @@
 """The attack stays within its bounds, finds what a gradient can find, and its gradient is the true one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from conftest import textured
 from dgsnet import attack
@@ -55,6 +58,30 @@ def test_the_gradient_is_that_of_finite_differences(detector, pixels):
     step = 0.25
     up, down = (attack._gain(attacked, point + sign * step * direction, 1.0)[0] for sign in (1, -1))
     assert (up - down) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=0.05)
+
+
+class _Hill(torch.nn.Module):
+    """A detector whose logit is highest at one picture: minus the squared distance to it, in grey levels."""
+
+    def __init__(self, summit, look):
+        super().__init__()
+        self.backbone = SimpleNamespace(device=torch.device("cpu"))
+        self.summit = torch.from_numpy(look(summit))
+        self.to_grey = 255 * torch.tensor(look.std)[:, None, None]
+
+    def logits(self, pixels):
+        return -(((pixels - self.summit) * self.to_grey) ** 2).mean(dim=(1, 2, 3))
+
+
+def test_steps_grow_smaller_where_the_logit_no_longer_moves():
+    """Steps of one size go past a summit inside the ball and back for ever."""
+    look, rng = Preprocessing(view="crop"), np.random.default_rng(0)
+    pixels = rng.integers(60, 200, (224, 224, 3)).astype(np.uint8)
+    summit = (pixels + rng.integers(-3, 4, pixels.shape)).astype(np.uint8)
+    hill = SimpleNamespace(method=_Hill(summit, look), config=SimpleNamespace(preprocessing=look))
+    found = auto_pgd(hill, pixels, 0, epsilon=8, steps=60)
+    assert found.logits[0] == pytest.approx(-4, abs=0.1)  # the mean square of -3..3
+    assert found.logits[-1] > -0.1
 
 
 def test_wrong_arguments_are_named(detector, pixels):

@@ -2,16 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 from sklearn.decomposition import PCA
 
 from conftest import textured
-from dgsnet import domain, model_folder
+from dgsnet import domain, methods, model_folder
+from dgsnet.backbones import Backbone
+from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
 from dgsnet.errors import ModelFolderError
 from dgsnet.recipe import make_recipe
 from dgsnet.training import train
+from dgsnet.training.photographs import domain_of_photographs
 
 
 def photographs(number=400, width=30, seed=0):
@@ -90,6 +95,22 @@ def test_a_trained_model_knows_its_photographs_and_warns_of_what_is_none(folder,
     file = tmp_path / "stripes.png"
     Image.fromarray(stripes).save(file)
     assert next(detector.detect_many([file, *[textured(rng, False, 64) for _ in range(4)]], 3)) == detector.detect(file)
+
+
+def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, monkeypatch):
+    """A method that was just trained has dropout on; its adapter must not be drawn from in this last look."""
+    monkeypatch.setattr(domain, "FEWEST", 4)
+    recipe = make_recipe("lora", assignments=(f"backbone={tiny_clip}", "preprocessing.view=crop", "lora.dropout=0.5"))
+    method = methods.create(recipe, Backbone.load(str(tiny_clip)))
+    with torch.no_grad():
+        for parameter in method.backbone.adapter_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    method.train()
+    data = load_dataset(corpus).with_split("train")
+    with Progress(disable=True) as progress:
+        first, second = (domain_of_photographs(method, data, 0, progress) for _ in range(2))
+    assert np.array_equal(first.mean, second.mean)
+    assert method.training
 
 
 def test_a_model_of_few_photographs_says_nothing_of_a_domain(tiny_model):

@@ -11,6 +11,7 @@ import pytest
 from dgsnet import evaluation, robustness
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
+from dgsnet.figures import figure, interval
 from dgsnet.pages import evaluation as page
 from dgsnet.pages import robustness as robustness_page
 from dgsnet.perturbations import Perturbation
@@ -91,7 +92,7 @@ def test_a_robustness_run_has_a_page(tmp_path, corpus, tiny_model):
     result = robustness.evaluate(predictions, tmp_path, resamples=20)
     content = robustness_page.write(tmp_path, result).read_text(encoding="utf-8")
     found = Page(content)
-    for one in result["perturbations"]:
-        assert f"{one['flip_rate']['value']:.3f}" in found.text
-    assert "jpeg 50" in found.text
+    for name, one in zip(("jpeg 50", "flip"), result["perturbations"], strict=True):
+        row = (name, interval(one["auroc"]), figure(one["balanced_acc"]["value"]), interval(one["flip_rate"]))
+        assert " ".join(row) in found.text
     assert content.count("<svg") == 1
