@@ -1,4 +1,4 @@
-"""scikit-learn is the oracle; scores come from few values, so that ties are the rule."""
+"""scikit-learn and torchmetrics are the oracles; scores come from few values, so that ties are the rule."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as oracle
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_calibration_error, binary_stat_scores
 
 from dgsnet import bootstrap
 from dgsnet.metrics import (
@@ -97,6 +99,35 @@ def three_generators(seed: int = 0) -> tuple[NDArray[Any], NDArray[Any], list[st
 def test_unweighted_equals_scikit_learn(data: Data, threshold: float) -> None:
     labels, scores, _ = data
     assert one_row(labels, scores, threshold=threshold) == pytest.approx(expected(labels, scores, threshold=threshold), abs=1e-12)
+
+
+@given(samples(), st.sampled_from([0.25, 0.5, 0.6]))
+@settings(max_examples=100, deadline=None)
+def test_unweighted_equals_torchmetrics(data: Data, threshold: float) -> None:
+    labels, scores, _ = data
+    # Float64, and just below the threshold: torchmetrics calls a score fake from above its threshold on, we from the threshold on.
+    truth, given_scores = torch.from_numpy(labels), torch.from_numpy(scores.astype(np.float64))
+    tp, fp, tn, fn, _ = binary_stat_scores(given_scores, truth, threshold=float(np.nextafter(threshold, 0))).double().tolist()
+    theirs = {
+        "auroc": float(binary_auroc(given_scores, truth)),
+        "ap": float(binary_average_precision(given_scores, truth)),
+        "acc": (tp + tn) / (tp + fp + tn + fn),
+        "real_acc": tn / (tn + fp),
+        "fake_acc": tp / (tp + fn),
+        "balanced_acc": (tn / (tn + fp) + tp / (tp + fn)) / 2,
+    }
+    ours = one_row(labels, scores, threshold=threshold)
+    assert {name: ours[name] for name in theirs} == pytest.approx(theirs, abs=2e-6)  # it accumulates in float32
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.001, 0.999)), min_size=1, max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_calibration_error_equals_torchmetrics_off_the_edges_of_bins(rows: list[tuple[int, float]]) -> None:
+    """An edge belongs to the bin above for us and below for them; theirs is of the probability of label 1 as well."""
+    kept = [(label, score) for label, score in rows if min(score * 15 % 1, 1 - score * 15 % 1) > 1e-4] or [(1, 0.5)]
+    labels, scores = (np.array(column) for column in zip(*kept, strict=True))
+    theirs = float(binary_calibration_error(torch.from_numpy(scores), torch.from_numpy(labels), n_bins=15, norm="l1"))
+    assert one_row(labels, scores)["ece"] == pytest.approx(theirs, abs=2e-6)
 
 
 @given(samples(weight_from=1))

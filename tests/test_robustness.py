@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -347,9 +348,9 @@ def test_csv_holds_the_figures_of_the_json(tmp_path):
 
 def test_the_plot_has_a_panel_a_kind(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(robustness.Figure, "savefig", lambda self, target, **_: drawn.append(self) or target.write_bytes(b"png"))
+    monkeypatch.setattr(Figure, "savefig", lambda self, target, **_: drawn.append(self) or target.write_bytes(b"png"))
     result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
-    jpeg, flip = drawn[0].axes
+    jpeg, flip = drawn[0].axes[:2]
     assert [axes.get_title(loc="left") for axes in (jpeg, flip)] == ["jpeg", "flip"]
     assert [label.get_text() for label in jpeg.get_xticklabels()] == ["90", "70"]
     auroc, flips = (bars.lines[0].get_ydata() for bars in jpeg.containers)
@@ -378,7 +379,111 @@ def test_predictions_of_evaluate_are_told_from_those_of_robustness(data, tmp_pat
         robustness.evaluate(predictions, tmp_path)
 
 
+def test_each_generator_has_its_curve(data, tmp_path):
+    predictions = robustness.predict(Scripted(), data, tmp_path, FEW)
+    result = robustness.evaluate(predictions, tmp_path, resamples=10)
+    rows = rows_of(predictions)
+    assert set(result["by_generator"]) == {row["generator"] for row in rows if row["label"]}
+    for name, one in result["by_generator"].items():
+        assert one["n_fake"] == sum(row["generator"] == name and row["perturbation"] == "none" for row in rows)
+        for state, figure in zip(("none", "jpeg", "noise", "flip"), (one["clean"], *one["auroc"]), strict=True):
+            chosen = [row for row in rows if row["perturbation"] == state and (row["label"] == 0 or row["generator"] == name)]
+            expected = roc_auc_score([row["label"] for row in chosen], [row["score"] for row in chosen])
+            assert figure["value"] == pytest.approx(expected)
+    assert Image.open(tmp_path / "generators.png").format == "PNG"
+
+
+# --- comparison ---
+
+
+def runs_of(data, tmp_path, count=2):
+    """Runs of detectors that score at random: each is fooled by the digest in a way of its own."""
+
+    class Other(Scripted):
+        def __init__(self, number):
+            super().__init__(fingerprint=str(number))
+            self.number = number
+
+        def detect_many(self, sources, batch_size):
+            for verdict in super().detect_many(sources, batch_size):
+                score = None if verdict.score is None else (verdict.score * (self.number + 1)) % 1
+                yield verdict if score is None else Verdict(None, verdict.sha256, score, 8 * score - 4, answer(score, Calibration()))
+
+    return [robustness.predict(Other(number), data, tmp_path / f"run{number}", FEW) for number in range(count)]
+
+
+def test_runs_are_compared_in_pairs(data, tmp_path):
+    files = runs_of(data, tmp_path)
+    result = robustness.compare(files, tmp_path / "both", resamples=200)
+    assert result == json.loads((tmp_path / "both" / "comparison.json").read_text())
+    assert list(result["detectors"]) == ["run0", "run1"]
+    means = []
+    for file, one in zip(files, result["detectors"].values(), strict=True):
+        rows = rows_of(file)
+        expected = {}
+        for state in ("none", "jpeg", "noise", "flip"):
+            chosen = [row for row in rows if row["perturbation"] == state]
+            expected[state] = roc_auc_score([row["label"] for row in chosen], [row["score"] for row in chosen])
+        assert one["clean"]["auroc"]["value"] == pytest.approx(expected.pop("none"))
+        assert [each["auroc"]["value"] for each in one["perturbations"]] == [pytest.approx(value) for value in expected.values()]
+        assert one["mean"]["auroc"]["value"] == pytest.approx(np.mean(list(expected.values())))
+        assert one["changes"]["mean_flip_rate"] == robustness.evaluate(file, tmp_path, resamples=200)["overall"]["mean_flip_rate"]
+        means.append(one["mean"]["auroc"]["value"])
+    difference = result["differences"]["run1"]
+    assert difference["mean"]["auroc"]["value"] == pytest.approx(means[1] - means[0])
+    by_kind = [one["auroc"]["value"] for one in difference["by_kind"].values()]
+    assert np.mean(by_kind) == pytest.approx(means[1] - means[0])  # one severity of each kind
+    assert "| run1 |" in (tmp_path / "both" / "comparison.md").read_text()
+    assert {Image.open(tmp_path / "both" / f"{name}.png").format for name in ("auroc", "balanced_acc")} == {"PNG"}
+
+
+def test_a_detector_compared_with_itself_differs_by_nothing(data, tmp_path):
+    """The same resamples serve both, so that an unpaired interval would show."""
+    first = runs_of(data, tmp_path, 1)[0]
+    result = robustness.compare([first, shutil.copy(first, tmp_path / "copy.parquet")], tmp_path / "out", names=("a", "b"), resamples=50)
+    assert result["differences"]["b"]["mean"]["auroc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert result["detectors"]["a"]["mean"]["auroc"]["low"] < result["detectors"]["a"]["mean"]["auroc"]["high"]
+
+
+def test_only_images_that_all_scored_everywhere_count(data, tmp_path):
+    files = runs_of(data, tmp_path)
+    table = pq.read_table(files[1]).to_pylist()
+    broken = next(row for row in table if row["perturbation"] == "noise")
+    broken |= {"score": None, "logit": None, "verdict": None, "error": "no"}
+    pq.write_table(pa.Table.from_pylist(table, pq.read_schema(files[1])), files[1])
+    result = robustness.compare(files, tmp_path / "out", resamples=5)
+    assert result["computed_from"]["images"] == len(data) - 1
+
+
+def test_runs_that_cannot_be_compared_are_one_sentence(data, tmp_path):
+    files = runs_of(data, tmp_path)
+    with pytest.raises(DatasetError, match="at least two"):
+        robustness.compare(files[:1], tmp_path / "out")
+    with pytest.raises(DatasetError, match="no detector 'x'"):
+        robustness.compare(files, tmp_path / "out", baseline="x")
+    table = pq.read_table(files[1])
+    for column, value, said in (("label", 2, "contradict"), ("path", "other", "no scored image"), ("perturbation", "none", "no perturb")):
+        changed = [row | {column: 1 - row["label"] if column == "label" else value} for row in table.to_pylist()]
+        pq.write_table(pa.Table.from_pylist(changed, table.schema), files[1])
+        with pytest.raises(DatasetError, match=said):
+            robustness.compare(files, tmp_path / "out")
+
+
 # --- command line ---
+
+
+def test_the_command_compares_finished_runs(run, data, tmp_path):
+    runs_of(data, tmp_path)
+    options = ("--compare", tmp_path / "run0", tmp_path / "run1", "--out", tmp_path / "out", "--resamples", 20)
+    code, out, _ = run("robustness", *options, "--baseline", "run1")
+    assert code == 0
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    lines = out.splitlines()
+    assert lines[1].split()[0] == "run0"
+    assert f"{result['differences']['run0']['mean']['auroc']['value']:+.3f}" in lines[1]
+    assert "baseline" in lines[2]
+    code, _, err = run("robustness", "--compare", tmp_path / "none", tmp_path / "run1", "--out", tmp_path / "out")
+    assert (code, "is no predictions file" in err) == (2, True)
 
 
 def test_the_command_shows_the_figures_of_the_json(run, tiny_model, corpus, tmp_path):
@@ -420,6 +525,8 @@ def test_an_image_that_fails_is_named_once_and_ends_with_1(run, detector, tmp_pa
         (("--limit", "0"), "--limit"),
         (("--split", "nonsense"), "the data has no split 'nonsense': it has test, train, val"),
         (("--nonsense",), "--nonsense"),
+        (("--compare",), "leave out --model and --data"),
+        (("--baseline", "a"), "--baseline goes with --compare only"),
     ],
 )
 def test_wrong_usage_ends_with_2(run, corpus, tmp_path, monkeypatch, options, named):

@@ -8,13 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from dgsnet.cli import splits
+from dgsnet.errors import DgsnetError
 from dgsnet.figures import figure, interval
 
 
 def robustness(
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions, figures, a plot and report.html.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions, figures, plots and report.html.")],
+    compared: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[A B...]", help="With --compare: folders of finished runs, or their predictions.", show_default=False),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
     ] = None,
@@ -22,6 +27,8 @@ def robustness(
         int | None, typer.Option("--limit", min=1, help="Score at most so many images, as many of each label. Default: all.")
     ] = None,
     suite: Annotated[str, typer.Option("--suite", help="everyday (6 perturbations), stability (16) or full (45).")] = "everyday",
+    compare: Annotated[bool, typer.Option("--compare", help="Compare the runs A, B... on the images they share.")] = False,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 2,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
@@ -36,6 +43,15 @@ def robustness(
     from dgsnet.pages import robustness as robustness_page
     from dgsnet.rows import printable
 
+    if compare:
+        if model is not None or data is not None:
+            raise DgsnetError("--compare takes finished runs as A B...: leave out --model and --data")
+        _compare(compared or [], out, baseline, resamples)
+        return
+    if compared or baseline:
+        raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
+    if model is None or data is None:
+        raise DgsnetError("robustness needs --model and --data, or --compare and finished runs")
     chosen = perturbations.suite(suite)
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "test", console)
@@ -57,6 +73,32 @@ def robustness(
     typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from dgsnet import comparison, robustness
+    from dgsnet.rows import printable, table_console
+
+    files = []
+    for one in given:
+        if (file := comparison.locate(one)) is None:
+            raise DgsnetError(f"{one} is no predictions file nor a folder with one: run `dgsnet robustness --out {one}` first")
+        files.append(file)
+    result = robustness.compare(files, out, names=comparison.short_names(given), baseline=baseline, resamples=resamples)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("detector", overflow="fold")
+    for column in ("clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"):
+        table.add_column(column, no_wrap=True)
+    for name, own in result["detectors"].items():
+        other = result["differences"].get(name)
+        difference = "baseline" if other is None else interval(other["mean"]["auroc"], 3, sign=True)
+        figures = (interval(own["clean"]["auroc"]), interval(own["mean"]["auroc"]), difference, interval(own["changes"]["mean_flip_rate"]))
+        table.add_row(Text(printable(name)), *figures)
+    table_console().print(table)
+    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .md", err=True)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dgsnet import __version__
 from dgsnet.figures import figure, interval
 from dgsnet.files import write_text
 from dgsnet.pages import charts, shell
-from dgsnet.robustness import severity_panels
+from dgsnet.robustness.plots import severity_panels
 
 REPORT = "report.html"
 
