@@ -2,12 +2,14 @@
 
     python experiments/dgsnet_b16.py run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
     python experiments/dgsnet_b16.py half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
-    python experiments/dgsnet_b16.py ship FOLDER                                   the trained dgs, calibrated on val, into FOLDER
+    python experiments/dgsnet_b16.py refit --data CORPUS METHOD [--number 0|1]     a new head on the shipped recipe's tower, or on a half's
+    python experiments/dgsnet_b16.py ship FOLDER                                   the refitted dgs, calibrated, into FOLDER
     python experiments/dgsnet_b16.py table                                         results/dgsnet-b16/table.{json,md}
 
-Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. In the table the shipped `dgs` is calibrated on `val`,
-as it ships; what was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo
-sources are cut in two, and a stand-in trained on one half scores the other. All others are at the plain sigmoid.
+Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
+heads found in closed form from all training images, as experiments/interpolation.py suggests. What was scored on halves takes its
+calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in two, and a stand-in trained on
+one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain sigmoid.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import calibration, evaluation, metrics, model_folder
+from dgsnet import calibration, evaluation, metrics, model_folder, refitting
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
 from dgsnet.figures import interval
@@ -37,7 +39,7 @@ RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" /
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
-ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear")
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs")
 """Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
@@ -84,6 +86,27 @@ def half(method: str, recipe: str, number: int, data: Path) -> None:
     with Progress(console=console) as progress:
         left_out = replace(known, samples=other).balanced_subset(SCORED, seed=0)
         evaluation.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
+
+
+def refit(method: str, number: int | None, data: Path, splits: tuple[str, ...]) -> None:
+    """A closed-form head on a trained tower: from all training images, scored on these splits; or, of a half's tower, from that half's."""
+    console = Console(stderr=True)
+    known = load_dataset(data)
+    if number is None:
+        tower, model, seen = MODELS / "shipped" / method, MODELS / "refit" / method, known.with_split("train")
+        scored = {split: known.with_split(split) for split in splits}
+        results = RESULTS / "refit" / method
+    else:
+        tower, model = (MODELS / recipe / "halves" / str(number) for recipe in ("shipped", "refit"))
+        seen = load_dataset(tower.with_suffix(".csv"))
+        other = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (number == 0))
+        scored = {str(number): replace(known, samples=other).balanced_subset(SCORED, seed=0)}
+        results = RESULTS / "refit" / "halves"
+    with Progress(console=console) as progress:
+        if not model_folder.is_complete(model):
+            refitting.refit(Detector.from_pretrained(tower), seen, model, progress)
+        for name, dataset in scored.items():
+            evaluation.predict(Detector.from_pretrained(model), dataset, results / name, progress)
 
 
 def ship(folder: Path) -> None:
@@ -193,6 +216,11 @@ if __name__ == "__main__":
     half_parser.add_argument("--data", type=Path, required=True)
     for each in (run_parser, half_parser):
         each.add_argument("--recipe", choices=tuple(RECIPES), default="shipped")
+    refit_parser = commands.add_parser("refit")
+    refit_parser.add_argument("method", choices=METHODS)
+    refit_parser.add_argument("--number", type=int, choices=(0, 1), help="the tower of this half (dgs only)")
+    refit_parser.add_argument("--data", type=Path, required=True)
+    refit_parser.add_argument("--split", action="append", choices=("val", "test"), help="may be given twice; default: both")
     commands.add_parser("table")
     ship_parser = commands.add_parser("ship")
     ship_parser.add_argument("folder", type=Path)
@@ -202,6 +230,8 @@ if __name__ == "__main__":
             run(chosen, arguments.recipe, arguments.data, tuple(arguments.split or ("val", "test")))
     elif arguments.command == "half":
         half(arguments.method, arguments.recipe, arguments.number, arguments.data)
+    elif arguments.command == "refit":
+        refit(arguments.method, arguments.number, arguments.data, tuple(arguments.split or ("val", "test")))
     elif arguments.command == "ship":
         ship(arguments.folder)
     else:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dgsnet_b16 import HALF, MODELS, SCORED
+from dgsnet_b16 import HALF, MODELS
 from numpy.typing import NDArray
 from rich.progress import track
 from search import RESULTS
@@ -36,8 +36,10 @@ from dgsnet.tables import markdown
 
 FEATURES = MODELS.parent / "interpolation"
 STRENGTHS = (0.0, 1.0, 0.5, 0.25, 0.75)
-FITTED = 600
+FITTED = 400
 """Training images of the half that the ridge is fitted to, balanced over sources."""
+SCORED = 350
+"""Images of the other half, balanced over its sources."""
 PENALTIES = (0.01, 0.03)
 Floats = NDArray[np.float64]
 

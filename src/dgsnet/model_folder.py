@@ -263,7 +263,7 @@ Tells photographs from AI-generated images. A score is a signal, not proof.
 |---|---|
 | method, preset | {config.method}, {recipe.preset} |
 | backbone | {config.backbone["name"]} (fingerprint {config.backbone["fingerprint"][:16]}) |
-| trained on | {data["n_real"]} photographs, {data["n_fake"]} generated images (data fingerprint {data["fingerprint"][:16]}) |
+| trained on | {_trained_on(data)} |
 | captions | source {captions["source"]}; captions alone reach AUC {"unknown" if auc is None else f"{auc:.2f}"} |
 | calibration | {_calibration_in_short(config.calibration)} |
 | seed, version | {recipe.seed}, dgsnet {config.versions["dgsnet"]} |
@@ -272,6 +272,13 @@ Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect
 `metrics.json`, where present, holds figures on the validation split, which has the same sources as the training data: expect less on other
 generators.
 {_calibration_section(config.calibration)}"""
+
+
+def _trained_on(data: dict[str, Any]) -> str:
+    seen = f"{data['n_real']} photographs, {data['n_fake']} generated images (data fingerprint {data['fingerprint'][:16]})"
+    if "refitted" not in data:
+        return seen
+    return f"tower: {_trained_on(data['refitted']['tower'])}; head, refitted in closed form: {seen}"
 
 
 def _calibration_in_short(calibration: Calibration) -> str:

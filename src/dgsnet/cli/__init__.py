@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, robustness, train, weights
+from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, refit, robustness, train, weights
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("detect")(detect.detect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("refit")(refit.refit)
 app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)
 app.command("import-official")(import_official.import_official)

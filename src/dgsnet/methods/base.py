@@ -89,9 +89,15 @@ class Method(nn.Module, ABC):
     def represent(self, pixels: Tensor) -> Tensor:
         """What the detecting head reads of an image, (B, 3, S, S) -> (B, D)."""
 
+    @property
     @abstractmethod
+    def detecting_head(self) -> nn.Linear:
+        """The head that detects."""
+
     def classify(self, read: Tensor) -> Tensor:
         """Detection logits of what `represent` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
+        logits: Tensor = self.detecting_head(read).squeeze(1)
+        return logits
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Detection logits, (B, 3, S, S) -> (B,)."""

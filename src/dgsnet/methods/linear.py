@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
 from dgsnet.backbones import Backbone
 from dgsnet.methods.base import Batch, Losses, Method, Stage, register
-from dgsnet.methods.ridge import ridge_probe
+from dgsnet.methods.ridge import fit_head
 from dgsnet.recipe import Recipe
 
 
@@ -38,12 +37,9 @@ class Linear(Method):
         self.teacher.requires_grad_(steps)
         return list(self.teacher.parameters()) if steps else []
 
-    @torch.no_grad()
     def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
         """The teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
-        weight, bias = ridge_probe(self.read(frozen).double().numpy(), labels, self.recipe.probe.penalty)
-        self.teacher.weight.copy_(torch.from_numpy(weight))
-        self.teacher.bias.fill_(bias)
+        fit_head(self.teacher, self.read(frozen).double().numpy(), labels, self.recipe.probe.penalty)
 
     @override
     def forward(self, batch: Batch) -> Losses:
@@ -55,7 +51,7 @@ class Linear(Method):
     def represent(self, pixels: Tensor) -> Tensor:
         return self.read(self.backbone(pixels))
 
+    @property
     @override
-    def classify(self, read: Tensor) -> Tensor:
-        logits: Tensor = self.teacher(read).squeeze(1)
-        return logits
+    def detecting_head(self) -> nn.Linear:
+        return self.teacher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import override
 
 from dgsnet.backbones import Backbone
@@ -45,7 +45,7 @@ class Lora(Linear):
         loss = self.bce(self.head(self.read(features)).squeeze(1), batch)
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
 
+    @property
     @override
-    def classify(self, read: Tensor) -> Tensor:
-        logits: Tensor = self.head(read).squeeze(1)
-        return logits
+    def detecting_head(self) -> nn.Linear:
+        return self.head

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 Floats = NDArray[np.float64]
+
+
+@torch.no_grad()
+def fit_head(head: nn.Linear, features: Floats, labels: NDArray[np.int64], penalty: float) -> None:
+    """Set a head (D,) -> 1 to the `ridge_probe` of features (N, D) and labels (N,)."""
+    weight, bias = ridge_probe(features, labels, penalty)
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.fill_(bias)
 
 
 def ridge_probe(features: Floats, labels: NDArray[np.int64], penalty: float) -> tuple[Floats, float]:

@@ -1,0 +1,45 @@
+"""`dgsnet refit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsnet.cli import splits
+from dgsnet.models import DEFAULT
+
+
+def refit(
+    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
+    out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id; its tower is kept.")] = DEFAULT,
+    split: Annotated[str | None, typer.Option("--split", help="Split to use. Default: `train` where the data names one, else all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=2, help="At most so many images, as many of each label. Default: all.")
+    ] = None,
+    penalty: Annotated[float, typer.Option("--penalty", help="Of the ridge, in units of the features' variance.")] = 0.01,
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """Give a trained model a new head, in closed form: for new generators, or after fine-tuning. Calibrate it afterwards."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dgsnet import refitting
+    from dgsnet.dataset import load_dataset
+    from dgsnet.detector import Detector
+    from dgsnet.rows import printable
+
+    console = Console(stderr=True)
+    dataset = splits.chosen(load_dataset(data), split, "train", console)
+    if limit is not None:
+        dataset = dataset.balanced_subset(limit, seed=0)
+    detector = Detector.from_pretrained(model, device=device)
+    with Progress(console=console) as progress:
+        failed = refitting.refit(detector, dataset, out, progress, penalty)
+    for why in failed:
+        typer.echo(f"left out: {printable(why)}", err=True)
+    typer.echo(f"model folder: {out}", err=True)
+    if failed:
+        raise typer.Exit(1)
