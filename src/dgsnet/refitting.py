@@ -2,32 +2,48 @@
 
 Fine-tuning teaches the tower to see traces; the head that was trained along with it saw each image once or twice. The head found here sees
 all images at once (`dgsnet.methods.ridge`), and they need not be those the tower was trained on: so a model learns a new generator.
+
+It is calibrated on what it would say of sources that it never saw: the head is fitted again without each fold of sources, and says what it
+makes of those. The tower may have seen them in training, so on new sources the score is still less sure than it says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import Progress
 
-from dgsnet import model_folder
+from dgsnet import __version__, calibration, evaluation, model_folder
 from dgsnet.dataset import Dataset
 from dgsnet.detector import Detector
 from dgsnet.domain import fit
 from dgsnet.errors import TrainingError
 from dgsnet.feature_cache import FeatureCache
-from dgsnet.methods.ridge import fit_head
+from dgsnet.methods.ridge import fit_head, ridge_probe
 from dgsnet.reading import read
+from dgsnet.verdict import Verdict
 from dgsnet.weights import cache_dir
 
 PENALTY = 0.01
 """Of the ridge, in units of the features' variance."""
 
+FOLDS = 5
+"""Parts that the sources of each label are cut into, at most."""
+
+LEFT_OUT = "left_out"
+"""Folder in the model folder: predictions of images by heads that saw nothing of their source."""
+
 
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
-    """Write `out`, the model with a new head. It has no calibration, which was the old head's.
+    """Write `out`, the model with a new head.
+
+    It is calibrated on sources left out, in folds, where both labels have at least two; else it has no calibration, since the old one was
+    the old head's.
 
     What the tower says of an image is kept in the cache, so that an interrupted call goes on where it stopped.
 
@@ -65,7 +81,45 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})
+    logits = left_out_logits(features, kept, penalty)
+    if logits is not None:
+        identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
+        predictions = evaluation.write_predictions(
+            out / LEFT_OUT, identity, evaluation.PREDICTION_SCHEMA, lambda done: _rows(kept, logits, done), len(logits)
+        )
+        calibration.calibrate(out, predictions, stand_ins=True)
     return found.failed
+
+
+def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
+    """What heads that saw nothing of an image's source say of it, (N,); None where a label has fewer than two sources.
+
+    A fold is every k-th source of photographs and of generated images, by name. A source that both labels have is left out of both.
+
+    Args:
+        features: (N, D), what the head reads.
+        dataset: the N images.
+        penalty: of the ridge.
+    """
+    labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
+    names = [sorted(set(sources[labels == label])) for label in (0, 1)]
+    count = min(FOLDS, *map(len, names))
+    if count < 2:
+        return None
+    logits = np.full(len(labels), np.nan)
+    for fold in range(count):
+        new = np.isin(sources, [*names[0][fold::count], *names[1][fold::count]])
+        if len(set(labels[~new])) < 2:  # sources that both labels share
+            return None
+        weight, bias = ridge_probe(features[~new], labels[~new], penalty)
+        logits[new] = features[new] @ weight + bias
+    return logits
+
+
+def _rows(dataset: Dataset, logits: NDArray[np.float64], done: int) -> Iterator[dict[str, Any]]:
+    plain = model_folder.Calibration()
+    for sample, logit in list(zip(dataset, logits.tolist(), strict=True))[done:]:
+        yield evaluation.prediction(sample, Verdict(sample.path, score=plain.score(logit), logit=logit))
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:

@@ -22,11 +22,11 @@ def refit(
     penalty: Annotated[float, typer.Option("--penalty", help="Of the ridge, in units of the features' variance.")] = 0.01,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
-    """Give a trained model a new head, in closed form: for new generators, or after fine-tuning. Calibrate it afterwards."""
+    """Give a trained model a new head in closed form, calibrated on sources left out: for new generators, or after fine-tuning."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import refitting
+    from dgsnet import model_folder, refitting
     from dgsnet.dataset import load_dataset
     from dgsnet.detector import Detector
     from dgsnet.rows import printable
@@ -40,6 +40,8 @@ def refit(
         failed = refitting.refit(detector, dataset, out, progress, penalty)
     for why in failed:
         typer.echo(f"left out: {printable(why)}", err=True)
+    if model_folder.load_config(out).calibration.fitted is None:
+        typer.echo("not calibrated: a label has too few sources to leave some out; use `dgsnet calibrate`", err=True)
     typer.echo(f"model folder: {out}", err=True)
     if failed:
         raise typer.Exit(1)

@@ -1,0 +1,177 @@
+"""Every figure of the README, from what is committed under results/.
+
+    python experiments/readme.py              recompute the tables from the predictions, then the README from the tables (`make figures`)
+    python experiments/readme.py --check      end with 1 where the README says something else than the tables
+
+What stands in the README between the markers is written here; a figure anywhere else in it would be a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dgsnet import robustness, tables
+from dgsnet.figures import interval
+from dgsnet.files import write_text
+
+ROOT = Path(__file__).parent.parent
+RESULTS, README = ROOT / "results", ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+CORPUS = {
+    "linear probe on frozen CLIP": "linear",
+    "LoRA": "lora",
+    "gradient surgery, `released`": "dgs-released",
+    "gradient surgery, `paper`": "dgs-paper",
+    "gradient surgery, `balanced`": "dgs-balanced",
+}
+DETECTORS = {
+    "**`dgsnet-b16`**: surgery, head refitted": "refit/dgs",
+    "LoRA, head refitted": "refit/lora",
+    "surgery, head as trained": "shipped/dgs",
+    "LoRA, head as trained": "shipped/lora",
+    "probe on the frozen CLIP, closed form": "ridge/linear",
+    "sahu65 1.1.0, as its users run it": "sahu65 1.1.0",
+}
+ROBUST = ("dgsnet-b16", "linear", "lora")
+"""Runs below results/robustness, the baseline last."""
+
+
+def recompute() -> None:
+    """The tables that the README quotes, from the predictions they are of."""
+    import corpus  # noqa: PLC0415 - beside this file
+    import dgsnet_b16  # noqa: PLC0415
+
+    corpus.table()
+    dgsnet_b16.table()
+    compare_robustness()
+
+
+def compare_robustness() -> None:
+    """results/robustness, from the predictions of each run in it."""
+    runs = [RESULTS / "robustness" / name / "predictions.parquet" for name in ROBUST]
+    for run in runs:
+        robustness.evaluate(run, run.parent)
+    robustness.compare(runs, RESULTS / "robustness", names=ROBUST, baseline=ROBUST[-1])
+
+
+def figures() -> dict[str, str]:
+    """The content of every block of the README, by name."""
+    return {"corpus": _corpus(), "shipped": _shipped(), "robustness": _robustness(), "others": _others()}
+
+
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def _corpus() -> str:
+    found = _read("corpus/table.json")
+    rows = []
+    for title, name in CORPUS.items():
+        against = "" if name == "lora" else interval(found[name]["against_lora"]["auroc"], sign=True)
+        validation = _read(f"corpus/{name}/validation.json")["overall"]["auroc"]["value"]
+        rows.append([title, interval(found[name]["mean_over_generators"]["auroc"], 3), against, f"{validation:.3f}"])
+    return tables.markdown(
+        ["", "AUROC, mean over 14 unseen generators", "minus LoRA (paired, 95 %)", "AUROC on the training sources' held-out images"], rows
+    )
+
+
+def _shipped() -> str:
+    found = _read("dgsnet-b16/table.json")
+    rows = []
+    for title, name in DETECTORS.items():
+        one = found[name]
+        worst = min(one["by_generator"].items(), key=lambda item: item[1]["auroc"]["value"])
+        rows.append(
+            [
+                title,
+                interval(one["mean_over_generators"]["auroc"], 3),
+                "" if name == "shipped/lora" else interval(one["against_baseline"]["auroc"], 3, sign=True),
+                f"{worst[0]} {worst[1]['auroc']['value']:.2f}",
+                interval(one["overall"]["tpr_at_fpr_5"]),
+            ]
+        )
+    header = ["", "AUROC, mean over 14 unseen generators", "minus LoRA as trained (paired)", "worst generator", "found at 5 % false alarms"]
+    shipped = found["refit/dgs"]["overall"]
+    said = (
+        f"At its own threshold `dgsnet-b16` finds {shipped['fake_acc']['value']:.0%} of the generated images and calls "
+        f"{1 - shipped['real_acc']['value']:.1%} of the photographs generated; balanced accuracy {interval(shipped['balanced_acc'])}, "
+        f"calibration error (ECE) {interval(shipped['ece'])}.\n"
+    )
+    return tables.markdown(header, rows) + "\n" + said
+
+
+def _robustness() -> str:
+    found = _read("robustness/comparison.json")
+    rows = [
+        [
+            name,
+            interval(one["clean"]["auroc"]),
+            interval(one["mean"]["auroc"]),
+            interval(found["differences"][name]["mean"]["auroc"], sign=True) if name in found["differences"] else "",
+            interval(one["changes"]["mean_flip_rate"]),
+            interval(one["changes"]["opposite_any"]),
+        ]
+        for name, one in found["detectors"].items()
+    ]
+    header = ["", "AUROC, clean", f"mean over {len(found['perturbations'])} perturbations", f"minus {ROBUST[-1]} (paired)"]
+    return tables.markdown([*header, "verdicts that change, mean", "real to generated or back under at least one"], rows)
+
+
+def _others() -> str:
+    forgetting, step, patches = (
+        _read(f"{name}.json") for name in ("forgetting/forgetting", "benchmarks/training_step", "benchmarks/patch_selection")
+    )
+    coverage = [value for size in _read("benchmarks/bootstrap_coverage.json")["coverage"].values() for value in size.values()]
+    attack = _read("attack/dgsnet-b16.json")["figures"]
+    audit = {name: _read(f"audit/{name}.json")["shortcut_auc"] for name in ("flawed", "aligned")}
+    kept = {name: one["cka"] for name, one in forgetting["models"].items()}
+    ratio = step["ratio"]
+    rows = [
+        ["CKA with the frozen CLIP: surgery / LoRA (recipe `strong`)", f"{interval(kept['dgs'])} / {interval(kept['lora'])}", "forgetting"],
+        [
+            "a training step, against the published algorithm written down word for word",
+            f"{ratio['teacher_in_every_step']:.2f} times as fast, {ratio['teacher_cached']:.2f} with the teacher cached, "
+            f"{ratio['bytes']:.2f} of the bytes",
+            "benchmarks",
+        ],
+        ["patch selection of a megapixel, against the loop", f"{patches['ratio']:.1f} times as fast", "benchmarks"],
+        [
+            "files alone, of a collection built with the field's flaws / after `align`",
+            f"AUC {audit['flawed']:.2f} / {audit['aligned']:.2f}",
+            "audit",
+        ],
+        ["95 % intervals that hold the truth, simulated", f"{min(coverage):.1%} to {max(coverage):.1%}", "benchmarks"],
+        [
+            "AUROC with the weights in the attacker's hand, one grey level a pixel",
+            f"{_auroc(attack['clean'])} to {_auroc(attack['attack 1'])}",
+            "attack",
+        ],
+    ]
+    return tables.markdown(["measured", "", "in"], [[what, value, f"[{where}](results/{where})"] for what, value, where in rows])
+
+
+def _auroc(figures_of: Mapping[str, Any]) -> str:
+    value = figures_of["auroc"]
+    return f"{value['value'] if isinstance(value, dict) else value:.2f}"
+
+
+def written(text: str) -> str:
+    """The README with every block as `figures` says."""
+    known = figures()
+    return BLOCK.sub(lambda found: f"{found[1]}{known[found[2]]}{found[3]}", text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    text = README.read_text(encoding="utf-8")
+    if parser.parse_args().check:
+        sys.exit(0 if written(text) == text else "README.md is not what results/ say: run `make figures`")
+    recompute()
+    write_text(README, written(text))

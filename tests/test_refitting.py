@@ -1,0 +1,147 @@
+"""A new head on a trained tower: it is the ridge on what the tower says, the tower stays, and the calibration is of sources left out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.progress import Progress
+from safetensors.numpy import load_file
+
+from dgsnet import Detector, calibration, evaluation, model_folder, refitting
+from dgsnet.dataset import load_dataset
+from dgsnet.decoding import decode
+from dgsnet.errors import TrainingError
+from dgsnet.methods import Method
+from dgsnet.methods.ridge import ridge_probe
+
+
+@pytest.fixture
+def training(corpus):
+    return load_dataset(corpus).with_split("train")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(refitting, "cache_dir", lambda: tmp_path / "cache")
+
+
+def refitted(model, dataset, out, **settings):
+    with Progress(disable=True) as progress:
+        return refitting.refit(Detector.from_pretrained(model), dataset, out, progress, **settings)
+
+
+def test_the_head_is_the_ridge_on_what_the_tower_says(tiny_model, training, tmp_path):
+    assert refitted(tiny_model, training, tmp_path / "new", penalty=0.3) == ()
+    old, new = Detector.from_pretrained(tiny_model), Detector.from_pretrained(tmp_path / "new")
+    views = np.stack([old.config.preprocessing(decode(training.read(sample)).pixels, 0) for sample in training])
+    with torch.inference_mode():
+        read = torch.cat([old.method.represent(torch.from_numpy(view[None])) for view in views]).double().numpy()
+    weight, bias = ridge_probe(read, training.labels(), 0.3)
+    for sample, logit in zip(training, read @ weight + bias, strict=True):
+        assert new.detect(training.read(sample)).logit == pytest.approx(logit, abs=1e-4)
+    assert (tmp_path / "new" / model_folder.ADAPTER).read_bytes() == (tiny_model / model_folder.ADAPTER).read_bytes()
+    before, after = (load_file(folder / model_folder.HEADS) for folder in (tiny_model, tmp_path / "new"))
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {"head.weight", "head.bias"}
+
+
+def test_the_folder_says_what_the_head_and_what_the_tower_saw(tiny_model, training, tmp_path):
+    some = training.balanced_subset(8, seed=0)
+    refitted(tiny_model, some, tmp_path / "new")
+    refitted(tmp_path / "new", training, tmp_path / "newer")
+    tower = model_folder.load_config(tiny_model).data
+    for folder, images in (("new", some), ("newer", training)):
+        data = model_folder.load_config(tmp_path / folder).data
+        assert data["fingerprint"] == images.fingerprint()
+        assert (data["n_real"], data["n_fake"]) == (len(images) // 2, len(images) // 2)
+        assert data["refitted"]["tower"] == tower
+    card = (tmp_path / "newer" / "README.md").read_text()
+    assert f"tower: {tower['n_real']} photographs" in card
+    assert f"head, refitted in closed form: {len(training) // 2} photographs" in card
+
+
+def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path):
+    refitted(tiny_model, training, tmp_path / "one")
+    config = model_folder.load_config(tmp_path / "one")
+    model_folder.recalibrate(tmp_path / "one", calibration.Calibration(temperature=3.0, offset=1.0))
+    refitted(tmp_path / "one", training, tmp_path / "two")
+    assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == model_folder.Calibration()
+
+
+def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
+    named = tuple(replace(sample, source=f"{'fake' if sample.label else 'camera'}{at % 3}") for at, sample in enumerate(training))
+    dataset = replace(training, samples=named)
+    refitted(tiny_model, dataset, tmp_path / "new")
+    fitted = model_folder.load_config(tmp_path / "new").calibration.fitted
+    assert fitted["stand_ins"]
+    assert (fitted["n_real"], fitted["n_fake"]) == (12, 12)
+    assert not any("these very images" in warning for warning in fitted["warnings"])
+    rows = {row["path"]: row for row in evaluation.read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()}
+    detector = Detector.from_pretrained(tiny_model)
+    with torch.inference_mode():
+        views = [detector.config.preprocessing(decode(dataset.read(sample)).pixels, 0) for sample in dataset]
+        read = torch.cat([detector.method.represent(torch.from_numpy(view[None])) for view in views]).double().numpy()
+    for fold in range(3):
+        seen = np.array([not sample.source.endswith(str(fold)) for sample in dataset])
+        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refitting.PENALTY)
+        for sample, features in zip(dataset, read, strict=True):
+            if sample.source.endswith(str(fold)):
+                assert rows[sample.path]["logit"] == pytest.approx(features @ weight + bias, abs=1e-3)
+
+
+def test_a_label_of_one_source_leaves_nothing_out(training):
+    features = np.random.default_rng(0).normal(size=(len(training), 5))
+    assert refitting.left_out_logits(features, training, 0.1) is None
+    shared = replace(training, samples=tuple(replace(sample, source=str(at % 2)) for at, sample in enumerate(training)))
+    assert refitting.left_out_logits(features, shared, 0.1) is not None
+
+
+def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
+    represent, calls = Method.represent, []
+    method = type(Detector.from_pretrained(tiny_model).method)
+
+    def counting(self, pixels):
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return represent_of(self, pixels)
+
+    represent_of = method.represent
+    assert represent_of is not represent
+    monkeypatch.setattr(method, "represent", counting)
+    with pytest.raises(KeyboardInterrupt):
+        refitted(tiny_model, training, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    refitted(tiny_model, training, tmp_path / "killed")
+    assert len(calls) == len(training) + 1  # only the image at hand was read twice
+    monkeypatch.setattr(refitting, "cache_dir", lambda: tmp_path / "other cache")
+    refitted(tiny_model, training, tmp_path / "whole")
+    for name in (model_folder.HEADS, model_folder.CONFIG):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_command_names_what_it_left_out(run, tiny_model, tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("real", "fake"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "data" / label / f"{number}.png")
+    (tmp_path / "data" / "real" / "broken.png").write_bytes(b"no picture")
+    code, _, err = run("refit", "--model", tiny_model, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert code == 1
+    assert "left out: real/broken.png: " in err
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["data"]["n_real"] == 3
+    code, _, err = run("refit", "--model", tiny_model, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert (code, "is not empty" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("settings", "reason"), [({"penalty": 0}, "penalty above 0"), ({}, "it needs both")])
+def test_what_cannot_be_fitted_is_refused(tiny_model, training, tmp_path, settings, reason):
+    dataset = training if settings else training.with_split("train").balanced_subset(2, seed=0)
+    if not settings:
+        dataset = type(training)(**{**vars(training), "samples": tuple(sample for sample in training if sample.label)})
+    with pytest.raises(TrainingError, match=reason):
+        refitted(tiny_model, dataset, tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
