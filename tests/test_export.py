@@ -51,6 +51,13 @@ def exported(folders):
     return {method: exporting.export(Detector.from_pretrained(source), out) for method, (source, out) in folders.items()}
 
 
+@pytest.fixture(scope="module")
+def openvino_folder(folders, tmp_path_factory):
+    from dgsnet import exporting
+
+    return exporting.export(Detector.from_pretrained(folders["lora"][0]), tmp_path_factory.mktemp("ir"), "openvino")
+
+
 @pytest.mark.parametrize("method", KINDS)
 def test_rows_are_those_of_torch(folders, exported, files, method):
     ours, theirs = Detector.from_pretrained(folders[method][0]), Detector.from_pretrained(exported[method])
@@ -71,7 +78,18 @@ def test_the_adapter_matters_and_is_merged(folders, exported, files):
     assert abs(plain - Detector.from_pretrained(exported["lora"]).detect(files[0]).logit) > 1e-2
 
 
-def test_detect_imports_no_torch(exported, files):
+def test_openvino_runs_its_own_format_and_onnx(folders, exported, openvino_folder, files):
+    ours = [verdict.logit for verdict in Detector.from_pretrained(folders["lora"][0]).detect_many(files)]
+    for folder, provider in ((openvino_folder, None), (openvino_folder, "openvino"), (exported["lora"], "openvino")):
+        theirs = Detector.from_pretrained(folder, provider=provider, threads=1)
+        together = [verdict.logit for verdict in theirs.detect_many(files)]
+        assert together == pytest.approx(ours, abs=1e-3)
+        assert [theirs.detect(file).logit for file in files] == together
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_detect_imports_no_torch_and_reports_to_nobody(exported, openvino_folder, files, form, tmp_path):
+    folder = {"onnx": exported["lora"], "openvino": openvino_folder}[form]
     script = """
 import sys
 from dgsnet.cli import main
@@ -79,18 +97,22 @@ try:
     main()
 finally:
     heavy = {"torch", "transformers", "peft", "onnx", "pyarrow", "scipy", "sklearn", "matplotlib"} & sys.modules.keys()
+    heavy |= {"openvino_telemetry", "openvino.tools.ovc"} & sys.modules.keys()
     assert not heavy, heavy
 """
+    unset = ("ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME")  # with which a runtime is quiet or writes elsewhere
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
     done = subprocess.run(
-        [sys.executable, "-c", script, "detect", "--model", exported["lora"], "--json", files[0]],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", script, "detect", "--model", folder, "--json", "--threads", "1", files[0]],
+        env=kept | {"OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["logit"] == Detector.from_pretrained(exported["lora"]).detect(files[0]).logit
+    assert json.loads(done.stdout)["logit"] == Detector.from_pretrained(folder, threads=1).detect(files[0]).logit
+    assert not list(tmp_path.iterdir())
 
 
 def test_verify_finds_a_graph_of_another_model(folders, exported, corpus, tmp_path):
@@ -122,11 +144,22 @@ def test_an_exported_model_only_scores(exported, files):
         detector.heatmap(files[0])
     with pytest.raises(ModelFolderError, match="is an exported model"):
         model_folder.load_config(exported["lora"])
-    with pytest.raises(DgsnetError, match="runs on the device 'cpu'"):
+    with pytest.raises(DgsnetError, match="a provider, not a device"):
         Detector.from_pretrained(exported["lora"], device="cuda")
 
 
-@pytest.mark.parametrize(("option", "value"), [("--format", "openvino"), ("--precision", "int8")])
+def test_a_provider_that_cannot_run_it_is_one_sentence(folders, exported, openvino_folder, monkeypatch):
+    with pytest.raises(DgsnetError, match=r"'cuda' is missing here \(available: cpu, openvino\).*onnxruntime-gpu"):
+        Detector.from_pretrained(exported["lora"], provider="cuda")
+    with pytest.raises(DgsnetError, match="expected one of cpu, cuda, openvino, coreml"):
+        Detector.from_pretrained(exported["lora"], provider="tpu")
+    with pytest.raises(DgsnetError, match="runs on openvino, not on 'cpu'"):
+        Detector.from_pretrained(openvino_folder, provider="cpu")
+    with pytest.raises(DgsnetError, match="OMP_NUM_THREADS"):
+        Detector.from_pretrained(folders["lora"][0], threads=1)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--format", "tflite"), ("--precision", "int4"), ("--precision", "int8")])
 def test_what_cannot_be_exported_is_one_sentence(run, folders, tmp_path, option, value):
     code, _, err = run("export", "--model", folders["lora"][0], "--out", tmp_path / "out", option, value)
     assert code == 2

@@ -82,6 +82,7 @@ class Detector:
         backbone: str | None = None,
         device: str = "cpu",
         policy: DecodePolicy | None = None,
+        provider: str | None = None,
         threads: int | None = None,
     ) -> Detector:
         """Load a model folder, or one that `dgsnet export` wrote, which needs no torch.
@@ -89,23 +90,24 @@ class Detector:
         Args:
             name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`), a folder, or a hub id ``owner/name[@revision]``.
             backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
-            device: a torch device; an exported model runs on `cpu`.
+            device: a torch device; an exported model has a provider instead.
             policy: limits of decoding.
+            provider: what runs an exported model: `cpu`, `cuda`, `openvino`, `coreml`; None: the default of its format.
             threads: that compute one image with an exported model; None: as many as there are cores.
 
         Raises:
             ModelFolderError: there is no such model, or it is damaged.
             WeightsError: the backbone cannot be had.
-            DgsnetError: torch has no such device here, or the model is exported and the option is not for one, or the other way round.
+            DgsnetError: there is no such device or provider here, or the option is for exported models only, or for others only.
         """
         folder, called = _find(str(name)), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
         if exported_folder.is_exported(folder):
             if backbone is not None or device != "cpu":
-                raise DgsnetError(f"{name} is an exported model: it holds its backbone and runs on the device 'cpu'; name no other")
-            engine, exported, domain = exported_folder.load(folder, threads)
+                raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
+            engine, exported, domain = exported_folder.load(folder, provider, threads)
             return cls(engine, exported, called, exported_folder.fingerprint(folder) + _build_mark(engine, exported), policy, domain)
-        if threads is not None:
-            raise DgsnetError(f"{name} is no exported model: the number of threads is torch's own (OMP_NUM_THREADS)")
+        if provider is not None or threads is not None:
+            raise DgsnetError(f"{name} is no exported model: it has a torch device and torch's number of threads (OMP_NUM_THREADS)")
         return cls._from_model_folder(folder, called, backbone, device, policy)
 
     @classmethod
@@ -280,7 +282,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only for models on the hub
 
     repository, _, revision = name.partition("@")
-    wanted = ["*.json", "*.safetensors", "*.onnx", "*.onnx.data", "README.md"]
+    wanted = ["*.json", "*.safetensors", "*.onnx", "*.onnx.data", "*.xml", "*.bin", "README.md"]
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # the client's own errors, those of its HTTP library (which one differs by version), the system's

@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | `model.onnx`, `model.onnx.data` | the graph and its weights, adapter merged: pixels -> what the head reads, and the logit |
+| `model.xml`, `model.bin` | the same where the format is OpenVINO's |
 | `config.json` | the configuration of the model folder it was exported from, and `export`: how, from what, the graph's hashes |
 | `domain.safetensors` | as in the model folder (`dgsnet.domain`); absent where that has none |
 | `README.md` | card |
@@ -20,17 +21,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dgsnet.domain import Domain
 from dgsnet.domain_file import load_domain
+from dgsnet.engines.providers import open_engine
 from dgsnet.errors import ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
 from dgsnet.scoring_config import ScoringConfig
 
 if TYPE_CHECKING:
-    from dgsnet.engines.onnx_runtime import OnnxRuntimeEngine
+    from dgsnet.engines.exported import ExportedEngine
 
 CONFIG, DOMAIN, CARD, VERIFIED = "config.json", "domain.safetensors", "README.md", "verify.json"
 FORMAT = 1
 
-GRAPHS = {"onnx": ("model.onnx", "model.onnx.data")}
+GRAPHS = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}
 """Files of a graph, by its format: the graph, its weights."""
 
 
@@ -39,8 +41,8 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["onnx"] = "onnx"
-    precision: Literal["fp32"] = "fp32"
+    format: Literal["onnx", "openvino"]
+    precision: Literal["fp32"]
     opset: int
     exporter: str
     model: str
@@ -89,24 +91,24 @@ def load_config(folder: Path) -> ExportedConfig:
         raise ModelFolderError(f"{file} cannot be read: {error}") from error
 
 
-def load(folder: Path, threads: int | None = None) -> tuple[OnnxRuntimeEngine, ExportedConfig, Domain | None]:
+def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, ExportedConfig, Domain | None]:
     """Load an exported model.
 
     Args:
         folder: exported folder.
+        provider: what runs it (`dgsnet.engines.providers`); None: the default of the folder's format.
         threads: that compute one image; None: as many as there are cores.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.
+        DgsnetError: the provider cannot be had.
     """
-    from dgsnet.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: PLC0415 - a detector of a model folder needs no ONNX Runtime
-
     config = load_config(folder)
     origin = config.export
     with ThreadPoolExecutor(1) as pool:  # beside opening the graph, which takes as long
         checked = pool.submit(_check, folder, origin.files)
-        graph = folder / GRAPHS[origin.format][0]
-        engine = OnnxRuntimeEngine(graph, origin.backbone, config.preprocessing.size, origin.width, threads)
+        graph, size = folder / GRAPHS[origin.format][0], config.preprocessing.size
+        engine = open_engine(graph, origin.format, provider, threads, fingerprint=origin.backbone, size=size, width=origin.width)
         checked.result()
     return engine, config, load_domain(folder / DOMAIN, origin.width)
 

@@ -34,6 +34,10 @@ def detect(
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="What runs an exported model: `cpu`, `cuda`, `openvino` or `coreml`.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image with an exported model.")] = None,
     heatmap: Annotated[
         Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; fifty times the work.")
     ] = None,
@@ -53,7 +57,7 @@ def detect(
 
     from dgsnet.detector import Detector
 
-    detector = Detector.from_pretrained(model, device=device)
+    detector = Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
     failed, console = 0, Console(stderr=True)
     table = rows.TerminalTable()
     with ExitStack() as stack:
