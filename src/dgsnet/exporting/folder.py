@@ -74,7 +74,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
 def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
     """Write the graph of a detector's method into a folder."""
     graph, weights = (folder / name for name in GRAPHS["onnx"])
-    onnx_graph.write(source.method, source.config.preprocessing.size, graph, weights)
+    onnx_graph.write(source.method, source.config.preprocessing.size, graph)
     if form == "onnx":
         return [graph, weights]
     from dgsnet.exporting import openvino_ir  # noqa: PLC0415 - it needs an extra
@@ -85,7 +85,7 @@ def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
 
 
 def _versions(form: Format) -> dict[str, str]:
-    used = ["torch", "onnx", *["openvino"] * (form == "openvino")]
+    used = ["torch", "onnx", "onnxscript", *["openvino"] * (form == "openvino")]
     return {"dgsnet": __version__} | {name: metadata.version(name) for name in used}
 
 

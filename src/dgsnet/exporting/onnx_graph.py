@@ -1,4 +1,4 @@
-"""A method as an ONNX graph, by torch's tracing exporter."""
+"""A method as an ONNX graph, by torch's exporter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import warnings
 from pathlib import Path
 
-import onnx
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -17,9 +16,7 @@ from dgsnet.methods import Method
 OPSET = 20
 """Version of ONNX's operators in the graph."""
 
-EXPORTER = "torch.onnx.export(dynamo=False)"
-
-_INLINE = 1024  # bytes; smaller tensors stay in the graph, where shapes are worked out from them
+EXPORTER = "torch.onnx.export(dynamo=True)"
 
 
 class _Outputs(nn.Module):
@@ -35,7 +32,7 @@ class _Outputs(nn.Module):
         return read, self.method.classify(read)
 
 
-def write(method: Method, size: int, graph: Path, weights: Path) -> None:
+def write(method: Method, size: int, graph: Path) -> None:
     """Write a method, its adapter merged into the weights; the method itself stays as it is.
 
     The weights lie beside the graph, not in it: ONNX Runtime then maps them into memory, and opens the model in half the time.
@@ -43,24 +40,23 @@ def write(method: Method, size: int, graph: Path, weights: Path) -> None:
     Args:
         method: to write.
         size: S, pixels.
-        graph: the `.onnx` file.
-        weights: the file beside it that takes the weights.
+        graph: the `.onnx` file; the weights go beside it, into a file that is named like it and ends in `.data`.
     """
     merged = copy.deepcopy(method).to("cpu").eval().requires_grad_(False)
     if isinstance(merged.backbone.vision, PeftModel):
         merged.backbone.vision = merged.backbone.vision.merge_and_unload()
     example = torch.zeros(2, 3, size, size)  # two, since an exporter takes a batch of one for a constant
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of its deprecation, and that sizes known from the model become constants, as they should
+        warnings.simplefilter("ignore")  # of what torch deprecates in itself
         torch.onnx.export(
             _Outputs(merged),
             (example,),
             graph,
             input_names=["pixels"],
             output_names=["read", "logit"],
-            dynamic_axes={name: {0: "batch"} for name in ("pixels", "read", "logit")},
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=True,
+            external_data=True,
+            verbose=False,
         )
-    model = onnx.load(graph)
-    onnx.save_model(model, graph, save_as_external_data=True, location=weights.name, size_threshold=_INLINE)
