@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def write(method: Method, size: int, graph: Path) -> None:
     if isinstance(merged.backbone.vision, PeftModel):
         merged.backbone.vision = merged.backbone.vision.merge_and_unload()
     example = torch.zeros(2, 3, size, size)  # two, since an exporter takes a batch of one for a constant
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch deprecates in itself
         torch.onnx.export(
