@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dgsnet import evaluation
-from dgsnet.rows import arrow_table
+from dgsnet.parquet_rows import arrow_table
 
 SIZES = (2_000, 50_000, 200_000)
 IDENTITY = {"model": "made up", "data": "made up", "threshold": "0.5", "dgsnet": "0"}

@@ -26,7 +26,7 @@ import signal, sys, time, types
 from dgsnet.verdict import Verdict
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands down "ignore"
 class Detector:
-    from_pretrained = classmethod(lambda cls, name, device: cls())
+    from_pretrained = classmethod(lambda cls, name, **options: cls())
     def detect_many(self, sources, batch_size):
         for number, source in enumerate(sources):
             time.sleep(60 if "SLEEP" in source and number else 0)

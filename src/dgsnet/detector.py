@@ -1,4 +1,7 @@
-"""`Detector`: image in, `Verdict` out."""
+"""`Detector`: image in, `Verdict` out.
+
+Importing this imports no torch, nor does scoring with an exported model; what needs torch imports it where it is called.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,24 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-import torch
 from numpy.typing import NDArray
 
-from dgsnet import backbone_identity, heatmap, image_warnings, model_folder, models
+from dgsnet import exported_folder, image_warnings, models
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.domain import Domain
+from dgsnet.engines import Engine
 from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
-from dgsnet.methods import Method
-from dgsnet.model_folder import Calibration, Config
 from dgsnet.preprocessing import SCORING_SEED
+from dgsnet.scoring_config import Calibration, ScoringConfig
 from dgsnet.verdict import Answer, Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.methods import Method
 
 __all__ = ["Detector", "Verdict"]
 
@@ -56,40 +62,72 @@ class Detector:
 
     def __init__(
         self,
-        method: Method,
-        config: Config,
+        model: Method | Engine,
+        config: ScoringConfig,
         name: str,
         fingerprint: str,
         policy: DecodePolicy | None = None,
         domain: Domain | None = None,
     ) -> None:
-        self.method, self.config, self.name, self.fingerprint, self.domain = method, config, name, fingerprint, domain
+        self.engine = model if isinstance(model, Engine) else _torch_engine(model)
+        self.config, self.name, self.fingerprint, self.domain = config, name, fingerprint, domain
         self.policy = policy or DecodePolicy()
-        self.warnings = [backbone_identity.OTHER_BUILD] if method.backbone.fingerprint != config.backbone["fingerprint"] else []
+        self.warnings = ["other_backbone_build"] if self.engine.fingerprint != config.backbone["fingerprint"] else []
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, backbone: str | None = None, device: str = "cpu", policy: DecodePolicy | None = None
+        cls,
+        name: str | Path,
+        *,
+        backbone: str | None = None,
+        device: str = "cpu",
+        policy: DecodePolicy | None = None,
+        provider: str | None = None,
+        threads: int | None = None,
     ) -> Detector:
-        """Load a model folder.
+        """Load a model folder, or one that `dgsnet export` wrote, which needs no torch.
 
         Args:
             name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`), a folder, or a hub id ``owner/name[@revision]``.
-            backbone: name or folder of the backbone, if not the one the model names.
-            device: a torch device.
+            backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
+            device: a torch device; an exported model has a provider instead.
             policy: limits of decoding.
+            provider: what runs an exported model: `cpu`, `cuda`, `openvino`, `coreml`; None: the default of its format.
+            threads: that compute one image with an exported model; None: as many as there are cores.
 
         Raises:
             ModelFolderError: there is no such model, or it is damaged.
             WeightsError: the backbone cannot be had.
-            DgsnetError: torch has no such device here.
+            DgsnetError: there is no such device or provider here, or the option is for exported models only, or for others only.
         """
-        folder = _find(str(name))
+        folder, called = _find(str(name)), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
+        if exported_folder.is_exported(folder):
+            if backbone is not None or device != "cpu":
+                raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
+            engine, exported, domain = exported_folder.load(folder, provider, threads)
+            return cls(engine, exported, called, exported_folder.fingerprint(folder) + _build_mark(engine, exported), policy, domain)
+        if provider is not None or threads is not None:
+            raise DgsnetError(f"{name} is no exported model: it has a torch device and torch's number of threads (OMP_NUM_THREADS)")
+        return cls._from_model_folder(folder, called, backbone, device, policy)
+
+    @classmethod
+    def _from_model_folder(cls, folder: Path, name: str, backbone: str | None, device: str, policy: DecodePolicy | None) -> Detector:
+        from dgsnet import model_folder  # noqa: PLC0415 - it imports torch
+
         _check_device(device)
         method, config = model_folder.load(folder, backbone=backbone)
-        fingerprint = fingerprint_of(folder) + _build_mark(method, config)
+        engine = _torch_engine(method.to(device))
         domain = model_folder.load_domain(folder, method.backbone.width)
-        return cls(method.to(device), config, Path(os.path.abspath(name)).name, fingerprint, policy, domain)  # noqa: PTH100 - "." too
+        return cls(engine, config, name, fingerprint_of(folder) + _build_mark(engine, config), policy, domain)
+
+    @property
+    def method(self) -> Method:
+        """The torch method.
+
+        Raises:
+            DgsnetError: the model is an exported one.
+        """
+        return self.engine.method
 
     def uncalibrated(self, folder: Path) -> Detector:
         """This detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
@@ -98,8 +136,8 @@ class Detector:
             folder: where it was loaded from.
         """
         config = self.config.model_copy(update={"calibration": Calibration()})
-        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.method, config)
-        return Detector(self.method, config, self.name, fingerprint, self.policy, self.domain)
+        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.engine, config)
+        return Detector(self.engine, config, self.name, fingerprint, self.policy, self.domain)
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
@@ -114,7 +152,7 @@ class Detector:
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
-        at_once = 1 if self.method.backbone.device.type == "cpu" else batch_size
+        at_once = batch_size if self.engine.batches else 1
         pool = ThreadPoolExecutor(_DECODERS)
         try:
             waiting: deque[Future[_Prepared]] = deque()
@@ -133,8 +171,10 @@ class Detector:
 
         Raises:
             DecodeError: the image cannot be decoded.
-            DgsnetError: it is too small to judge.
+            DgsnetError: it is too small to judge, or the model is an exported one.
         """
+        from dgsnet import heatmap  # noqa: PLC0415 - it imports torch
+
         return heatmap.explain(self, decode(source, self.policy)).image
 
     def _prepare(self, source: Source) -> _Prepared:
@@ -162,16 +202,15 @@ class Detector:
         warnings = [*verdict.warnings, *["out_of_domain"] * without, *self.warnings]
         return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
 
-    @torch.inference_mode()
     def _see(self, views: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
         """(logit, out of domain) of at most `size` views, which the backbone gets as exactly `size`."""
         if not views:
             return []
         filled = np.stack(views + [views[0]] * (size - len(views)))
-        read = self.method.represent(torch.from_numpy(filled).to(self.method.backbone.device))
-        logits: list[float] = self.method.classify(read).double().cpu().tolist()
+        read, given = self.engine.run(filled)
+        logits: list[float] = given.tolist()
         # One at a time, so that the sums are the same whatever else is in the batch.
-        rows = read.double().cpu().numpy()[: len(views), None]
+        rows = read[: len(views), None]
         return [(logit, self.domain is not None and bool(self.domain.without(row)[0])) for logit, row in zip(logits, rows, strict=False)]
 
 
@@ -184,6 +223,8 @@ def answer(score: float, calibration: Calibration) -> Answer:
 
 def fingerprint_of(folder: Path, *, calibrated: bool = True) -> str:
     """sha256 over what decides a score: configuration, heads and adapter; with `calibrated` off, over what decides a logit."""
+    from dgsnet import model_folder  # noqa: PLC0415 - it imports torch
+
     files = (model_folder.CONFIG, model_folder.HEADS, model_folder.ADAPTER)
     known = [f"{name} {sha256_file(folder / name)}" for name in files if (folder / name).is_file()]
     if not calibrated:
@@ -197,13 +238,21 @@ def unmarked(fingerprint: str) -> str:
     return fingerprint.partition("+")[0]
 
 
-def _build_mark(method: Method, config: Config) -> str:
+def _build_mark(engine: Engine, config: ScoringConfig) -> str:
     """What a detector's fingerprint ends in when it runs on another build of the backbone: its logits differ a little."""
-    here: str = method.backbone.fingerprint
+    here = engine.fingerprint
     return "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
 
 
+def _torch_engine(method: Method) -> Engine:
+    from dgsnet.engines.pytorch import PyTorchEngine  # noqa: PLC0415 - it imports torch
+
+    return PyTorchEngine(method)
+
+
 def _check_device(device: str) -> None:
+    import torch  # noqa: PLC0415 - an exported model needs none
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's, of a device it has no support for
@@ -233,8 +282,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only for models on the hub
 
     repository, _, revision = name.partition("@")
+    wanted = ["*.json", "*.safetensors", "*.onnx", "*.onnx.data", "*.xml", "*.bin", "README.md"]
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # the client's own errors, those of its HTTP library (which one differs by version), the system's
         raise ModelFolderError(
             f"no model {name!r}: there is no such folder, and the hub did not give one ({_first_line(error)})"

@@ -22,7 +22,7 @@ from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.journal import Lines
-from dgsnet.rows import SCHEMA, arrow_table
+from dgsnet.parquet_rows import SCHEMA, arrow_table
 from dgsnet.verdict import Verdict
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"

@@ -14,73 +14,38 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dgsnet import backbone_identity, methods
+from dgsnet import backbone_identity, domain_file, methods, scoring_config
 from dgsnet.backbones import Backbone
 from dgsnet.domain import Domain
 from dgsnet.errors import ModelFolderError, RecipeError
 from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.methods import Method
-from dgsnet.preprocessing import Preprocessing
 from dgsnet.recipe import Recipe
+from dgsnet.scoring_config import ScoringConfig
 
 CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
 DOMAIN = "domain.safetensors"
 CARD, DIAGRAM = "README.md", "reliability.png"
 FORMAT = 1
 
-
-class Calibration(BaseModel):
-    """From logit to score and verdict: score = sigmoid((logit - offset) / temperature); `ai-generated` from `generated` on, `real` below
-    `real`, `inconclusive` between. `fitted` is how these were found (`dgsnet.calibration.record`); None: they are the defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-    offset: float = Field(0.0, allow_inf_nan=False)
-    real: float = Field(0.5, ge=0, le=1)
-    generated: float = Field(0.5, ge=0, le=1)
-    fitted: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _thresholds_in_order(self) -> Calibration:
-        if self.real > self.generated:
-            raise ValueError(f"expected the threshold real to be at most generated, but got {self.real} > {self.generated}")
-        return self
-
-    def score(self, logit: float) -> float:
-        """Score of a logit, 0..1; stable for any logit. Thresholds are compared with exactly what this gives, so it is computed nowhere
-        else."""
-        scaled = (logit - self.offset) / self.temperature
-        return 1 / (1 + math.exp(-scaled)) if scaled >= 0 else math.exp(scaled) / (1 + math.exp(scaled))
+Calibration = scoring_config.Calibration
 
 
-class Config(BaseModel):
+class Config(ScoringConfig):
     """`config.json`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: int = FORMAT
-    method: str
     recipe: Recipe
-    preprocessing: Preprocessing
-    label_map: dict[str, str] = {"0": "real", "1": "ai-generated"}
-    calibration: Calibration = Calibration()
-    backbone: dict[str, Any]
-    data: dict[str, Any]
-    captions: dict[str, Any]
-    versions: dict[str, str]
 
 
 def trained_state(method: Method) -> dict[str, Tensor]:
@@ -133,18 +98,7 @@ def load_domain(folder: Path, width: int) -> Domain | None:
     Raises:
         ModelFolderError: the file is damaged, or of a model of another width.
     """
-    file = folder / DOMAIN
-    if not file.is_file():
-        return None
-    tensors = _load_tensors(file)
-    wanted = {field.name for field in fields(Domain)}
-    if tensors.keys() != wanted or tensors["mean"].shape != (width,):
-        raise ModelFolderError(
-            f"{file}: expected {', '.join(sorted(wanted))} of width {width}; copy the file from the model's origin again"
-        )
-    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
-    rest, bound = float(arrays.pop("rest")), float(arrays.pop("bound"))
-    return Domain(rest=rest, bound=bound, **arrays)
+    return domain_file.load_domain(folder / DOMAIN, width)
 
 
 def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
@@ -185,6 +139,8 @@ def load_config(folder: Path) -> Config:
     file = folder / CONFIG
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
+        if "export" in settings:
+            raise ModelFolderError(f"{folder} is an exported model, which scores only: give the model folder it was exported from")
         if settings.get("format") != FORMAT:
             raise ModelFolderError(
                 f"{file} is of format {settings.get('format')}, this version reads {FORMAT}: install the dgsnet that wrote it"

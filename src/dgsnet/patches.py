@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 Order = Literal["position", "entropy", "released"]
 """How chosen patches fill the grid: as they lie in the picture, by rising entropy, or shuffled under a seed (as the released code does)."""
@@ -163,6 +162,8 @@ def _entropies_of_grey(strips: NDArray[np.float32]) -> NDArray[np.float32]:
 
     H = log T - sum P log P / T with P = |FFT|^2 and T = sum P, so nothing has to be normalised first.
     """
+    from scipy import fft  # noqa: PLC0415 - other views do without, and start sooner
+
     side = strips.shape[1]
     real_dft, weights = _real_dft(side)
     # Down the columns the real FFT is a matrix product, at 32 numbers quicker than a transform; the FFT then runs along the rows.

@@ -77,7 +77,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     out.mkdir(parents=True, exist_ok=True)
     if domain is not None:
         model_folder.save_domain(out, domain)
-    data = {"fingerprint": kept.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
+    data: dict[str, Any] = {"fingerprint": kept.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})

@@ -8,39 +8,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dgsnet.errors import DgsnetError
-from dgsnet.files import replacing
 from dgsnet.verdict import COLUMNS, Verdict
 
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("sha256", pa.string()),
-        ("score", pa.float64()),
-        ("logit", pa.float64()),
-        ("verdict", pa.string()),
-        ("warnings", pa.list_(pa.string())),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
-        ("model", pa.string()),
-        ("error", pa.string()),
-    ]
-)
-"""Columns of a verdict in Parquet."""
-
-_ROW_GROUP = 1024
 _ESCAPED = "backslashreplace"
 
 
@@ -114,15 +93,6 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def arrow_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table."""
-    return pa.Table.from_pylist([{name: _encodable(value) for name, value in row.items()} for row in rows], schema)
-
-
-def _encodable(value: Any) -> Any:
-    return value.encode("utf-8", _ESCAPED).decode() if isinstance(value, str) else value
-
-
 @contextmanager
 def _jsonl_file(target: Path) -> Iterator[Sink]:
     with _text_file(target) as stream:
@@ -135,19 +105,17 @@ def _csv_file(target: Path) -> Iterator[Sink]:
         yield _Csv(stream)
 
 
+def _parquet_file(target: Path) -> AbstractContextManager[Sink]:
+    from dgsnet import parquet_rows  # noqa: PLC0415 - pyarrow takes longer to import than the rest of a start
+
+    return parquet_rows.open_sink(target)
+
+
 @contextmanager
 def _text_file(target: Path) -> Iterator[TextIO]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", errors=_ESCAPED, newline="") as stream:
         yield stream
-
-
-@contextmanager
-def _parquet_file(target: Path) -> Iterator[Sink]:
-    with replacing(target) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
-        sink = _Parquet(writer)
-        yield sink
-        sink.flush()
 
 
 class _Csv:
@@ -159,19 +127,3 @@ class _Csv:
     def write(self, verdict: Verdict) -> None:
         self.writer.writerow(verdict.as_dict() | {"warnings": ";".join(verdict.warnings)})
         self.stream.flush()
-
-
-class _Parquet:
-    def __init__(self, writer: pq.ParquetWriter) -> None:
-        self.writer = writer
-        self.waiting: list[dict[str, Any]] = []
-
-    def write(self, verdict: Verdict) -> None:
-        self.waiting.append(verdict.as_dict())
-        if len(self.waiting) == _ROW_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.waiting:
-            self.writer.write_table(arrow_table(self.waiting, SCHEMA))
-            self.waiting = []

@@ -9,7 +9,21 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, refit, robustness, train, weights
+from dgsnet.cli import (
+    align,
+    audit,
+    calibrate,
+    demo,
+    detect,
+    diagnose,
+    evaluate,
+    export,
+    import_official,
+    refit,
+    robustness,
+    train,
+    weights,
+)
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -27,6 +41,7 @@ app.command("refit")(refit.refit)
 app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)
 app.command("import-official")(import_official.import_official)
+app.command("export")(export.export)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.command("align")(align.align)

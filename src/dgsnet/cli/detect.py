@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 
     from dgsnet.decoding import DecodedImage
     from dgsnet.detector import Detector
+    from dgsnet.heatmap import Heatmap
     from dgsnet.pages.detection import Report
     from dgsnet.verdict import Verdict
 
 
 def detect(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Images, folders, globs, or - for paths on standard input.")],
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder, exported folder or hub id.")] = DEFAULT,
     out: Annotated[Path | None, typer.Option("--out", help="Write rows to F.jsonl, F.csv or F.parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="What runs an exported model: `cpu`, `cuda`, `openvino` or `coreml`.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image with an exported model.")] = None,
     heatmap: Annotated[
         Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; fifty times the work.")
     ] = None,
@@ -52,7 +57,7 @@ def detect(
 
     from dgsnet.detector import Detector
 
-    detector = Detector.from_pretrained(model, device=device)
+    detector = Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
     failed, console = 0, Console(stderr=True)
     table = rows.TerminalTable()
     with ExitStack() as stack:
@@ -101,6 +106,7 @@ def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, c
     from dgsnet.pages.detection import open_report
 
     if folder:
+        _ = detector.method  # an exported model has none and draws no heatmap: that is said before anything is scored
         folder.mkdir(parents=True, exist_ok=True)
     with open_report(page, detector) if page else nullcontext() as report:
         yield _Pictures(detector, folder, report, console)
@@ -117,19 +123,26 @@ class _Pictures:
 
     def write(self, verdict: Verdict) -> None:
         """Write what belongs to one image; one that was not scored has a card only."""
-        from dgsnet import heatmap, rows
+        from dgsnet import rows
 
         image = drawn = None
         if verdict.error is None:
             try:
                 image = self._decoded(verdict)
-                drawn = heatmap.explain(self.detector, image) if self.folder else None
+                drawn = self._heatmap(image) if self.folder else None
             except DgsnetError as error:
                 self.console.print(f"no picture: {rows.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
         if self.folder and drawn:
+            from dgsnet import heatmap
+
             heatmap.save(drawn, heatmap.file_for(self.folder, verdict))
         if self.report:
             self.report.write(verdict, image.pixels if image else None, drawn)
+
+    def _heatmap(self, image: DecodedImage) -> Heatmap:
+        from dgsnet import heatmap  # it imports torch, which a report without heatmaps does not need
+
+        return heatmap.explain(self.detector, image)
 
     def _decoded(self, verdict: Verdict) -> DecodedImage:
         """The picture once more: the detector does not keep those it has scored."""

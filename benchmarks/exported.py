@@ -1,0 +1,165 @@
+"""Exported models against torch: seconds an image, AUROC, and verdicts that differ. One thread, one process, engines take turns by image.
+
+    pip install nncf
+    python benchmarks/exported.py --model dgsnet-b16 --data DATA --limit 100 --out results/benchmarks/exported.json
+
+torch fp32, ONNX Runtime fp32, OpenVINO fp32, and OpenVINO int8: static, calibrated on DATA's train split, weights by channel,
+activations by tensor with SmoothQuant, as NNCF does it for transformers. Scored is DATA's test split, balanced by label, chosen under a
+fixed seed. int8 becomes a precision of `dgsnet export` only if it holds `REQUIRED`. The views are made beforehand, so that only the models
+are timed.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"  # before numpy and torch load their BLAS
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from dgsnet import Detector, exported_folder, exporting
+from dgsnet.dataset import Dataset, Sample, load_dataset
+from dgsnet.decoding import decode
+from dgsnet.detector import answer
+from dgsnet.engines import Engine, telemetry
+from dgsnet.engines.openvino import OpenVinoEngine
+from dgsnet.files import sha256_bytes
+from dgsnet.preprocessing import SCORING_SEED
+
+with telemetry.off():
+    import nncf
+    import openvino
+
+REQUIRED = {"auroc_difference": 0.003, "verdict_flips": 0.005, "ratio_to_fp32": 1.0}
+SEED = 0
+
+Views = NDArray[np.float32]
+
+
+def balanced(dataset: Dataset, split: str, number: int) -> list[Sample]:
+    """As many photographs as generated images of a split."""
+    chosen: list[Sample] = []
+    for label in (0, 1):
+        known = [sample for sample in dataset.samples if sample.split == split and sample.label == label]
+        chosen += random.Random(SEED).sample(known, min(number // 2, len(known)))  # noqa: S311 - a sample, no secret
+    return chosen
+
+
+def views_of(detector: Detector, dataset: Dataset, samples: list[Sample]) -> list[Views]:
+    """What the model sees of pictures, each (1, 3, S, S)."""
+    look = detector.config.preprocessing
+    return [look(decode(dataset.read(sample), detector.policy).pixels, SCORING_SEED)[None] for sample in samples]
+
+
+def quantised(graph: Path, views: list[Views], out: Path) -> None:
+    """Write the int8 IR of an ONNX graph."""
+    model = openvino.Core().read_model(graph)
+    kind, preset = nncf.ModelType.TRANSFORMER, nncf.QuantizationPreset.MIXED
+    made = nncf.quantize(model, nncf.Dataset(views), model_type=kind, preset=preset, subset_size=len(views))
+    openvino.save_model(made, out, compress_to_fp16=False)
+
+
+def measured(engines: dict[str, Engine], views: list[Views]) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
+    """Logits, and (wall, processor) seconds, of each view by engine."""
+    logits: dict[str, list[float]] = {name: [] for name in engines}
+    seconds: dict[str, list[list[float]]] = {name: [] for name in engines}
+    for engine in engines.values():
+        engine.run(views[0])
+    for number, view in enumerate(views):
+        names = list(engines)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            wall, busy = time.perf_counter(), time.process_time()
+            _, given = engines[name].run(view)
+            seconds[name].append([time.perf_counter() - wall, time.process_time() - busy])
+            logits[name].append(float(given[0]))
+    return logits, seconds
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="dgsnet-b16")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=100, help="images of the test split")
+    parser.add_argument("--calibrate", type=int, default=100, help="images of the train split")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    dataset, detector = load_dataset(args.data), Detector.from_pretrained(args.model)
+    chosen = balanced(dataset, "test", args.limit)
+    views = views_of(detector, dataset, chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx, ir = (exporting.export(detector, Path(folder) / form, form) for form in ("onnx", "openvino"))
+        small = Path(folder) / "int8.xml"
+        calibration = views_of(detector, dataset, balanced(dataset, "train", args.calibrate))
+        quantised(onnx / exported_folder.GRAPHS["onnx"][0], calibration, small)
+        origin = exported_folder.load_config(onnx).export
+        engines: dict[str, Engine] = {
+            "torch_fp32": detector.engine,
+            "onnx_fp32": exported_folder.load(onnx, threads=1)[0],
+            "openvino_fp32": exported_folder.load(ir, threads=1)[0],
+            "openvino_int8": OpenVinoEngine(small, origin.backbone, detector.config.preprocessing.size, origin.width, threads=1),
+        }
+        logits, seconds = measured(engines, views)
+
+    labels = [sample.label for sample in chosen]
+    middle = {name: [statistics.median(part) for part in zip(*times, strict=True)] for name, times in seconds.items()}
+    reference, calibrated = logits["torch_fp32"], detector.config.calibration
+    verdicts = {name: [answer(calibrated.score(logit), calibrated) for logit in given] for name, given in logits.items()}
+    auroc = {name: float(roc_auc_score(labels, given)) for name, given in logits.items()}
+    table: dict[str, dict[str, float]] = {}
+    for name, given in logits.items():
+        flips = [a != b for a, b in zip(verdicts[name], verdicts["torch_fp32"], strict=True)]
+        table[name] = {
+            "median_seconds": round(middle[name][0], 4),
+            "median_processor_seconds": round(middle[name][1], 4),
+            "times_as_fast_as_torch": round(middle["torch_fp32"][0] / middle[name][0], 3),
+            "times_as_fast_as_torch_processor": round(middle["torch_fp32"][1] / middle[name][1], 3),
+            "auroc": round(auroc[name], 5),
+            "auroc_difference": round(auroc[name] - auroc["torch_fp32"], 5),
+            "verdict_flips": sum(flips) / len(flips),
+            "max_logit_difference": max(abs(a - b) for a, b in zip(given, reference, strict=True)),
+        }
+    int8 = table["openvino_int8"]
+    fastest = min(one["median_processor_seconds"] for name, one in table.items() if name != "openvino_int8")
+    holds = (
+        abs(int8["auroc_difference"]) <= REQUIRED["auroc_difference"]
+        and int8["verdict_flips"] <= REQUIRED["verdict_flips"]
+        and fastest / int8["median_processor_seconds"] > REQUIRED["ratio_to_fp32"]
+    )
+    result: dict[str, Any] = {
+        "benchmark": "exported models against torch: one image at a time, one thread, engines take turns",
+        "images": len(views),
+        "calibration_images": len(calibration),
+        "engines": table,
+        "required_of_int8": REQUIRED,
+        "int8_kept": holds,
+        "model": detector.fingerprint,
+        "views": sha256_bytes(b"".join(view.tobytes() for view in views)),
+        "versions": {name: metadata.version(name) for name in ("numpy", "nncf", "onnxruntime", "openvino", "torch")},
+        "instructions": openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The exported folder: a model as one graph, with what scoring needs beside it. Read without torch; `dgsnet.exporting` writes it.
+
+| file | what |
+|---|---|
+| `model.onnx`, `model.onnx.data` | the graph and its weights, adapter merged: pixels -> what the head reads, and the logit |
+| `model.xml`, `model.bin` | the same where the format is OpenVINO's |
+| `config.json` | the configuration of the model folder it was exported from, and `export`: how, from what, the graph's hashes |
+| `domain.safetensors` | as in the model folder (`dgsnet.domain`); absent where that has none |
+| `README.md` | card |
+| `verify.json` | how far the graph's logits lie from torch's; only of a folder exported with `--verify` |
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dgsnet.domain import Domain
+from dgsnet.domain_file import load_domain
+from dgsnet.engines.providers import open_engine
+from dgsnet.errors import ModelFolderError
+from dgsnet.files import sha256_bytes, sha256_file
+from dgsnet.scoring_config import ScoringConfig
+
+if TYPE_CHECKING:
+    from dgsnet.engines.exported import ExportedEngine
+
+CONFIG, DOMAIN, CARD, VERIFIED = "config.json", "domain.safetensors", "README.md", "verify.json"
+FORMAT = 1
+
+GRAPHS = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}
+"""Files of a graph, by its format: the graph, its weights."""
+
+
+class Origin(BaseModel):
+    """How a graph was made, and from what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["onnx", "openvino"]
+    precision: Literal["fp32"]
+    opset: int
+    exporter: str
+    model: str
+    """Name of the model exported."""
+    fingerprint: str
+    """Of its detector: configuration, heads and adapter."""
+    backbone: str
+    """Fingerprint of the backbone in the graph."""
+    width: int = Field(ge=1)
+    """D, numbers that the head reads."""
+    files: dict[str, str]
+    """sha256 of the graph and of its weights, by name."""
+    versions: dict[str, str]
+
+
+class ExportedConfig(ScoringConfig):
+    """`config.json` of an exported folder."""
+
+    exported_format: int = FORMAT
+    recipe: dict[str, Any]
+    export: Origin
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `folder` holds an exported model, whole or damaged."""
+    return any((folder / graph).is_file() for graph, _ in GRAPHS.values())
+
+
+def load_config(folder: Path) -> ExportedConfig:
+    """Read and check `config.json`.
+
+    Raises:
+        ModelFolderError: there is none, it is damaged, or of a newer format.
+    """
+    file = folder / CONFIG
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get("exported_format") != FORMAT:
+            raise ModelFolderError(
+                f"{file} is of format {settings.get('exported_format')}, this version reads {FORMAT}: install the dgsnet that wrote it"
+            )
+        return ExportedConfig.model_validate(settings)
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{folder} is no exported model: {CONFIG} is missing; export the model again") from error
+    except (OSError, ValueError, AttributeError, ValidationError) as error:
+        raise ModelFolderError(f"{file} cannot be read: {error}") from error
+
+
+def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, ExportedConfig, Domain | None]:
+    """Load an exported model.
+
+    Args:
+        folder: exported folder.
+        provider: what runs it (`dgsnet.engines.providers`); None: the default of the folder's format.
+        threads: that compute one image; None: as many as there are cores.
+
+    Raises:
+        ModelFolderError: a file is missing, damaged or not of this model.
+        DgsnetError: the provider cannot be had.
+    """
+    config = load_config(folder)
+    origin = config.export
+    with ThreadPoolExecutor(1) as pool:  # beside opening the graph, which takes as long
+        checked = pool.submit(_check, folder, origin.files)
+        graph, size = folder / GRAPHS[origin.format][0], config.preprocessing.size
+        engine = open_engine(graph, origin.format, provider, threads, fingerprint=origin.backbone, size=size, width=origin.width)
+        checked.result()
+    return engine, config, load_domain(folder / DOMAIN, origin.width)
+
+
+def _check(folder: Path, files: dict[str, str]) -> None:
+    for name, sha256 in files.items():
+        file = folder / name
+        if not file.is_file():
+            raise ModelFolderError(f"{file} is missing; export the model again")
+        if sha256_file(file) != sha256:
+            raise ModelFolderError(f"{file} is not the one that {CONFIG} names: it is damaged or of another model; export the model again")
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over what decides a score; the graph counts by its own hashes, which the configuration holds."""
+    return sha256_bytes(f"{CONFIG} {sha256_file(folder / CONFIG)}".encode())

@@ -1,0 +1,64 @@
+"""A method as an ONNX graph, by torch's exporter."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from typing_extensions import override
+
+from dgsnet.methods import Method
+
+OPSET = 20
+"""Version of ONNX's operators in the graph."""
+
+EXPORTER = "torch.onnx.export(dynamo=True)"
+
+
+class _Outputs(nn.Module):
+    """A method as the graph has it: (B, 3, S, S) -> what the head reads, (B, D), and the logit, (B,)."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    @override
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        read = self.method.represent(pixels)
+        return read, self.method.classify(read)
+
+
+def write(method: Method, size: int, graph: Path) -> None:
+    """Write a method, its adapter merged into the weights; the method itself stays as it is.
+
+    The weights lie beside the graph, not in it: ONNX Runtime then maps them into memory, and opens the model in half the time.
+
+    Args:
+        method: to write.
+        size: S, pixels.
+        graph: the `.onnx` file; the weights go beside it, into a file that is named like it and ends in `.data`.
+    """
+    merged = copy.deepcopy(method).to("cpu").eval().requires_grad_(False)
+    if isinstance(merged.backbone.vision, PeftModel):
+        merged.backbone.vision = merged.backbone.vision.merge_and_unload()
+    example = torch.zeros(2, 3, size, size)  # two, since an exporter takes a batch of one for a constant
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of torchvision, which nothing here needs
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of what torch deprecates in itself
+        torch.onnx.export(
+            _Outputs(merged),
+            (example,),
+            graph,
+            input_names=["pixels"],
+            output_names=["read", "logit"],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=True,
+            verbose=False,
+        )
