@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, robustness, train, weights
+from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, robustness, serve, train, weights
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)
+app.command("serve")(serve.serve)
 app.command("import-official")(import_official.import_official)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)

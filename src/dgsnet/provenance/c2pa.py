@@ -49,6 +49,11 @@ def findings(data: bytes) -> list[Finding]:
         return [finding("c2pa.manifest", f"present but not readable, signature not checked ({error})", "unknown")]
 
 
+def is_available() -> bool:
+    """Whether manifests can be checked here. Loads the library."""
+    return _library() is not None
+
+
 def is_invalid(found: list[Finding]) -> bool:
     """Whether one of these findings is a signature that does not hold."""
     return any(one.kind == "c2pa.validation" and not one.value.startswith("valid") for one in found)
