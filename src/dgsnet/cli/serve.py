@@ -32,6 +32,7 @@ def serve(
 ) -> None:
     """Score pictures over HTTP: POST /v1/detect, /v1/heatmap; GET /v1/models, /healthz, /readyz, /metrics, /openapi.json."""
     try:
+        import fastapi  # noqa: F401 - to say so before a model is loaded
         import uvicorn
 
         from dgsnet.service.keys import Keys, add_key
