@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dgsnet.detector
+import dgsnet.preparation
 from conftest import textured
 from dgsnet import Detector, Verdict
 from dgsnet.decoding import decode
@@ -160,7 +160,7 @@ def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch)
         pictures.append(weakref.ref(image.pixels))
         return image
 
-    monkeypatch.setattr(dgsnet.detector, "decode", remembering)
+    monkeypatch.setattr(dgsnet.preparation, "decode", remembering)
     verdicts = detector.detect_many(files, batch_size=32)
     next(verdicts)
     verdicts.close()  # no decoder is at work any more, so that what is alive is what is held

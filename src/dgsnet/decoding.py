@@ -30,7 +30,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from PIL.ImageFile import ImageFile
 
 from dgsnet import jpeg_quality
-from dgsnet.errors import DecodeError
+from dgsnet.errors import DecodeError, FormatError, SizeError
 
 # The readers are called directly, not through Image.open: its decompression-bomb check obeys a process-wide setting and warns process-wide,
 # and its JPEG reader follows MPO side pictures. Here only `DecodePolicy` decides, and only these six parsers ever see the bytes.
@@ -58,7 +58,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class DecodePolicy:
-    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it.
+    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it, `formats`.
 
     `truncated="fill"` keeps the part of a cut-off or damaged file that can be decoded: the rest of a JPEG is grey or coarse, of a PNG, GIF,
     BMP or TIFF the zero value (black, or the first palette colour). A damaged WebP holds nothing decodable and is always an error.
@@ -68,6 +68,7 @@ class DecodePolicy:
     max_pixels: int = 50_000_000
     max_side: int = 16_384
     truncated: Literal["error", "fill"] = "error"
+    formats: tuple[str, ...] = FORMATS
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ Source = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.ui
 def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
     """Decode a path, encoded bytes, a binary file object, a PIL image or a uint8 array (H,W), (H,W,1), (H,W,3) or (H,W,4).
 
-    Raises `DecodeError`, and nothing else, when the source cannot be read, is no picture of a known format, is damaged or exceeds `policy`.
+    Raises `DecodeError`, and nothing else, when the source cannot be read, is no picture of a known format (`FormatError`), is damaged or
+    exceeds `policy` (`SizeError`).
     """
     name = _name(source)
     try:
@@ -115,13 +117,13 @@ def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
             return _in_memory(_rgb(source), "pil")
         return _from_bytes(_read(source, policy), policy)
     except DecodeError as error:
-        raise DecodeError(f"{name}: {error}") from error.__cause__
+        raise type(error)(f"{name}: {error}") from error.__cause__
     except Exception as error:  # Pillow answers damaged input with any exception, from SyntaxError to MemoryError
         raise DecodeError(f"{name}: cannot be decoded ({_reason(error)}); replace the file or leave it out") from error
 
 
 def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
-    kind, reader = _reader(data)
+    kind, reader = _reader(data, policy)
     # An end marker lets libjpeg finish a cut-off file by itself, progressive ones too; behind a whole file it is never read.
     closed = data + b"\xff\xd9" if kind == "JPEG" and policy.truncated == "fill" else data
     with reader(BytesIO(closed)) as image:
@@ -146,12 +148,12 @@ def _partly_decoded(image: ImageFile) -> bool:
     return image.im.getbbox() is not None
 
 
-def _reader(data: bytes) -> tuple[str, Callable[[BytesIO], ImageFile]]:
+def _reader(data: bytes, policy: DecodePolicy) -> tuple[str, Callable[[BytesIO], ImageFile]]:
     for kind, signature, reader in _READERS:
-        if signature.match(data):
+        if kind in policy.formats and signature.match(data):
             return kind, reader
-    what = "is empty" if not data else "is none of " + ", ".join(FORMATS)
-    raise DecodeError(f"{what}; convert it to PNG or leave it out")
+    what = "is empty" if not data else "is none of " + ", ".join(policy.formats)
+    raise FormatError(f"{what}; convert it to PNG or leave it out")
 
 
 def _read(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
@@ -173,7 +175,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolic
             f"cannot decode a {type(source).__name__}; give a path, bytes, a binary file object, a PIL image or a uint8 array"
         )
     if len(data) > policy.max_bytes:
-        raise DecodeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes or store it smaller")
+        raise SizeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes or store it smaller")
     return data
 
 
@@ -182,9 +184,9 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
     if min(size) < 1:
         raise DecodeError(f"has no pixels ({width}x{height})")
     if max(size) > policy.max_side:
-        raise DecodeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side or scale it down")
+        raise SizeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side or scale it down")
     if width * height > policy.max_pixels:
-        raise DecodeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels or scale it down")
+        raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels or scale it down")
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,13 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet import exported_folder, image_warnings, models
+from dgsnet import exported_folder, models
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.domain import Domain
 from dgsnet.engines import Engine
-from dgsnet.errors import DecodeError, DgsnetError, ModelFolderError
+from dgsnet.errors import DgsnetError, ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
-from dgsnet.preprocessing import SCORING_SEED
+from dgsnet.preparation import Prepared, prepare
 from dgsnet.scoring_config import Calibration, ScoringConfig
 from dgsnet.verdict import Answer, Verdict
 
@@ -37,17 +37,6 @@ __all__ = ["Detector", "Verdict"]
 
 _DECODERS = 2  # threads that decode ahead of the model
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A verdict that only lacks the model's word, and what the model is to see; no view where the verdict is an error already.
-
-    The decoded picture is not kept: some dozens of these wait for the model, and one picture may take 150 MB.
-    """
-
-    verdict: Verdict
-    view: NDArray[np.float32] | None = None
 
 
 class Detector:
@@ -152,16 +141,16 @@ class Detector:
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
-        at_once = batch_size if self.engine.batches else 1
+        at_once = self.at_once(batch_size)
         pool = ThreadPoolExecutor(_DECODERS)
         try:
-            waiting: deque[Future[_Prepared]] = deque()
+            waiting: deque[Future[Prepared]] = deque()
             for source in sources:
                 waiting.append(pool.submit(self._prepare, source))
                 if len(waiting) == 2 * batch_size:
-                    yield from self._score([waiting.popleft().result() for _ in range(at_once)], at_once)
+                    yield from self.judge([waiting.popleft().result() for _ in range(at_once)], at_once)
             while waiting:
-                yield from self._score([waiting.popleft().result() for _ in range(min(at_once, len(waiting)))], at_once)
+                yield from self.judge([waiting.popleft().result() for _ in range(min(at_once, len(waiting)))], at_once)
         finally:  # also when the consumer stops early: what it no longer wants is not decoded
             pool.shutdown(cancel_futures=True)
 
@@ -177,25 +166,23 @@ class Detector:
 
         return heatmap.explain(self, decode(source, self.policy)).image
 
-    def _prepare(self, source: Source) -> _Prepared:
-        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        look = self.config.preprocessing
-        try:
-            image = decode(source, self.policy)
-        except DecodeError as error:
-            return _Prepared(Verdict(path, model=self.name, error=str(error)))
-        verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=self.name)
-        if min(image.width, image.height) < look.patch:
-            size = f"{image.width}x{image.height}"
-            few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
-            return _Prepared(replace(verdict, error=few))
-        warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
-        return _Prepared(replace(verdict, warnings=warnings), look(image.pixels, SCORING_SEED))
+    def at_once(self, batch_size: int) -> int:
+        """Images that pass the model together where it may get up to `batch_size`: one on the CPU."""
+        return batch_size if self.engine.batches else 1
 
-    def _score(self, batch: list[_Prepared], size: int) -> Iterator[Verdict]:
+    def judge(self, batch: list[Prepared], size: int) -> Iterator[Verdict]:
+        """What the model says of images that are prepared already, in order.
+
+        Args:
+            batch: at most `size` of them.
+            size: images the model gets, whatever the batch holds, so that no score depends on its neighbours.
+        """
         seen = iter(self._see([prepared.view for prepared in batch if prepared.view is not None], size))
         for prepared in batch:
             yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, *next(seen))
+
+    def _prepare(self, source: Source) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name)
 
     def _judged(self, verdict: Verdict, logit: float, without: bool) -> Verdict:
         score = self.config.calibration.score(logit)

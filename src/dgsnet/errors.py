@@ -11,6 +11,14 @@ class DecodeError(DgsnetError):
     """An image could not be decoded. Costs one row, never the run."""
 
 
+class FormatError(DecodeError):
+    """The bytes are of no format that is read here."""
+
+
+class SizeError(DecodeError):
+    """The image has more bytes or pixels than the policy allows."""
+
+
 class DatasetError(DgsnetError):
     """A folder, manifest or shard does not hold what a data set needs."""
 

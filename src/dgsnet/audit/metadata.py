@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-
 from PIL import Image
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import Base
 
-_PNG_KEYS = {
-    "parameters": "Stable Diffusion web UI",
-    "prompt": "ComfyUI",
-    "workflow": "ComfyUI",
-    "dream": "InvokeAI",
-    "sd-metadata": "InvokeAI",
-    "invokeai_metadata": "InvokeAI",
-    "invokeai_graph": "InvokeAI",
-    "generation_data": "TensorArt",
-    "generation_time": "NovelAI",
-    "fooocus_scheme": "Fooocus",
-}
-"""Keys of PNG text chunks that image generators write."""
-
-_NAMES = re.compile(
-    r"midjourney|dall[-\u00b7 ]?e\b|stable[ -]?diffusion|comfyui|automatic1111|invokeai|novelai|dreamstudio|fooocus|adobe firefly|"
-    r"openai|chatgpt|gpt-4o|gpt-image|google (?:imagen|gemini|ai)|made with google ai|ideogram|leonardo\.ai|black forest labs|flux\.1|"
-    r"bing image creator|trainedalgorithmicmedia|compositewithtrainedalgorithmicmedia",
-    re.IGNORECASE,
-)
-"""Names that generators and the IPTC's digital source type leave in metadata."""
-
-_TEXT_TAGS = (Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.Artist, Base.Copyright, Base.HostComputer)
-_LONGEST = 64 * 1024  # characters of a field that are searched
+from dgsnet.provenance import generators
+from dgsnet.provenance.metadata import read as read_metadata
 
 
 def blocks(image: Image.Image) -> dict[str, bool]:
@@ -56,14 +31,15 @@ def generator_mark(image: Image.Image, data: bytes) -> str | None:
         image: loaded.
         data: its encoded bytes.
     """
-    for key in _png_text(image):
-        if key.lower() in _PNG_KEYS:
-            return _PNG_KEYS[key.lower()]
-    for text in _texts(image):
-        if found := _NAMES.search(text[:_LONGEST]):
-            return found.group(0).lower()
-    # Cameras sign too, so credentials alone do not say generated. Both words stand in the box that holds them.
-    return "content credentials" if b"jumb" in data and b"c2pa" in data else None
+    file = read_metadata(data)
+    for key, _ in file.texts:
+        if found := generators.by_key(key):
+            return found
+    for text in file.searchable():
+        if found := generators.by_text(text):
+            return found
+    # Cameras sign too, so credentials alone do not say generated.
+    return "content credentials" if file.c2pa else None
 
 
 def _exif(image: Image.Image) -> Image.Exif:
@@ -76,20 +52,3 @@ def _exif(image: Image.Image) -> Image.Exif:
 def _png_text(image: Image.Image) -> dict[str, str]:
     chunks = getattr(image, "text", None)  # of a PNG only
     return {key: str(value) for key, value in chunks.items() if key != "XML:com.adobe.xmp"} if isinstance(chunks, dict) else {}
-
-
-def _texts(image: Image.Image) -> Iterator[str]:
-    exif = _exif(image)
-    yield from (str(exif[tag]) for tag in _TEXT_TAGS if tag in exif)
-    try:
-        comment = exif.get_ifd(IFD.Exif).get(Base.UserComment)
-    except Exception:  # as above
-        comment = None
-    yield from _png_text(image).values()
-    for value in (comment, image.info.get("comment"), image.info.get("xmp"), image.info.get("XML:com.adobe.xmp")):
-        if value:
-            yield _plain(value) if isinstance(value, bytes) else str(value)
-
-
-def _plain(value: bytes) -> str:
-    return value[: 2 * _LONGEST].replace(b"\0", b"").decode("latin-1")  # without the zeros UTF-16 of Latin letters reads as Latin

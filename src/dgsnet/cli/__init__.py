@@ -21,6 +21,7 @@ from dgsnet.cli import (
     import_official,
     refit,
     robustness,
+    serve,
     train,
     weights,
 )
@@ -40,6 +41,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("refit")(refit.refit)
 app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)
+app.command("serve")(serve.serve)
 app.command("import-official")(import_official.import_official)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)

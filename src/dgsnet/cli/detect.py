@@ -44,22 +44,27 @@ def detect(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
     ] = None,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
+    ] = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored; each of them is a row with `error`."""
     from rich.console import Console
     from rich.progress import Progress
 
     from dgsnet import rows
+    from dgsnet.provenance import rows as provenance_rows
 
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    file = rows.open_sink(out) if out else None
+    open_sink = provenance_rows.open_sink if provenance else rows.open_sink
+    file = open_sink(out) if out else None
     _check_pictures(heatmap, report)
 
     from dgsnet.detector import Detector
 
     detector = Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
     failed, console = 0, Console(stderr=True)
-    table = rows.TerminalTable()
+    table = provenance_rows.TerminalTable() if provenance else rows.TerminalTable()
     with ExitStack() as stack:
         sinks: list[rows.Sink] = [stack.enter_context(file)] if file else []
         if json:
@@ -69,7 +74,8 @@ def detect(
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         verdicts = stack.enter_context(closing(detector.detect_many(images, batch_size)))
-        for verdict in progress.track(verdicts, total=len(images), description="scoring"):
+        described = (provenance_rows.add(verdict, detector.policy.max_bytes) for verdict in verdicts) if provenance else verdicts
+        for verdict in progress.track(described, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
             if pictures:

@@ -18,7 +18,8 @@ from PIL import Image
 from dgsnet import __version__
 from dgsnet.errors import DgsnetError
 from dgsnet.files import replacing
-from dgsnet.pages import shell
+from dgsnet.pages import provenance, shell
+from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.verdict import PLAIN, Verdict
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Report:
                 notes="".join(f'<p class="note">{shell.text(note)}</p>' for note in _notes(verdict)),
                 figures="".join(figures),
                 facts=shell.facts(facts),
+                provenance=provenance.panel(verdict.provenance) if isinstance(verdict, VerdictWithProvenance) else "",
             )
         )
 
@@ -107,7 +109,7 @@ def _head(report: Report, detector: Detector) -> str:
     counts = [f"{words.split(':')[0]}: <b>{report.counts[answer]}</b>" for answer, words in WORDS.items() if report.counts[answer]]
     limits = f"{calibration.generated:.3g} and above looks AI-generated, below {calibration.real:.3g} looks like a photograph"
     count = f"{report.counts.total()} image{'' if report.counts.total() == 1 else 's'}"
-    return shell.head(f"dgsnet report: {count}", _STYLE) + _INTRODUCTION.substitute(
+    return shell.head(f"dgsnet report: {count}", _STYLE + provenance.STYLE) + _INTRODUCTION.substitute(
         count=count,
         counts=" &middot; ".join(counts),
         model=shell.text(detector.name),
@@ -161,7 +163,7 @@ _CARD = Template(
 <p class="words">$words</p>
 $score$notes
 <div class="figures">$figures</div>
-$facts
+$facts$provenance
 </section>
 """
 )

@@ -1,0 +1,71 @@
+"""`dgsnet serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsnet.errors import DgsnetError
+from dgsnet.models import DEFAULT
+
+
+def serve(
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; others than this machine's own need --keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535)] = 8000,
+    keys: Annotated[Path | None, typer.Option("--keys", help="File of keys; requests then need one of them.")] = None,
+    new_key: Annotated[Path | None, typer.Option("--new-key", metavar="FILE", help="Add a key to FILE, print it once, and end.")] = None,
+    key_name: Annotated[str, typer.Option("--key-name", help="With --new-key: whose it is.")] = "key",
+    allow_anonymous: Annotated[bool, typer.Option("--allow-anonymous", help="Listen on any address without keys.")] = False,
+    queue: Annotated[int, typer.Option("--queue", min=1, help="Images that may wait; beyond, 429.")] = 32,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a minute for each key and address; 0: no limit.")] = 600,
+    request_seconds: Annotated[float, typer.Option("--request-seconds", min=0.1, help="Time limit of a request.")] = 10,
+    decode_seconds: Annotated[float, typer.Option("--decode-seconds", min=0.1, help="Time limit of decoding a picture.")] = 2,
+    decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode.")] = 2,
+    cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="Origin whose pages may ask; may be repeated.")] = None,
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """Score pictures over HTTP: POST /v1/detect, /v1/heatmap; GET /v1/models, /healthz, /readyz, /metrics, /openapi.json."""
+    try:
+        import fastapi  # noqa: F401 - to say so before a model is loaded
+        import uvicorn
+
+        from dgsnet.service.keys import Keys, add_key
+        from dgsnet.service.settings import Settings
+    except ImportError as error:
+        raise DgsnetError(f"serving needs more packages ({error}): pip install 'dgsnet[serve]'") from error
+
+    if new_key:
+        typer.echo(add_key(new_key, key_name))
+        typer.echo(f"its digest is in {new_key}; the key itself is kept nowhere", err=True)
+        return
+    known = Keys.load(keys) if keys else None
+    if known is None and not allow_anonymous and not _is_loopback(host):
+        raise DgsnetError(f"refusing to listen on {host} without keys: give --keys FILE, or --allow-anonymous if anybody may use it")
+    settings = Settings(
+        queue=queue,
+        rate=rate,
+        request_seconds=request_seconds,
+        decode_seconds=decode_seconds,
+        decoders=decoders,
+        cors_origins=tuple(cors_origin or ()),
+    )
+
+    from dgsnet.detector import Detector
+    from dgsnet.service.app import create_app
+
+    app = create_app(Detector.from_pretrained(model, device=device), settings, known)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has finished what it took
+    uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

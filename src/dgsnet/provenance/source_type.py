@@ -1,0 +1,29 @@
+"""The IPTC's vocabulary of digital source types, http://cv.iptc.org/newscodes/digitalsourcetype."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Says = Literal["generated", "camera", "edited", "unknown"]
+"""What a piece of metadata says of a picture, in plain words."""
+
+_SAYS: dict[str, Says] = {
+    "trainedalgorithmicmedia": "generated",
+    "compositewithtrainedalgorithmicmedia": "edited",
+    "compositesynthetic": "edited",
+    "composite": "edited",
+    "compositecapture": "edited",
+    "humanedits": "edited",
+    "minorhumanedits": "edited",
+    "algorithmicallyenhanced": "edited",
+    "digitalcapture": "camera",
+    "computationalcapture": "camera",
+    "negativefilm": "camera",
+    "positivefilm": "camera",
+    "print": "camera",
+}
+
+
+def says(value: str) -> Says:
+    """What a source type, an address or its last part alone, says; drawings, screenshots and other terms are ``unknown``."""
+    return _SAYS.get(value.strip().rstrip("/").replace(":", "/").rsplit("/", 1)[-1].lower(), "unknown")

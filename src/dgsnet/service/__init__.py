@@ -1,0 +1,1 @@
+"""`dgsnet serve`: the detector behind a REST interface and a page. Needs the extra ``serve``."""

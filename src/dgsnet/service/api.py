@@ -1,0 +1,91 @@
+"""The routes of the REST interface."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from dgsnet import __version__
+from dgsnet.service import rates, schemas, uploads
+from dgsnet.service.errors import Refusal
+from dgsnet.service.gate import Gate
+from dgsnet.service.metrics import Metrics
+from dgsnet.service.pipeline import Pipeline
+from dgsnet.service.uploads import Budget, Reservation
+
+_bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")
+
+
+def _admitted(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+    gate = cast("Gate", request.app.state.gate)
+    gate.admit(rates.of_address(request.client.host if request.client else None), credentials.credentials if credentials else None)
+
+
+def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
+    """The routes that are for those with a key, and those that are open."""
+    closed, opened = APIRouter(dependencies=[Depends(_admitted)]), APIRouter()
+    budget, settings = Budget(pipeline.settings.max_uploading), pipeline.settings
+    all_refusals = schemas.refusals(400, 401, 413, 415, 422, 429, 503)
+
+    @closed.post("/v1/detect", response_model=schemas.Detection, responses=all_refusals, openapi_extra=schemas.form(many=True))
+    async def detect(request: Request) -> dict[str, Any]:
+        """Score pictures. A file that cannot be scored is a row with `error`; where it is the only one, the request is refused."""
+        with Reservation(budget) as reserved:
+            files = await uploads.read(request, settings, reserved)
+            answered = await pipeline.detect(files)
+        if len(answered) == 1 and (refusal := answered[0].refusal):
+            raise refusal
+        latency = round(1000 * (time.perf_counter() - request.state.start), 1)
+        return {"request_id": request.state.request_id, "latency_ms": latency, "results": [one.row.as_dict() for one in answered]}
+
+    picture: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "The heatmap, at the picture's own size.",
+            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    }
+
+    @closed.post("/v1/heatmap", response_class=Response, responses=picture | all_refusals, openapi_extra=schemas.form(many=False))
+    async def heatmap(request: Request) -> Response:
+        """Where the answer comes from: red towards AI-generated, blue towards photograph. Fifty times the work of a score."""
+        with Reservation(budget) as reserved:
+            files = await uploads.read(request, settings, reserved, most=1)
+            return Response(await pipeline.heatmap(files[0]), media_type="image/png")
+
+    @closed.get("/v1/models", response_model=schemas.Models, responses=schemas.refusals(401, 429))
+    async def models() -> dict[str, Any]:
+        """The model that answers, its thresholds and what is accepted."""
+        detector, policy = pipeline.detector, settings.policy
+        limits = {name: getattr(policy, name) for name in ("formats", "max_bytes", "max_pixels", "max_side")}
+        model = {
+            "name": detector.name,
+            "fingerprint": detector.fingerprint,
+            "version": __version__,
+            "thresholds": {"real": detector.config.calibration.real, "generated": detector.config.calibration.generated},
+            "limits": limits | {"max_files": settings.max_files},
+            "reads_c2pa": pipeline.decoders.reads_c2pa,
+        }
+        return {"models": [model]}
+
+    @closed.get("/metrics", response_class=PlainTextResponse, responses=schemas.refusals(401, 429))
+    async def prometheus() -> PlainTextResponse:
+        """Figures for Prometheus."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @opened.get("/healthz", response_model=schemas.Status)
+    async def healthz() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @opened.get("/readyz", response_model=schemas.Status, responses=schemas.refusals(503))
+    async def readyz() -> dict[str, str]:
+        """Whether pictures would be scored."""
+        if not pipeline.ready:
+            raise Refusal(503, "not_ready", "the model does not answer")
+        return {"status": "ready"}
+
+    return closed, opened

@@ -1,0 +1,54 @@
+"""The application: routes, limits and what runs behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from dgsnet import __version__
+from dgsnet.detector import Detector
+from dgsnet.service import api, errors
+from dgsnet.service.envelope import Envelope
+from dgsnet.service.gate import Gate
+from dgsnet.service.keys import Keys
+from dgsnet.service.metrics import Metrics
+from dgsnet.service.pipeline import Pipeline
+from dgsnet.service.settings import Settings
+
+_DESCRIPTION = """Tells photographs from AI-generated images. **A score is a signal, not proof**: the model can be confidently wrong,
+above all on generators it never saw. Pictures stay in memory, are never logged and are forgotten with the answer."""
+
+
+def create_app(detector: Detector, settings: Settings | None = None, keys: Keys | None = None) -> FastAPI:
+    """An ASGI application.
+
+    Args:
+        detector: the model.
+        settings: limits.
+        keys: who may ask; None: anybody.
+    """
+    settings, metrics = settings or Settings(), Metrics()
+    pipeline = Pipeline(detector, settings, metrics)
+
+    @asynccontextmanager
+    async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        pipeline.close()
+
+    app = FastAPI(  # the framework's own documentation pages load scripts from another host
+        title="dgsnet", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
+    )
+    app.state.pipeline = pipeline
+    app.state.gate = Gate(keys, settings.rate)
+    errors.install(app)
+    for router in api.routes(pipeline, metrics):
+        app.include_router(router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["GET", "POST"], allow_headers=["Authorization"]
+        )
+    app.add_middleware(Envelope, metrics=metrics)
+    return app

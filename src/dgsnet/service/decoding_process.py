@@ -1,0 +1,86 @@
+"""The process that decodes: ``python -m dgsnet.service.decoding_process``, driven over its standard input and output (`frames`).
+
+Pictures from outside meet native decoders here and only here, in a process that may be killed and that can write no file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from dgsnet import preparation, provenance
+from dgsnet.decoding import DecodePolicy, decode
+from dgsnet.errors import DecodeError, FormatError, SizeError
+from dgsnet.preprocessing import Preprocessing
+from dgsnet.provenance import c2pa
+from dgsnet.service import frames
+
+Message = tuple[dict[str, Any], bytes | memoryview]
+
+_LONGEST = 2**30
+
+
+def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+    """What is said of one picture: ``decoded`` and then its pixels, or its view and its provenance; or ``failed`` alone.
+
+    Args:
+        job: ``wants`` (``view`` or ``pixels``) and ``path``, the name the picture came under.
+        data: its encoded bytes.
+        look: the model's preprocessing.
+        policy: limits of decoding.
+        model: its name, for the verdict.
+    """
+    path = job["path"]
+    try:
+        image = decode(data, policy)
+    except DecodeError as error:
+        kind = "format" if isinstance(error, FormatError) else "size" if isinstance(error, SizeError) else "broken"
+        yield {"stage": "failed", "kind": kind, "message": f"{path or 'image'}: {str(error).removeprefix('bytes: ')}"}, b""
+        return
+    yield {"stage": "decoded"}, b""
+    if job["wants"] == "pixels":
+        facts = {"shape": image.pixels.shape, "sha256": image.sha256, "format": image.format, "jpeg_quality": image.jpeg_quality}
+        yield {"stage": "pixels", **facts}, image.pixels.data.cast("B")
+        return
+    prepared = preparation.of_image(image, path, look, model)
+    view = prepared.view
+    shape, payload = (None, b"") if view is None else (view.shape, view.data.cast("B"))
+    yield {"stage": "view", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
+    yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+
+
+def main() -> None:
+    """Answer jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which finishes what it took
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
+    _write_no_file()
+    told, _ = frames.read(sys.stdin.buffer, 0)
+    limits = told["policy"]
+    policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
+    look = Preprocessing.model_validate(told["look"])
+    frames.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
+    while True:
+        try:
+            job, data = frames.read(sys.stdin.buffer, _LONGEST)
+        except EOFError:
+            return
+        for message in answers(job, data, look, policy, told["model"]):
+            frames.write(stream, *message)
+
+
+def _write_no_file() -> None:
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+
+
+if __name__ == "__main__":
+    main()

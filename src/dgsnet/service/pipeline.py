@@ -1,0 +1,126 @@
+"""From uploads to answers: a place, decoding, scoring or drawing, all within a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
+
+from dgsnet import heatmap
+from dgsnet.decoding import DecodedImage
+from dgsnet.detector import Detector
+from dgsnet.errors import DgsnetError
+from dgsnet.provenance.rows import VerdictWithProvenance
+from dgsnet.service.admission import Places
+from dgsnet.service.decoders import Decoders
+from dgsnet.service.errors import Refusal
+from dgsnet.service.metrics import Metrics
+from dgsnet.service.scoring import Scorer
+from dgsnet.service.settings import Settings
+from dgsnet.service.uploads import Upload
+from dgsnet.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What is said of one upload: a row, or with `refusal` the row of an image that could not be scored and why."""
+
+    row: VerdictWithProvenance
+    refusal: Refusal | None = None
+
+
+class Pipeline:
+    """A detector at work for many requests. Close when done."""
+
+    def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
+        self.detector, self.settings, self._metrics = detector, settings, metrics
+        self.places, self._drawing = Places(settings.queue), Places(settings.heatmap_queue, 10)
+        self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
+        self._scorer = Scorer(detector, settings.batch, self._took)
+        self._artist = ThreadPoolExecutor(1, "heatmap")
+        metrics.watch(lambda: self.places.taken)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests will be answered."""
+        return self._scorer.alive
+
+    def close(self) -> None:
+        """Finish what was taken."""
+        self.decoders.close()
+        self._scorer.close()
+        self._artist.shutdown()
+
+    async def detect(self, uploads: list[Upload]) -> list[Answered]:
+        """Score some uploads, in order.
+
+        Raises:
+            Refusal: the queue is full (429), or time is up (503).
+        """
+        self.places.take(len(uploads))
+        async with _within(self.settings.request_seconds):
+            return list(await asyncio.gather(*(self._detect_with_place(upload) for upload in uploads)))
+
+    async def heatmap(self, upload: Upload) -> bytes:
+        """The heatmap of an upload, PNG.
+
+        Raises:
+            Refusal: it cannot be decoded (413, 415, 422), too many wait (429), or time is up (503).
+        """
+        self._drawing.take(1)
+        try:
+            async with _within(self.settings.heatmap_seconds):
+                image = await asyncio.wrap_future(self.decoders.pixels(upload))
+                return await asyncio.wrap_future(self._artist.submit(self._draw, image))
+        finally:
+            self._drawing.give(1)
+
+    async def _detect_with_place(self, upload: Upload) -> Answered:
+        try:
+            answered = await self._detect(upload)
+        finally:
+            self.places.give(1)
+        self._metrics.images.labels(answered.refusal.code if answered.refusal else answered.row.verdict).inc()
+        return answered
+
+    async def _detect(self, upload: Upload) -> Answered:
+        try:
+            described = await asyncio.wrap_future(self.decoders.describe(upload))
+        except Refusal as refusal:
+            if refusal.status == 503:
+                raise
+            row = Verdict(upload.name, model=self.detector.name, error=refusal.message)
+            return Answered(_with(row), refusal)
+        verdict = await asyncio.wrap_future(self._scorer.score(described.prepared))
+        if verdict.error:
+            return Answered(_with(verdict), Refusal(422, "too_small", verdict.error))
+        return Answered(replace(_with(verdict), provenance=described.provenance))
+
+    def _draw(self, image: DecodedImage) -> bytes:
+        try:
+            drawn = heatmap.explain(self.detector, image).image
+        except DgsnetError as error:
+            raise Refusal(422, "no_heatmap", str(error)) from error
+        stream = io.BytesIO()
+        drawn.save(stream, "PNG", compress_level=1)
+        return stream.getvalue()
+
+    def _took(self, seconds: float, images: int) -> None:
+        self.places.took(seconds / images)
+        self._metrics.took(seconds, images)
+
+
+def _with(verdict: Verdict) -> VerdictWithProvenance:
+    return VerdictWithProvenance(**{one.name: getattr(verdict, one.name) for one in fields(Verdict)})
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Refusal(503, "timeout", f"no answer within {seconds:g} s; try again later", {"Retry-After": "5"}) from error

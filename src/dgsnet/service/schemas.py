@@ -1,0 +1,146 @@
+"""What answers look like, for `/openapi.json`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
+
+from dgsnet.provenance import CAUTION
+
+_ROW: JsonDict = {
+    "path": "photo.jpg", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "score": 0.07, "logit": -2.59,
+    "verdict": "real", "warnings": [], "width": 4000, "height": 3000, "format": "JPEG", "model": "dgsnet-b16", "error": None,
+    "provenance": {
+        "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}],
+        "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.",
+    },
+}  # fmt: skip
+
+
+class Finding(BaseModel):
+    """One piece of metadata and what it claims."""
+
+    kind: str
+    value: str
+    says: Literal["generated", "camera", "edited", "unknown"]
+
+
+class Provenance(BaseModel):
+    """What a file says of its own origin; no part of the score."""
+
+    findings: list[Finding]
+    summary: str
+
+
+class Row(BaseModel):
+    """What is said of one file, as in `dgsnet detect`; one that could not be scored has `error` and null figures."""
+
+    path: str | None
+    sha256: str | None
+    score: float | None
+    logit: float | None
+    verdict: Literal["ai-generated", "real", "inconclusive"] | None
+    warnings: list[str]
+    width: int | None
+    height: int | None
+    format: str | None
+    model: str | None
+    error: str | None
+    provenance: Provenance | None
+
+
+class Detection(BaseModel):
+    """Rows, in the order of the files."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"request_id": "5f2b", "latency_ms": 412.5, "results": [_ROW]}]})
+
+    request_id: str
+    latency_ms: float
+    results: list[Row]
+
+
+class Thresholds(BaseModel):
+    """Scores below `real` are `real`, from `generated` on `ai-generated`, between them `inconclusive`."""
+
+    real: float
+    generated: float
+
+
+class Limits(BaseModel):
+    """What is accepted."""
+
+    formats: list[str]
+    max_bytes: int
+    max_pixels: int
+    max_side: int
+    max_files: int
+
+
+class Model(BaseModel):
+    """A model that is served."""
+
+    name: str
+    fingerprint: str
+    version: str
+    thresholds: Thresholds
+    limits: Limits
+    reads_c2pa: bool
+
+
+class Models(BaseModel):
+    """All that are."""
+
+    models: list[Model]
+
+
+class Status(BaseModel):
+    """Health."""
+
+    status: Literal["ok", "ready"]
+
+
+class Error(BaseModel):
+    """Why there is no result."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(BaseModel):
+    """A refusal."""
+
+    error: Error
+
+
+_REFUSALS = {
+    400: ("no_file", "expected a file in the field 'file', but there is none"),
+    401: ("unauthorised", "expected a known key: Authorization: Bearer KEY"),
+    413: ("file_too_large", "a file has more than 20,971,520 bytes; store it smaller"),
+    415: ("unsupported_format", "a.svg: is none of JPEG, PNG, WEBP; convert it to PNG or leave it out"),
+    422: ("broken_image", "a.png: truncated or damaged PNG; replace it by a whole copy or leave it out"),
+    429: ("queue_full", "32 images are waiting already; try again later"),
+    503: ("timeout", "no answer within 10 s; try again later"),
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals a route has, with an example each."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        code, message = _REFUSALS[status]
+        example = {"error": {"code": code, "message": message, "request_id": "5f2b"}}
+        described[status] = {"model": ErrorBody, "description": code, "content": {"application/json": {"example": example}}}
+        if status in {429, 503}:
+            described[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return described
+
+
+def form(many: bool) -> dict[str, Any]:
+    """The request body of a route that takes files."""
+    one = {"type": "string", "format": "binary", "description": "An encoded picture."}
+    file = {"type": "array", "items": one, "minItems": 1} if many else one
+    schema = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -1,0 +1,76 @@
+"""One thread that asks the model, for all requests; whatever waits when it is free is one batch, which changes no score."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from dgsnet.detector import Detector
+from dgsnet.preparation import Prepared
+from dgsnet.verdict import Verdict
+
+Job = tuple[Prepared, "Future[Verdict]"]
+
+
+class Scorer:
+    """Scores prepared images in the order they come. Close when done."""
+
+    def __init__(self, detector: Detector, batch: int, took: Callable[[float, int], None] = lambda *_: None) -> None:
+        """Start the thread.
+
+        Args:
+            detector: the model.
+            batch: images a GPU gets at once; on the CPU it is one, see `Detector`.
+            took: called with the seconds a batch took and the images in it.
+        """
+        self._detector, self._batch, self._took = detector, detector.at_once(batch), took
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self._thread.is_alive()
+
+    def score(self, prepared: Prepared) -> Future[Verdict]:
+        """The verdict to come; a future that is cancelled before its turn costs nothing."""
+        future: Future[Verdict] = Future()
+        self._jobs.put((prepared, future))
+        return future
+
+    def close(self) -> None:
+        """Finish what waits, then end."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            jobs, last = [job], False
+            while len(jobs) < self._batch and not last:
+                try:
+                    following = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                last = following is None
+                jobs += [] if following is None else [following]
+            self._answer([one for one in jobs if one[1].set_running_or_notify_cancel()])
+            if last:
+                return
+
+    def _answer(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
+        start = time.perf_counter()
+        try:
+            verdicts = list(self._detector.judge([prepared for prepared, _ in jobs], self._batch))
+        except Exception as error:  # whatever the model raises costs this batch, not the service
+            for _, future in jobs:
+                future.set_exception(error)
+        else:
+            for (_, future), verdict in zip(jobs, verdicts, strict=True):
+                future.set_result(verdict)
+        self._took(time.perf_counter() - start, len(jobs))

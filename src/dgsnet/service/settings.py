@@ -1,0 +1,41 @@
+"""What may be set of a service. All limits are per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dgsnet.decoding import DecodePolicy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of a service."""
+
+    policy: DecodePolicy = field(default_factory=lambda: DecodePolicy(formats=("JPEG", "PNG", "WEBP")))
+    """What an upload may be: bytes, pixels, format."""
+    max_files: int = 16
+    """Files of one request."""
+    max_body: int = 64 * 2**20
+    """Bytes of one request, which may hold several files."""
+    max_uploading: int = 1024 * 2**20
+    """Bytes of all requests that are being read or worked on: beyond, requests are refused."""
+    upload_seconds: float = 60.0
+    """To send the whole body."""
+    queue: int = 32
+    """Images that may be in work or wait for it: beyond, requests are refused."""
+    request_seconds: float = 10.0
+    """From the last byte of a request to its answer."""
+    heatmap_queue: int = 4
+    """Heatmaps that may be in work or wait for it."""
+    heatmap_seconds: float = 120.0
+    """As `request_seconds`, for heatmaps and reports: fifty times the work."""
+    decoders: int = 2
+    """Processes that decode."""
+    decode_seconds: float = 2.0
+    """To decode a picture, and again to read its metadata; a process that takes longer is killed."""
+    batch: int = 8
+    """Images a GPU gets at once; on the CPU it is one."""
+    rate: float = 600.0
+    """Requests a minute for each key and each address, a tenth of it at once; 0: no limit."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may read answers."""
