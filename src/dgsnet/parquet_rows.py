@@ -43,17 +43,18 @@ def _encodable(value: Any) -> Any:
 
 
 @contextmanager
-def open_sink(target: Path) -> Iterator[_Parquet]:
-    """A sink for a Parquet file, which appears when it is whole."""
-    with replacing(target) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
-        sink = _Parquet(writer)
+def open_sink(target: Path, *more: pa.Field) -> Iterator[_Parquet]:
+    """A sink for a Parquet file, which appears when it is whole; `more` are columns beside those of a verdict."""
+    schema = pa.schema([*SCHEMA, *more])
+    with replacing(target) as aside, pq.ParquetWriter(aside, schema) as writer:
+        sink = _Parquet(writer, schema)
         yield sink
         sink.flush()
 
 
 class _Parquet:
-    def __init__(self, writer: pq.ParquetWriter) -> None:
-        self.writer = writer
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self.writer, self.schema = writer, schema
         self.waiting: list[dict[str, Any]] = []
 
     def write(self, verdict: Verdict) -> None:
@@ -63,5 +64,5 @@ class _Parquet:
 
     def flush(self) -> None:
         if self.waiting:
-            self.writer.write_table(arrow_table(self.waiting, SCHEMA))
+            self.writer.write_table(arrow_table(self.waiting, self.schema))
             self.waiting = []

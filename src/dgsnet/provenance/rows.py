@@ -9,23 +9,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from dgsnet import parquet_rows, rows
-from dgsnet.files import replacing
+from dgsnet import rows
 from dgsnet.provenance import CAUTION, Provenance, read
 from dgsnet.verdict import COLUMNS, Verdict
-
-_FINDING = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
-SCHEMA = parquet_rows.SCHEMA.append(pa.field("provenance", pa.struct([("findings", pa.list_(_FINDING)), ("summary", pa.string())])))
-"""Columns in Parquet."""
-
-_ROW_GROUP = 1024
 
 
 @dataclass(frozen=True)
@@ -99,12 +90,14 @@ def _csv_file(target: Path) -> Iterator[rows.Sink]:
         yield _Csv(stream)
 
 
-@contextmanager
-def _parquet_file(target: Path) -> Iterator[rows.Sink]:
-    with replacing(target) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
-        sink = _Parquet(writer)
-        yield sink
-        sink.flush()
+def _parquet_file(target: Path) -> AbstractContextManager[rows.Sink]:
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and only this kind of file needs it
+
+    from dgsnet import parquet_rows  # noqa: PLC0415 - it imports pyarrow
+
+    finding = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
+    told = pa.struct([("findings", pa.list_(finding)), ("summary", pa.string())])
+    return parquet_rows.open_sink(target, pa.field("provenance", told))
 
 
 class _Csv:
@@ -118,19 +111,3 @@ class _Csv:
         provenance = "" if row["provenance"] is None else json.dumps(row["provenance"], ensure_ascii=False)
         self.writer.writerow(row | {"warnings": ";".join(verdict.warnings), "provenance": provenance})
         self.stream.flush()
-
-
-class _Parquet:
-    def __init__(self, writer: pq.ParquetWriter) -> None:
-        self.writer = writer
-        self.waiting: list[dict[str, Any]] = []
-
-    def write(self, verdict: Verdict) -> None:
-        self.waiting.append(verdict.as_dict())
-        if len(self.waiting) == _ROW_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.waiting:
-            self.writer.write_table(parquet_rows.arrow_table(self.waiting, SCHEMA))
-            self.waiting = []
