@@ -147,7 +147,8 @@ class Detector:
         verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=self.name)
         if min(image.width, image.height) < look.patch:
             size = f"{image.width}x{image.height}"
-            few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
+            name = path or getattr(source, "name", None) or "image"
+            few = f"{name}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
             return _Prepared(replace(verdict, error=few))
         warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
         return _Prepared(replace(verdict, warnings=warnings), look(image.pixels, SCORING_SEED))

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from dgsnet import evaluation, metrics
+from dgsnet import evaluation, metrics, row_file
 from dgsnet.bootstrap import weightings
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.decoding import Source, decode
@@ -89,7 +89,7 @@ def predict(
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         return _scored(detector, dataset, work[done:], batch_size)
 
-    return evaluation.write_predictions(out, identity, SCHEMA, rows_from, len(work), progress)
+    return row_file.write(out / evaluation.PREDICTIONS, identity, SCHEMA, rows_from, len(work), progress)
 
 
 def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
         "by_kind": {kind: over([key for key in keys if key[0] == kind]) for kind in kinds},
         "by_suite": {name: over(members) for name, members in suites.items() if set(members) <= set(keys)},
         "computed_from": {
-            "predictions": evaluation.identity_in(predictions),
+            "predictions": row_file.identity_in(predictions),
             "images": len(clean),
             "rows": total,
             "failed_rows": total - sum(row["score"] is not None for rows in by_perturbation.values() for row in rows),

@@ -9,7 +9,7 @@ import warnings
 import typer
 
 from dgsnet import __version__
-from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, robustness, train, weights
+from dgsnet.cli import align, audit, calibrate, demo, detect, diagnose, evaluate, import_official, robustness, score, train, weights
 from dgsnet.errors import DgsnetError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)
 app.command("import-official")(import_official.import_official)
 app.command("demo")(demo.demo)
+app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("align")(align.align)
 app.add_typer(weights.app, name="weights")
