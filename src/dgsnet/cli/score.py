@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dgsnet.errors import DgsnetError
+from dgsnet.errors import DgsnetError, ScoringError
 from dgsnet.models import DEFAULT
 
 
@@ -23,13 +23,12 @@ def score(
     data: Annotated[Path, typer.Option("--data", help="Folder, manifest, tar shards or Parquet of images; labels may be missing.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for part-*.parquet, errors/, manifest.json and summary.json.")],
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
-    engine: Annotated[EngineName, typer.Option("--engine", help="This process, or a Ray cluster.")] = EngineName.local,
+    engine: Annotated[EngineName, typer.Option("--engine", help="This process; a Ray cluster is not supported yet.")] = EngineName.local,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Score this part of N only; I counts from 0 or from 1.")] = "1/1",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "--batch", min=1, help="Images a GPU gets at once; changes no score on the CPU.")
     ] = 32,
     part_rows: Annotated[int, typer.Option("--part-rows", min=1, help="Rows a Parquet file.")] = 10_000,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="With --engine ray: detectors. Default: what has room.")] = None,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
@@ -39,7 +38,9 @@ def score(
     from dgsnet.scoring.run import Settings, score
     from dgsnet.scoring.shards import Shard
 
-    settings = Settings(model, device, engine.value, Shard.parse(shard), batch_size, part_rows, workers)
+    if engine is EngineName.ray:
+        raise ScoringError("--engine ray is not supported yet: start one process a node with --shard i/n and the same --out")
+    settings = Settings(model, device, Shard.parse(shard), batch_size, part_rows)
     summary, output = score(data, out, settings, Console(stderr=True))
     for reason in output.reasons(summary.parts):
         typer.echo(f"not scored: {printable(reason)}", err=True)

@@ -6,7 +6,7 @@
 | `shards` | which inputs belong to which process of an array |
 | `operator` | samples in, rows out; equal bytes are scored once |
 | `known` | what was said of which bytes, on disk |
-| `local`, `cluster` | the two engines: this process, or a Ray cluster |
+| `local` | the engine: this process |
 | `output` | parts, errors, manifest |
 | `run` | a run from its beginning, or from where it was killed, to its end |
 """

@@ -1,4 +1,4 @@
-"""Samples in, rows out, in order: what both engines run."""
+"""Samples in, rows out, in order: what an engine runs."""
 
 from __future__ import annotations
 

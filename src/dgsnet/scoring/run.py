@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -37,20 +37,16 @@ class Settings:
     Attributes:
         model: shipped model, model folder or hub id.
         device: torch device.
-        engine: `local` or `ray`.
         shard: which of the inputs to score.
         batch_size: images a GPU gets at once.
         part_rows: rows a file.
-        workers: of the engine `ray`; as many as the cluster has room for where None.
     """
 
     model: str
     device: str = "cpu"
-    engine: Literal["local", "ray"] = "local"
     shard: Shard = WHOLE
     batch_size: int = 32
     part_rows: int = PART_ROWS
-    workers: int | None = None
 
     def load(self) -> Detector:
         """The detector of a process."""
@@ -66,13 +62,6 @@ class Summary:
     failed: int
     duplicates: int
     parts: int
-
-
-class Engine(Protocol):
-    """What turns inputs into rows."""
-
-    def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """The rows of a part from number `done` on, in the order of its inputs. Parts are asked for in their order."""
 
 
 def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[Summary, Output]:
@@ -138,10 +127,10 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
                 known.put(row)
     for part in sizes.keys() - set(open_parts):
         output.write_errors(part)  # a kill may have come between the two
-    with Meter(console, len(worklist), tally.rows) as meter, _engine(settings, worklist, detector, index, open_parts) as engine:
+    with closing(KnownOnDisk(index)) as known, Meter(console, len(worklist), tally.rows) as meter:
+        engine = LocalEngine(Operator(detector, worklist.dataset(), known, settings.batch_size), worklist)
         for part in open_parts:
             output.write(part, sizes[part], partial(_counted, engine, part, tally, meter))
-    with closing(KnownOnDisk(index)) as known:
         summary = Summary(tally.rows, tally.rows - tally.failed, tally.failed, tally.hashed - known.count(), worklist.parts)
     write_json(output.summary, asdict(summary))
     return summary
@@ -159,23 +148,11 @@ class _Tally:
         self.hashed += row["sha256"] is not None
 
 
-def _counted(engine: Engine, part: int, tally: _Tally, meter: Meter, done: int) -> Iterator[dict[str, Any]]:
+def _counted(engine: LocalEngine, part: int, tally: _Tally, meter: Meter, done: int) -> Iterator[dict[str, Any]]:
     for row in engine.rows(part, done):
         tally.add(row)
         meter.advance()
         yield row
-
-
-@contextmanager
-def _engine(settings: Settings, worklist: Worklist, detector: Detector, index: Path, parts: list[int]) -> Iterator[Engine]:
-    if settings.engine == "ray":
-        from dgsnet.scoring.cluster import ray_engine  # noqa: PLC0415 - an extra that few install
-
-        with ray_engine(settings, worklist, detector.fingerprint, index, parts) as engine:
-            yield engine
-    else:
-        with closing(KnownOnDisk(index)) as known:
-            yield LocalEngine(Operator(detector, worklist.dataset(), known, settings.batch_size), worklist)
 
 
 @contextmanager
