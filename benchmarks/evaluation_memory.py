@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dgsnet import evaluation
+from dgsnet import evaluation, row_file
 from dgsnet.parquet_rows import arrow_table
 
 SIZES = (2_000, 50_000, 200_000)
@@ -58,7 +58,7 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 def streamed(folder: Path, count: int) -> None:
     """Predictions as the package writes them."""
-    evaluation.write_predictions(folder, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    row_file.write(folder / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 def gathered(folder: Path, count: int) -> None:

@@ -209,7 +209,7 @@ def test_paths_come_from_folders_globs_and_standard_input(run, tiny_model, pictu
         (("a.png", "--report", "page.pdf"), b"", "page.pdf: expected a name ending in .html"),
         (("a.png", "--heatmap", "taken"), b"", "cannot write heatmaps to taken: it is a file"),
         (("empty",), b"", "empty: holds no images"),
-        (("shards",), b"", "shards holds tar shards: unpack them"),
+        (("shards",), b"", "shards holds shards of images"),
     ],
 )
 def test_what_cannot_begin_ends_with_2_before_the_model_is_loaded(run, no_model, corpus, tmp_path, monkeypatch, arguments, stdin, said):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dgsnet import evaluation
+from dgsnet import evaluation, row_file
 from dgsnet.errors import DatasetError
 
 IDENTITY = {"model": "f", "data": "d", "threshold": "0.5", "dgsnet": "0"}
@@ -28,23 +28,23 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 
 def write(out: Path, count: int) -> Path:
-    return evaluation.write_predictions(out, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    return row_file.write(out / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 @pytest.mark.parametrize(("count", "groups"), [(0, [0]), (1, [1]), (4, [4]), (9, [4, 4, 1]), (12, [4, 4, 4])])
 def test_rows_reach_parquet_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, groups: list[int]) -> None:
-    monkeypatch.setattr(evaluation, "_ROW_GROUP", 4)
+    monkeypatch.setattr(row_file, "_ROW_GROUP", 4)
     target = write(tmp_path, count)
     file = pq.ParquetFile(target)
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == groups
     assert file.schema_arrow.equals(evaluation.PREDICTION_SCHEMA)
     assert pq.read_table(target).to_pylist() == list(rows(0, count))
-    assert evaluation.identity_in(target) == IDENTITY
+    assert row_file.identity_in(target) == IDENTITY
     assert [one.name for one in tmp_path.iterdir()] == [evaluation.PREDICTIONS]
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(evaluation, "_ROW_GROUP", 100)
+    monkeypatch.setattr(row_file, "_ROW_GROUP", 100)
 
     def peak(count: int) -> int:
         tracemalloc.start()
@@ -59,12 +59,12 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch: pytest.Monkey
 
 
 def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(evaluation, "_ROW_GROUP", 4)
+    monkeypatch.setattr(row_file, "_ROW_GROUP", 4)
     whole = write(tmp_path / "whole", 10)
     child = os.fork()
     if child == 0:
         calls = []
-        table = evaluation.arrow_table
+        table = row_file.arrow_table
 
         def dying(*given: Any) -> pa.Table:
             calls.append(1)
@@ -72,7 +72,7 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
                 os.kill(os.getpid(), signal.SIGKILL)
             return table(*given)
 
-        evaluation.arrow_table = dying  # type: ignore[attr-defined]
+        row_file.arrow_table = dying  # type: ignore[attr-defined]
         write(tmp_path / "killed", 10)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -83,7 +83,7 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
         asked.append(done)
         return rows(done, 10)
 
-    resumed = evaluation.write_predictions(tmp_path / "killed", IDENTITY, evaluation.PREDICTION_SCHEMA, rows_from, 10)
+    resumed = row_file.write(tmp_path / "killed" / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, rows_from, 10)
     assert asked == [10]
     assert resumed.read_bytes() == whole.read_bytes()
 
@@ -98,7 +98,7 @@ def test_a_line_that_was_cut_anywhere_is_scored_again(tmp_path: Path, cut: int) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluation.write_predictions(tmp_path / "cut", IDENTITY, evaluation.PREDICTION_SCHEMA, dying, 6)
+        row_file.write(tmp_path / "cut" / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, dying, 6)
     os.truncate(partial, partial.stat().st_size - cut)
     assert write(tmp_path / "cut", 6).read_bytes() == whole.read_bytes()
 

@@ -27,7 +27,7 @@ from rich.progress import Progress
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from dgsnet import __version__, evaluation, model_folder, reliability
+from dgsnet import __version__, evaluation, model_folder, reliability, row_file
 from dgsnet.dataset import Dataset
 from dgsnet.detector import Detector, answer, fingerprint_of, unmarked
 from dgsnet.errors import CalibrationError
@@ -338,7 +338,7 @@ def _columns(predictions: Path, split: str | None) -> tuple[Floats, Labels, list
 def _checked_identity(folder: Path, predictions: Path, calibration: Calibration | None) -> dict[str, str]:
     """What a predictions file says it is of; refused unless that is this model, whichever build of its backbone it ran on, or, with no
     calibration given, any."""
-    identity = evaluation.identity_in(predictions)
+    identity = row_file.identity_in(predictions)
     if not {"model", "data"} <= identity.keys():
         raise CalibrationError(f"{predictions} does not say of which model and data it is: score the data with `dgsnet evaluate`")
     if "perturbations" in identity:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dgsnet import evaluation, metrics, resampling
+from dgsnet import evaluation, metrics, resampling, row_file
 from dgsnet.comparison_page import as_latex, as_markdown
 from dgsnet.errors import DatasetError
 from dgsnet.files import write_json, write_text
@@ -110,7 +110,7 @@ def compare(
     for name, file, own in zip(detectors, files, thresholds, strict=True):
         result["detectors"][name] |= {
             "predictions": str(file.path),
-            "of": evaluation.identity_in(file.path),
+            "of": row_file.identity_in(file.path),
             "threshold": own,
             "unscored": file.unscored,
             "dropped": len(file.rows) - len(common.labels),

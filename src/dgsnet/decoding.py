@@ -115,7 +115,7 @@ def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
             _check_size(source.size, policy)
             source.load()
             return _in_memory(_rgb(source), "pil")
-        return _from_bytes(_read(source, policy), policy)
+        return _from_bytes(_encoded(source, policy), policy)
     except DecodeError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     except Exception as error:  # Pillow answers damaged input with any exception, from SyntaxError to MemoryError
@@ -156,16 +156,26 @@ def _reader(data: bytes, policy: DecodePolicy) -> tuple[str, Callable[[BytesIO],
     raise FormatError(f"{what}; convert it to PNG or leave it out")
 
 
-def _read(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
+def read_file(path: str | os.PathLike[str], policy: DecodePolicy = _DEFAULT) -> bytes:
+    """The bytes of a file, at most one more than the policy allows: `decode` says the same of them as of the file.
+
+    Raises:
+        DecodeError: there is no such file, or it is a pipe, a folder, ...
+        OSError: the system cannot read it.
+    """
+    file = Path(path)
+    if not file.is_file():  # also keeps a named pipe from blocking the run
+        raise DecodeError("is not a file" if file.exists() else "no such file; check the path")
+    with file.open("rb") as stream:
+        return stream.read(policy.max_bytes + 1)
+
+
+def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
     """The encoded bytes, of which at most one beyond the limit is ever read."""
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.is_file():  # also keeps a named pipe from blocking the run
-            raise DecodeError("is not a file" if path.exists() else "no such file; check the path")
-        with path.open("rb") as stream:
-            data = stream.read(policy.max_bytes + 1)
+        data = read_file(source, policy)
     elif hasattr(source, "read"):
         data = source.read(policy.max_bytes + 1)
         if not isinstance(data, bytes):

@@ -41,3 +41,7 @@ class TrainingError(DgsnetError):
 
 class CalibrationError(DgsnetError):
     """A model cannot be calibrated on this data: it ranks in reverse, a class is missing, or the predictions are another model's."""
+
+
+class ScoringError(DgsnetError):
+    """A scoring run cannot go on: its folder is of another model or other data, another process writes to it, or an engine is missing."""

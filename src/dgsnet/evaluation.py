@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,13 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
-from dgsnet import __version__, metrics
+from dgsnet import __version__, metrics, row_file
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.journal import Lines
-from dgsnet.parquet_rows import SCHEMA, arrow_table
+from dgsnet.files import write_json, write_text
+from dgsnet.parquet_rows import SCHEMA
 from dgsnet.verdict import Verdict
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
@@ -31,9 +28,6 @@ PREDICTION_SCHEMA = pa.schema(
     [("label", pa.int8()), ("split", pa.string()), ("source", pa.string()), ("generator", pa.string()), ("group", pa.string()), *SCHEMA]
 )
 """A row of `detect` with what is known of the image."""
-
-_ROW_GROUP = 2048
-"""Rows of a predictions file that are in memory at once."""
 
 
 def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None) -> Path:
@@ -49,7 +43,7 @@ def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         return _scored(detector, dataset, dataset.samples[done:])
 
-    return write_predictions(out, identity_of(detector, dataset), PREDICTION_SCHEMA, rows_from, len(dataset), progress)
+    return row_file.write(out / PREDICTIONS, identity_of(detector, dataset), PREDICTION_SCHEMA, rows_from, len(dataset), progress)
 
 
 def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
@@ -60,49 +54,6 @@ def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
         "threshold": str(detector.config.calibration.generated),
         "dgsnet": __version__,
     }
-
-
-def write_predictions(
-    out: Path,
-    identity: dict[str, str],
-    schema: pa.Schema,
-    rows_from: Callable[[int], Iterator[dict[str, Any]]],
-    total: int,
-    progress: Progress | None = None,
-) -> Path:
-    """Write rows into `out/predictions.parquet`, each on disk as it comes, so that after `kill -9` the same call goes on from there.
-
-    Memory does not grow with the number of rows: they wait in a file of JSON lines, which is turned into Parquet in row groups at the end.
-
-    Args:
-        out: folder.
-        identity: what the rows follow from; a file of the same identity is gone on with, or if finished kept as it is.
-        schema: of a row.
-        rows_from: yields the rows from number `done` (0..`total`) on.
-        total: number of rows.
-        progress: shows how far it is.
-
-    Raises:
-        DatasetError: `out` holds predictions, finished or not, of another identity.
-    """
-    target, partial = out / PREDICTIONS, out / ".predictions.partial.jsonl"
-    if target.exists():
-        if identity_in(target) != identity:
-            raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
-        return target
-    with Lines(partial, identity, _others(identity)) as finished:
-        scored = rows_from(finished.done)
-        if progress:
-            scored = iter(progress.track(scored, total=total, completed=finished.done, description="scoring"))
-        for row in scored:
-            finished.append(row)
-        with replacing(target) as aside, pq.ParquetWriter(aside, schema.with_metadata({"dgsnet": json.dumps(identity)})) as writer:
-            rows = finished.entries()
-            first = list(islice(rows, _ROW_GROUP))
-            for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
-                writer.write_table(arrow_table(group, schema))
-    partial.unlink()
-    return target
 
 
 def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshold: float = 0.5, resamples: int = 1000) -> dict[str, Any]:
@@ -142,7 +93,7 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         "by_generator": {name: report.as_dict() for name, report in by_generator.items()},
         "mean_over_generators": {name: vars(figure) for name, figure in mean.items()},
         "computed_from": {
-            "predictions": identity_in(predictions),
+            "predictions": row_file.identity_in(predictions),
             "images": images,
             "failed": images - table.num_rows,
             "group": group,
@@ -157,7 +108,7 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
 
 def recorded_threshold(predictions: Path) -> float:
     """The threshold of the model that made a predictions file; 0.5 where the file does not say."""
-    return float(identity_in(predictions).get("threshold", 0.5))
+    return float(row_file.identity_in(predictions).get("threshold", 0.5))
 
 
 def read_predictions(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -186,7 +137,7 @@ def columns_of(file: Path) -> list[str]:
     Raises:
         DatasetError: it cannot be read.
     """
-    return list(_schema_of(file).names)
+    return list(row_file.schema_of(file).names)
 
 
 def scored_only(table: pa.Table) -> pa.Table:
@@ -240,31 +191,9 @@ class _Content:
 
     def read(self, limit: int) -> bytes:
         try:
-            return self.dataset.read(self.sample)[:limit]
+            return self.dataset.read(self.sample, limit)
         except DatasetError as error:
             raise DecodeError("cannot be read; restore it or leave it out") from error
-
-
-def _others(identity: dict[str, str]) -> str:
-    perturbed = ", other perturbations" if "perturbations" in identity else ""
-    return f"another model, other data{perturbed} or another version"
-
-
-def identity_in(predictions: Path) -> dict[str, str]:
-    """What a predictions file says it is of (see `identity_of`); empty where it does not say.
-
-    Raises:
-        DatasetError: it cannot be read.
-    """
-    found = (_schema_of(predictions).metadata or {}).get(b"dgsnet")
-    return dict(json.loads(found)) if found else {}
-
-
-def _schema_of(predictions: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(predictions)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"the predictions {predictions} cannot be read: {error}") from error
 
 
 def _as_csv(result: dict[str, Any]) -> str:

@@ -40,15 +40,15 @@ def prepare(source: Source, look: Preprocessing, policy: DecodePolicy, model: st
         image = decode(source, policy)
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error)))
-    return of_image(image, path, look, model)
+    return of_image(image, path, look, model, getattr(source, "name", None))
 
 
-def of_image(image: DecodedImage, path: str | None, look: Preprocessing, model: str) -> Prepared:
-    """The view of a decoded picture; one too small to judge has `error` set."""
+def of_image(image: DecodedImage, path: str | None, look: Preprocessing, model: str, name: str | None = None) -> Prepared:
+    """The view of a decoded picture; one too small to judge has `error` set, which calls it by its path or `name`."""
     verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=model)
     if min(image.width, image.height) < look.patch:
         size = f"{image.width}x{image.height}"
-        few = f"{path or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
+        few = f"{path or name or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
         return Prepared(replace(verdict, error=few))
     warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
     return Prepared(replace(verdict, warnings=warnings), look(image.pixels, SCORING_SEED))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from dgsnet import __version__, calibration, evaluation, model_folder
+from dgsnet import __version__, calibration, evaluation, model_folder, row_file
 from dgsnet.dataset import Dataset
 from dgsnet.detector import Detector
 from dgsnet.domain import fit
@@ -84,8 +84,12 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     logits = left_out_logits(features, kept, penalty)
     if logits is not None:
         identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
-        predictions = evaluation.write_predictions(
-            out / LEFT_OUT, identity, evaluation.PREDICTION_SCHEMA, lambda done: _rows(kept, logits, done), len(logits)
+        predictions = row_file.write(
+            out / LEFT_OUT / evaluation.PREDICTIONS,
+            identity,
+            evaluation.PREDICTION_SCHEMA,
+            lambda done: _rows(kept, logits, done),
+            len(logits),
         )
         calibration.calibrate(out, predictions, stand_ins=True)
     return found.failed

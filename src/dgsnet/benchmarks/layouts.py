@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from dgsnet.benchmarks import names
-from dgsnet.benchmarks.parquet_images import load_parquet_images
+from dgsnet.benchmarks import community_forensics, names
 from dgsnet.benchmarks.registry import Benchmark
 from dgsnet.dataset import Dataset, Sample, load_dataset
 from dgsnet.errors import DatasetError
@@ -36,7 +35,7 @@ def read(benchmark: Benchmark, root: Path) -> Found:
     Raises:
         DatasetError: `root` holds no images in a known layout, or none of a subset of the benchmark.
     """
-    dataset = _tested(load_parquet_images(root) or load_dataset(root), benchmark)
+    dataset = _tested(community_forensics.load_shards(root) or load_dataset(root), benchmark)
     if not benchmark.subsets:
         return Found(replace(dataset, samples=tuple(map(_named_by_data, dataset))), {})
     if len(benchmark.subsets) == 1:

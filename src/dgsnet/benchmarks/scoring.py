@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet import evaluation, metrics, resampling
+from dgsnet import evaluation, metrics, resampling, row_file
 from dgsnet.benchmarks import published
 from dgsnet.benchmarks.page import page
 from dgsnet.benchmarks.registry import Benchmark, Subset
@@ -105,7 +105,7 @@ def evaluate(
             | {name: figure.value for name, figure in one.figures.items()}
             for one in published.leaderboard(benchmark)
         ],
-        "computed_from": {"predictions": evaluation.identity_in(predictions), "images": len(rows.labels), **settings},
+        "computed_from": {"predictions": row_file.identity_in(predictions), "images": len(rows.labels), **settings},
     }
     write_json(out / BENCHMARK_JSON, result)
     write_text(out / BENCHMARK_MD, page(result))

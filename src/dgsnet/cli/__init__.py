@@ -21,6 +21,7 @@ from dgsnet.cli import (
     import_official,
     refit,
     robustness,
+    score,
     serve,
     train,
     weights,
@@ -45,6 +46,7 @@ app.command("serve")(serve.serve)
 app.command("import-official")(import_official.import_official)
 app.command("export")(export.export)
 app.command("demo")(demo.demo)
+app.command("score")(score.score)
 app.command("audit")(audit.audit)
 app.command("align")(align.align)
 app.add_typer(weights.app, name="weights")

@@ -186,7 +186,7 @@ def _below(folder: Path) -> Iterator[str]:
     from dgsnet.dataset import load_dataset
 
     dataset = load_dataset(folder, labelled=False)
-    if dataset.layout == "webdataset":
-        raise DgsnetError(f"{folder} holds tar shards: unpack them to detect, or use `dgsnet evaluate`, which reads them")
+    if dataset.samples[0].shard:
+        raise DgsnetError(f"{folder} holds shards of images, not files: use `dgsnet score`, which reads them")
     for sample in dataset:
         yield str(dataset.root / sample.path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet import evaluation, tables
+from dgsnet import evaluation, row_file, tables
 from dgsnet.bootstrap import weightings
 from dgsnet.comparison import COMPARISON, short_names
 from dgsnet.errors import DatasetError
@@ -94,7 +94,7 @@ def compare(
             "photographs": int((common.labels == 0).sum()),
             "baseline": base,
             "resamples": resamples,
-            "predictions": {name: evaluation.identity_in(file) for name, file in zip(detectors, predictions, strict=True)},
+            "predictions": {name: row_file.identity_in(file) for name, file in zip(detectors, predictions, strict=True)},
             "thresholds": dict(zip(detectors, thresholds, strict=True)),
         },
     }

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from dgsnet import evaluation, metrics
+from dgsnet import evaluation, metrics, row_file
 from dgsnet.errors import DatasetError
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.perturbations import SUITES
@@ -73,7 +73,7 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
         "by_suite": {name: over(members) for name, members in suites.items() if set(members) <= set(keys)},
         "by_generator": _by_generator([clean, *perturbed.values()], resamples),
         "computed_from": {
-            "predictions": evaluation.identity_in(predictions),
+            "predictions": row_file.identity_in(predictions),
             "images": len(clean),
             "rows": total,
             "failed_rows": total - sum(row["score"] is not None for rows in by_perturbation.values() for row in rows),

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 from rich.progress import Progress
 
-from dgsnet import evaluation
+from dgsnet import evaluation, row_file
 from dgsnet.dataset import Dataset, Sample
 from dgsnet.decoding import Source, decode
 from dgsnet.detector import Detector
@@ -66,7 +66,7 @@ def predict(
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         return _scored(detector, dataset, work[done:], batch_size)
 
-    return evaluation.write_predictions(out, identity, SCHEMA, rows_from, len(work), progress)
+    return row_file.write(out / evaluation.PREDICTIONS, identity, SCHEMA, rows_from, len(work), progress)
 
 
 def rows_by_perturbation(predictions: Path) -> tuple[dict[Key, list[dict[str, Any]]], int]:

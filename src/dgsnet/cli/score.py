@@ -1,0 +1,53 @@
+"""`dgsnet score`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgsnet.errors import DgsnetError, ScoringError
+from dgsnet.models import DEFAULT
+
+
+class EngineName(StrEnum):
+    """Where images are scored."""
+
+    local = "local"
+    ray = "ray"
+
+
+def score(
+    data: Annotated[Path, typer.Option("--data", help="Folder, manifest, tar shards or Parquet of images; labels may be missing.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for part-*.parquet, errors/, manifest.json and summary.json.")],
+    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    engine: Annotated[EngineName, typer.Option("--engine", help="This process; a Ray cluster is not supported yet.")] = EngineName.local,
+    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Score this part of N only; I counts from 0 or from 1.")] = "1/1",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "--batch", min=1, help="Images a GPU gets at once; changes no score on the CPU.")
+    ] = 32,
+    part_rows: Annotated[int, typer.Option("--part-rows", min=1, help="Rows a Parquet file.")] = 10_000,
+    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+) -> None:
+    """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
+    from rich.console import Console
+
+    from dgsnet.rows import printable
+    from dgsnet.scoring.run import Settings, score
+    from dgsnet.scoring.shards import Shard
+
+    if engine is EngineName.ray:
+        raise ScoringError("--engine ray is not supported yet: start one process a node with --shard i/n and the same --out")
+    settings = Settings(model, device, Shard.parse(shard), batch_size, part_rows)
+    summary, output = score(data, out, settings, Console(stderr=True))
+    for reason in output.reasons(summary.parts):
+        typer.echo(f"not scored: {printable(reason)}", err=True)
+    typer.echo(
+        f"{summary.inputs} rows in {out} ({summary.failed} not scored, {summary.duplicates} with the bytes of an earlier image)", err=True
+    )
+    if summary.failed and not summary.scored:
+        raise DgsnetError(f"none of {summary.inputs} images could be scored")
+    if summary.failed:
+        raise typer.Exit(1)
