@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types tests lock clean
+.PHONY: demo test lint types tests figures lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dgsnet demo $(foreach image,$(IMAGES),--image $(image))
@@ -20,6 +20,10 @@ types: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2
+
+# The tables of the README from results/.
+figures: $(VENV)/.installed
+	$(BIN)/python experiments/readme.py
 
 # The environment is rebuilt when what it is made from changes.
 $(VENV)/.installed: pyproject.toml constraints.txt

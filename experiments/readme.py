@@ -32,7 +32,6 @@ CORPUS = {
 }
 DETECTORS = {
     "**`dgsnet-b16`**: surgery, head refitted": "refit/dgs",
-    "LoRA, head refitted": "refit/lora",
     "surgery, head as trained": "shipped/dgs",
     "LoRA, head as trained": "shipped/lora",
     "probe on the frozen CLIP, closed form": "ridge/linear",
@@ -73,7 +72,7 @@ def _corpus() -> str:
     found = _read("corpus/table.json")
     rows = []
     for title, name in CORPUS.items():
-        against = "" if name == "lora" else interval(found[name]["against_lora"]["auroc"], sign=True)
+        against = "" if name == "lora" else interval(found[name]["against_lora"]["mean_over_generators"]["auroc"], sign=True)
         validation = _read(f"corpus/{name}/validation.json")["overall"]["auroc"]["value"]
         rows.append([title, interval(found[name]["mean_over_generators"]["auroc"], 3), against, f"{validation:.3f}"])
     return tables.markdown(

@@ -73,7 +73,7 @@ def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iter
     columns = min(_ACROSS, len(kinds))
     rows = -(-len(kinds) // columns)
     picture = Figure(figsize=(1.2 + 2.9 * columns, 1 + 2.4 * rows), layout="constrained")
-    grid = picture.subplots(rows, columns, sharey=True, squeeze=False).flat
+    grid = list(picture.subplots(rows, columns, sharey=True, squeeze=False).flat)
 
     def prepared() -> Iterator[tuple[Axes, list[_State]]]:
         for axes, (kind, members) in zip(grid, kinds.items(), strict=False):
@@ -83,7 +83,7 @@ def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iter
             axes.set_title(kind, loc="left", fontsize=10)
             axes.spines[["top", "right"]].set_visible(False)
             yield axes, members
-        for axes in list(grid)[len(kinds) :]:
+        for axes in grid[len(kinds) :]:
             axes.set_axis_off()
 
     return picture, prepared()
