@@ -69,6 +69,21 @@ def short_names(given: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({names[: at + 1].count(name)})" for at, name in enumerate(names)]
 
 
+def named(predictions: Sequence[Path], names: Sequence[str] | None, baseline: str | None) -> tuple[list[str], str]:
+    """Names of the detectors compared, from the paths where none are given, and which is the baseline: by default the first.
+
+    Raises:
+        DatasetError: there is one file only, or the baseline is none of the names.
+    """
+    if len(predictions) < 2:
+        raise DatasetError("a comparison needs at least two predictions files")
+    detectors = list(names or short_names(predictions))
+    base = detectors[0] if baseline is None else baseline
+    if base not in detectors:
+        raise DatasetError(f"no detector {base!r} to compare with: there are {', '.join(detectors)}")
+    return detectors, base
+
+
 def compare(
     predictions: Sequence[Path], out: Path, *, names: Sequence[str] | None = None, baseline: str | None = None, resamples: int = 1000
 ) -> dict[str, Any]:
@@ -92,12 +107,7 @@ def compare(
     Raises:
         DatasetError: there is one file only, no image is common, labels contradict, a name is unknown, or a file is none of predictions.
     """
-    if len(predictions) < 2:
-        raise DatasetError("a comparison needs at least two predictions files")
-    detectors = list(names or short_names(predictions))
-    base = detectors[0] if baseline is None else baseline
-    if base not in detectors:
-        raise DatasetError(f"no detector {base!r} to compare with: there are {', '.join(detectors)}")
+    detectors, base = named(predictions, names, baseline)
     files, key = _read(predictions)
     common = _join(files)
     thresholds = [evaluation.recorded_threshold(file) for file in predictions]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dgsnet import evaluation, row_file, tables
 from dgsnet.bootstrap import weightings
-from dgsnet.comparison import COMPARISON, short_names
+from dgsnet.comparison import COMPARISON, named
 from dgsnet.errors import DatasetError
 from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
@@ -57,12 +57,7 @@ def compare(
     Raises:
         DatasetError: there is one file only, images or perturbations have nothing in common, labels contradict, or a name is unknown.
     """
-    if len(predictions) < 2:
-        raise DatasetError("a comparison needs at least two predictions files")
-    detectors = list(names or short_names(predictions))
-    base = detectors[0] if baseline is None else baseline
-    if base not in detectors:
-        raise DatasetError(f"no detector {base!r} to compare with: there are {', '.join(detectors)}")
+    detectors, base = named(predictions, names, baseline)
     common = _join(predictions)
     thresholds = [evaluation.recorded_threshold(file) for file in predictions]
     draws = {name: _draws(common, number, thresholds[number], resamples) for number, name in enumerate(detectors)}
