@@ -87,6 +87,27 @@ def test_openvino_runs_its_own_format_and_onnx(folders, exported, openvino_folde
         assert [theirs.detect(file).logit for file in files] == together
 
 
+def test_signals_arrive_after_one_openvino_model_of_two_is_gone(openvino_folder):
+    """In a process of its own: what this guards against is a segmentation fault."""
+    script = """
+import gc, os, signal, sys
+from dgsnet.detector import Detector
+signal.signal(signal.SIGCHLD, lambda *_: None)
+for _ in range(3):
+    older = Detector.from_pretrained(sys.argv[1])
+    newer = Detector.from_pretrained(sys.argv[1])
+    del older
+    gc.collect()
+    del newer
+    gc.collect()
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGCHLD)
+print("alive")
+"""
+    told = subprocess.run([sys.executable, "-c", script, openvino_folder], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "alive\n"), told.stderr
+
+
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_detect_imports_no_torch_and_reports_to_nobody(exported, openvino_folder, files, form, tmp_path):
     folder = {"onnx": exported["lora"], "openvino": openvino_folder}[form]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,16 @@ from dgsnet.engines.exported import NAMES, ExportedEngine, unopened
 
 with telemetry.off():
     import openvino
+
+
+@cache
+def runtime() -> openvino.Core:
+    """The one OpenVINO of this process, which is never given back.
+
+    Its CPU plugin puts the signal stack of the calling thread on memory of its own. When two are opened and the older goes first, the
+    thread is left with freed memory, and the next signal that Python handles (a child that ended, SIGTERM) is a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine(ExportedEngine):
@@ -34,7 +45,7 @@ class OpenVinoEngine(ExportedEngine):
         """
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads or 0}
         try:
-            self._model = openvino.Core().compile_model(graph, "CPU", settings)
+            self._model = runtime().compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             raise unopened(graph, error) from error
         # A place may go by several names, such as that of a cast that does nothing.

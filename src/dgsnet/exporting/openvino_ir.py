@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dgsnet.engines import telemetry
+from dgsnet.engines.openvino import runtime
 
 with telemetry.off():
     import openvino
@@ -17,4 +18,4 @@ def convert(graph: Path, ir: Path) -> None:
         graph: `.onnx` file.
         ir: `.xml` file; the weights go beside it, into a `.bin` file of the same name.
     """
-    openvino.save_model(openvino.Core().read_model(graph), ir, compress_to_fp16=False)
+    openvino.save_model(runtime().read_model(graph), ir, compress_to_fp16=False)
