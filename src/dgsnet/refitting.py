@@ -60,39 +60,58 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     Raises:
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
     """
-    if out.exists() and any(out.iterdir()):
-        raise TrainingError(f"{out} is not empty: choose another folder")
-    if penalty <= 0:
-        raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
+    _check(out, penalty)
     _counts(dataset)
-    method, before = detector.method, detector.config
     cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"read by {detector.fingerprint}")
-    found = read(method, dataset, "images", progress, cache)
-    kept = replace(dataset, samples=found.samples)
-    counts = _counts(kept)
-    features = found.read.astype(np.float64)
-    fit_head(method.detecting_head, features, kept.labels(), penalty)
-    photographs = [at for at, sample in enumerate(found.samples) if sample.label == 0]
-    domain = fit(features[photographs], [found.samples[at].source for at in photographs])
+    found = read(detector.method, dataset, "images", progress, cache)
+    refit_to(detector, replace(dataset, samples=found.samples), found.read.astype(np.float64), out, penalty)
+    return found.failed
+
+
+def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64], out: Path, penalty: float = PENALTY) -> None:
+    """Write `out`, the model with a head fitted to features that are known already; otherwise as `refit`.
+
+    Args:
+        detector: the model; its head changes.
+        dataset: N labelled images, both labels.
+        features: (N, D), what the head reads of each (`Method.represent`).
+        out: folder, new or empty.
+        penalty: of the ridge, above 0.
+
+    Raises:
+        TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
+    """
+    _check(out, penalty)
+    counts = _counts(dataset)
+    method, before = detector.method, detector.config
+    fit_head(method.detecting_head, features, dataset.labels(), penalty)
+    photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
+    domain = fit(features[photographs], [dataset.samples[at].source for at in photographs])
     out.mkdir(parents=True, exist_ok=True)
     if domain is not None:
         model_folder.save_domain(out, domain)
-    data: dict[str, Any] = {"fingerprint": kept.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
+    data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})
-    logits = left_out_logits(features, kept, penalty)
+    logits = left_out_logits(features, dataset, penalty)
     if logits is not None:
         identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
         predictions = row_file.write(
             out / LEFT_OUT / evaluation.PREDICTIONS,
             identity,
             evaluation.PREDICTION_SCHEMA,
-            lambda done: _rows(kept, logits, done),
+            lambda done: _rows(dataset, logits, done),
             len(logits),
         )
         calibration.calibrate(out, predictions, stand_ins=True)
-    return found.failed
+
+
+def _check(out: Path, penalty: float) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{out} is not empty: choose another folder")
+    if penalty <= 0:
+        raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
 
 
 def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:

@@ -1,0 +1,309 @@
+"""More photo sources and more generators than the corpus has: what they are worth, and the shipped head that is fitted with them.
+
+    python experiments/more_sources.py crops --repositories DIR --out MORE      256x256 crops and MORE/manifest.csv, as the corpus was made
+    python experiments/more_sources.py features --data CORPUS corpus            runs/more_sources/corpus: what the tower says of every image
+    python experiments/more_sources.py features --data MORE more                the same of the new images
+    python experiments/more_sources.py choose --corpus CORPUS --more MORE       results/more_sources/choices.{json,md}
+    python experiments/more_sources.py curves --corpus CORPUS --more MORE       results/more_sources/curves.{json,md,png}
+    python experiments/more_sources.py fit --corpus CORPUS --more MORE          runs/dgsnet-b16/more/dgs: the model with a head from both
+
+`more_sources.csv` lists the files: public repositories, each with the commit, DIR holds them as git repositories (with or without a work
+tree) OWNER/NAME. The licences are mixed and mostly unstated, so the images themselves are not ours to hand on.
+
+None of them is of a generator or of a photo source that the corpus tests on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from sklearn.metrics import roc_auc_score
+
+from dgsnet import __version__, metrics, refitting, tables
+from dgsnet.dataset import Dataset, load_dataset
+from dgsnet.decoding import DecodePolicy, decode
+from dgsnet.detector import Detector
+from dgsnet.errors import DecodeError
+from dgsnet.files import replacing, sha256_bytes, write_json, write_text
+from dgsnet.methods import Method
+from dgsnet.methods.ridge import ridge_probe
+from dgsnet.preprocessing import SCORING_SEED
+
+HERE = Path(__file__).parent
+LISTED, FEATURES = HERE / "more_sources.csv", HERE.parent / "runs" / "more_sources"
+RESULTS, MODEL = HERE.parent / "results" / "more_sources", HERE.parent / "runs" / "dgsnet-b16" / "more" / "dgs"
+SIDE, SMALLEST, QUALITY = 256, 224, 95
+"""Of a crop, pixels; a picture less wide or high than `SMALLEST` is left out, one between the two keeps its size; JPEG quality."""
+LOOK_TWICE = 320
+"""Short side, pixels, from which half of the pictures are scaled down before they are cropped."""
+LOWEST = 0.15
+"""Of the factor they are scaled by."""
+SOURCE = 40
+"""Images of a source, at most."""
+TOGETHER = 4
+"""Images that pass the tower together. Another number changes the last bits."""
+BLOCK, PENALTY = 5, 0.1
+"""The block that the model reads; of the ridge, chosen by `choose`."""
+FOLDS, DRAWS, COUNTS = 5, 8, (1, 2, 5, 10, 20, 30)
+
+Floats, Labels, Strings = NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]
+
+
+def listed() -> list[dict[str, str]]:
+    """The rows of `more_sources.csv`, at most `SOURCE` of a source, chosen by the hash of their content."""
+    with LISTED.open(encoding="utf-8", newline="") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: (row["label"], row["source"], row["sha256"]))
+    taken: dict[str, int] = {}
+    kept = []
+    for row in rows:
+        taken[row["source"]] = taken.get(row["source"], 0) + 1
+        if taken[row["source"]] <= SOURCE:
+            kept.append(row)
+    return kept
+
+
+def crops(repositories: Path, out: Path) -> None:
+    """One crop of every listed file, by the corpus' own pipeline, and a manifest of them."""
+    written = []
+    for row in track(listed(), "crops"):
+        data = _content(repositories / row["repo"], row["commit"], row["path"])
+        if sha256_bytes(data) != row["sha256"]:
+            raise SystemExit(f"{row['repo']}: {row['path']} is not the file that was listed: check out {row['commit']}")
+        target = Path(row["source"]) / f"{row['sha256'][:12]}.jpg"
+        try:
+            pixels = _crop(decode(data, DecodePolicy(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO"))).pixels, row["sha256"])
+        except DecodeError as error:
+            print(f"left out: {row['repo']}: {row['path']}: {error}")
+            continue
+        (out / target).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out / target) as aside:
+            Image.fromarray(pixels).save(aside, "JPEG", quality=QUALITY, subsampling=0)
+        written.append(
+            {"path": target.as_posix(), "label": row["label"], "split": "train", "source": row["source"], "generator": row["generator"]}
+        )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(written[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(written)
+    write_text(out / "manifest.csv", text.getvalue())
+
+
+def _content(repository: Path, commit: str, path: str) -> bytes:
+    return subprocess.run(["git", "-C", str(repository), "show", f"{commit}:{path}"], check=True, capture_output=True).stdout
+
+
+def _crop(pixels: NDArray[np.uint8], sha256: str) -> NDArray[np.uint8]:
+    """A random 256x256 part, half of the larger pictures scaled down before; a function of the picture's content alone."""
+    draw, image = np.random.default_rng(int(sha256[:12], 16)), Image.fromarray(pixels)
+    short = min(image.size)
+    if short < SMALLEST:
+        raise DecodeError(f"{image.width}x{image.height} pixels are too few")
+    side = min(short, SIDE)
+    if short > LOOK_TWICE and draw.random() < 0.5:
+        factor = draw.uniform(max(side / short, LOWEST), 1.0)
+        image = image.resize((max(side, round(image.width * factor)), max(side, round(image.height * factor))), Image.Resampling.LANCZOS)
+    left, top = (int(draw.integers(0, length - side + 1)) for length in image.size)
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+@torch.inference_mode()
+def features(data: Path, name: str) -> None:
+    """What the tower of `dgsnet-b16` says of every image of a data set: one file a source and split, those that are there are kept.
+
+    `blocks` (N, blocks + 1, 3, width) float16: class token, mean and spread of the patch tokens at the input and after every block;
+    `embedding` (N, joint width) float32; `path` (N,).
+    """
+    dataset, method = load_dataset(data), Detector.from_pretrained("dgsnet-b16").method.eval()
+    parts = sorted({(sample.split, sample.source) for sample in dataset})
+    for split, source in track(parts, "sources"):
+        file = FEATURES / name / f"{split}-{source}.npz"
+        if file.exists():
+            continue
+        samples = [sample for sample in dataset if (sample.split, sample.source) == (split, source)]
+        said = [_said(method, [dataset.read(sample) for sample in samples[at : at + TOGETHER]]) for at in range(0, len(samples), TOGETHER)]
+        blocks, embedding = (np.concatenate(each) for each in zip(*said, strict=True))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as aside, aside.open("wb") as stream:
+            np.savez(stream, blocks=blocks, embedding=embedding, path=[sample.path for sample in samples], data=dataset.fingerprint())
+
+
+def _said(method: Method, images: list[bytes]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    views = np.stack([method.recipe.preprocessing(decode(image).pixels, SCORING_SEED) for image in images])
+    seen = method.backbone.vision(pixel_values=torch.from_numpy(views), output_hidden_states=True)
+    states = [torch.stack([state[:, 0], state[:, 1:].mean(dim=1), state[:, 1:].std(dim=1)], dim=1) for state in seen.hidden_states]
+    return torch.stack(states, dim=1).numpy().astype(np.float16), seen.image_embeds.numpy()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the training images of both collections, in one order."""
+
+    dataset: Dataset
+    read: Floats
+    """(N, D), what the shipped model's head reads of each: the embedding, and block 5's mean patch token, standardised as it does."""
+    labels: Labels
+    sources: Strings
+    new: NDArray[np.bool_]
+    """(N,), whether an image is one of `more_sources.csv`."""
+    never_asked: NDArray[np.bool_] | None = None
+    """(N,), images that serve for training in every fold."""
+
+
+def known(corpus: Path, more: Path, split: str = "train") -> Known:
+    """The features of the split of the corpus, and of all new images where it is `train`."""
+    folder = FEATURES / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    samples, read, new = [], [], []
+    for name, data in (("corpus", corpus), ("more", more)):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(data.absolute(), target_is_directory=True)
+        if name == "more" and split != "train":
+            continue
+        dataset = load_dataset(data).with_split(split)
+        samples += [replace(sample, path=f"{name}/{sample.path}") for sample in dataset]
+        read.append(features_of(name, dataset))
+        new += [name == "more"] * len(dataset)
+    sources = np.array([sample.source for sample in samples])
+    together = Dataset(folder, tuple(samples), "manifest")
+    return Known(together, np.concatenate(read), together.labels(), sources, np.array(new))
+
+
+@torch.inference_mode()
+def features_of(name: str, dataset: Dataset) -> Floats:
+    """What the shipped model's head reads of every image, (N, D), from the files that `features` wrote under that name."""
+    stored: dict[str, NDArray[np.float32]] = {}
+    for file in sorted((FEATURES / name).glob("*.npz")):
+        with np.load(file) as given:
+            rows = np.concatenate([given["embedding"], given["blocks"][:, BLOCK, 1].astype(np.float32)], axis=1)
+            stored |= dict(zip(given["path"].tolist(), rows, strict=True))
+    method = Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
+    return method.read(torch.from_numpy(np.stack([stored[sample.path] for sample in dataset]))).numpy().astype(np.float64)
+
+
+def choose(corpus: Path, more: Path) -> None:
+    """Which images and which penalty do best on photo sources and generators that were left out: five folds of both."""
+    known_images = known(corpus, more)
+    old = ~known_images.new
+    parts = {
+        "the corpus": old,
+        "and new photo sources": old | (known_images.labels == 0),
+        "and new generators": old | (known_images.labels == 1),
+        "and both": np.ones_like(old),
+    }
+    tried = [(name, used, PENALTY) for name, used in parts.items()] + [("and both", None, each) for each in (0.01, 0.03, 0.3, 1.0)]
+    rows, found = [], []
+    for name, used, penalty in track(tried, "left out"):
+        figures = left_out(known_images, used, penalty)
+        found.append({"trained on": name, "penalty": penalty} | figures)
+        rows.append([name, f"{penalty:g}", *(f"{figures[key]:.3f}" for key in ("auroc", "of_old", "of_new", "tpr_at_fpr_5"))])
+    header = {"data": known_images.dataset.fingerprint(), "seed": 0, "folds": FOLDS, "dgsnet": __version__}
+    write_json(RESULTS / "choices.json", header | {"choices": found})
+    titles = ["trained on", "penalty", "AUROC, mean over generators", "of the corpus", "of the new ones", "found at 5 % false alarms"]
+    write_text(RESULTS / "choices.md", tables.markdown(titles, rows))
+
+
+def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float) -> dict[str, Any]:
+    """Generators against photo sources that were both left out, by a head from those of `used` (N,; None: all) that were not."""
+    fold, aurocs, rates = _folds(images), {}, []
+    for number in range(FOLDS):
+        asked = fold == number
+        taken = ~asked if used is None else used & ~asked
+        weight, bias = ridge_probe(images.read[taken], images.labels[taken], penalty)
+        scores, labels, sources = images.read[asked] @ weight + bias, images.labels[asked], images.sources[asked]
+        for name in np.unique(sources[labels == 1]):
+            one = (labels == 0) | (sources == name)
+            aurocs[str(name)] = float(roc_auc_score(labels[one], scores[one]))
+        rates.append(float(np.mean(scores[labels == 1] > np.quantile(scores[labels == 0], 0.95))))
+    of_new = set(images.sources[images.new])
+    return {
+        "auroc": float(np.mean(list(aurocs.values()))),
+        "of_old": float(np.mean([each for name, each in aurocs.items() if name not in of_new])),
+        "of_new": float(np.mean([each for name, each in aurocs.items() if name in of_new])),
+        "tpr_at_fpr_5": float(np.mean(rates)),
+        "by_generator": aurocs,
+    }
+
+
+def _folds(images: Known) -> Labels:
+    """(N,), the fold of an image: sources of either label are dealt out in an order drawn once."""
+    draws, fold = np.random.default_rng(0), np.full(len(images.labels), -1)
+    asked = np.ones(len(fold), bool) if images.never_asked is None else ~images.never_asked
+    for label in (0, 1):
+        names = draws.permutation(np.unique(images.sources[asked & (images.labels == label)]))
+        for place, name in enumerate(names):
+            fold[asked & (images.sources == name) & (images.labels == label)] = place % FOLDS
+    return fold
+
+
+def curves(corpus: Path, more: Path) -> None:
+    """The head with more and more photo sources, and with more and more generators, on the corpus' `test`. Nothing was chosen by it."""
+    images, unseen = known(corpus, more), known(corpus, more, "test")
+    truth, generators = unseen.labels, np.array([sample.generator for sample in unseen.dataset])
+    draws, found, rows = np.random.default_rng(0), [], []
+    names = {label: np.unique(images.sources[images.labels == label]) for label in (0, 1)}
+    for label, title in ((0, "photo sources"), (1, "generators")):
+        for count in [each for each in COUNTS if each < len(names[label])] + [len(names[label])]:
+            aurocs = []
+            for _ in range(DRAWS if count < len(names[label]) else 1):
+                some = draws.permutation(names[label])[:count]
+                taken = (images.labels != label) | np.isin(images.sources, some)
+                weight, bias = ridge_probe(images.read[taken], images.labels[taken], PENALTY)
+                aurocs.append(metrics.macro_average(truth, unseen.read @ weight + bias, generators, resamples=0)["auroc"].value)
+            found.append({"more of": title, "count": count, "auroc": aurocs})
+            rows.append([title, str(count), f"{np.mean(aurocs):.3f}", f"{np.std(aurocs):.3f}"])
+    header = {"data": [images.dataset.fingerprint(), unseen.dataset.fingerprint()], "seed": 0, "draws": DRAWS, "dgsnet": __version__}
+    write_json(RESULTS / "curves.json", header | {"curves": found})
+    write_text(RESULTS / "curves.md", tables.markdown(["more of", "count", "mean AUROC on test", "spread over draws"], rows))
+    picture = Figure(figsize=(7, 3.4), layout="constrained")
+    for axes, title in zip(picture.subplots(1, 2, sharey=True), ("photo sources", "generators"), strict=True):
+        points = [point for point in found if point["more of"] == title]
+        means, spreads = ([how(point["auroc"]) for point in points] for how in (np.mean, np.std))
+        axes.errorbar([point["count"] for point in points], means, yerr=spreads, fmt="o-", capsize=3, markersize=4, linewidth=1)
+        axes.set_title(f"training {title}", loc="left", fontsize=10)
+        axes.set_xscale("log")
+        axes.set_xticks([point["count"] for point in points], [str(point["count"]) for point in points])
+        axes.minorticks_off()
+    picture.axes[0].set_ylabel("mean AUROC on test")
+    with replacing(RESULTS / "curves.png") as aside:
+        picture.savefig(aside, format="png", dpi=150)
+
+
+def fit(corpus: Path, more: Path) -> None:
+    """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out."""
+    images = known(corpus, more)
+    refitting.refit_to(Detector.from_pretrained("dgsnet-b16", provider="torch"), images.dataset, images.read, MODEL, PENALTY)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    crops_parser = commands.add_parser("crops")
+    crops_parser.add_argument("--repositories", type=Path, required=True)
+    crops_parser.add_argument("--out", type=Path, required=True)
+    features_parser = commands.add_parser("features")
+    features_parser.add_argument("--data", type=Path, required=True)
+    features_parser.add_argument("name", choices=("corpus", "more"))
+    both = {"choose": choose, "curves": curves, "fit": fit}
+    for command in both:
+        of_both = commands.add_parser(command)
+        of_both.add_argument("--corpus", type=Path, required=True)
+        of_both.add_argument("--more", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "crops":
+        crops(arguments.repositories, arguments.out)
+    elif arguments.command == "features":
+        features(arguments.data, arguments.name)
+    else:
+        both[arguments.command](arguments.corpus, arguments.more)

@@ -1,0 +1,119 @@
+"""Content-aligned pairs: does a head learn anything general from photographs and their re-synthesised twins?
+
+    python experiments/twins.py make --corpus CORPUS --out TWINS              decoders fitted to `train` photographs; photographs and twins
+    python experiments/more_sources.py features --data TWINS twins            what the tower of `dgsnet-b16` says of them
+    python experiments/twins.py judge --corpus CORPUS --more MORE --twins TWINS   results/more_sources/twins.{json,md}
+
+The five decoders of `dgsnet.resynthesis` differ in how they get from a latent grid to pixels. Does a head that knows the twins
+of four of them find those of the fifth (photographs parted too)? Do twins beside the generated images help with generators and photo
+sources that were left out? The figures beside which they stand are those of `more_sources.py choose`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from more_sources import PENALTY, RESULTS, Known, features_of, known, left_out
+from rich.progress import Progress
+from sklearn.metrics import roc_auc_score
+
+from dgsnet import __version__, tables
+from dgsnet.dataset import load_dataset
+from dgsnet.decoding import decode
+from dgsnet.files import write_json, write_text
+from dgsnet.methods.ridge import ridge_probe
+from dgsnet.resynthesis import decoders
+from dgsnet.resynthesis.fitting import Fit, fit
+from dgsnet.resynthesis.twins import Original, write_pairs
+
+PHOTOGRAPHS, FITTED = 60, 40
+"""Photographs with twins, balanced over the sources, and how many of them the decoders are fitted to."""
+SHARES = (0.0, 0.25, 0.5, 1.0)
+
+
+def make(corpus: Path, out: Path) -> None:
+    """Photographs of `train`, and the twins that every decoder makes of each."""
+    photographs = replace(load_dataset(corpus), samples=tuple(s for s in load_dataset(corpus).with_split("train") if s.label == 0))
+    by_source: dict[str, list[Original]] = {}
+    names = tuple(decoders.available())
+    for sample in photographs:
+        pixels = decode(photographs.read(sample)).pixels
+        one = Original(Path(sample.path).stem, pixels, "train", "", sample.group, names)
+        by_source.setdefault(sample.source, []).append(one)
+    each = PHOTOGRAPHS // len(by_source)
+    originals = [one for source in sorted(by_source) for one in by_source[source][:each]]
+    with Progress() as progress:
+        models = {name: decoders.create(name, 0) for name in names}
+        for name, model in models.items():
+            quality = fit(model, [one.pixels for one in originals[:: len(originals) // FITTED]], Fit(), progress)
+            progress.console.print(f"{name}: {quality:.1f} dB")
+        write_pairs(out, originals, models, progress)
+
+
+def judge(corpus: Path, more: Path, twins: Path) -> None:
+    """Both answers."""
+    images, dataset = known(corpus, more), load_dataset(twins)
+    read = features_of("twins", dataset)
+    labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
+    groups = np.array([sample.path.rpartition("/")[2] for sample in dataset])
+    rng = np.random.default_rng(0)
+    half = np.isin(groups, rng.permutation(np.unique(groups))[: len(np.unique(groups)) // 2])
+    families = sorted(set(sources[labels == 1]))
+    transfer = {}
+    for family in families:
+        cells = {}
+        for name, learnt in (("of the other four", (sources != family)), ("of all five", np.ones_like(half))):
+            scores = np.zeros(len(labels))
+            for asked in (half, ~half):
+                weight, bias = ridge_probe(read[~asked & learnt], labels[~asked & learnt], PENALTY)
+                scores[asked] = read[asked] @ weight + bias
+            one = (labels == 0) | (sources == family)
+            cells[name] = float(roc_auc_score(labels[one], scores[one]))
+        weight, bias = ridge_probe(images.read, images.labels, PENALTY)
+        one = (labels == 0) | (sources == family)
+        cells["none, generated images"] = float(roc_auc_score(labels[one], (read @ weight + bias)[one]))
+        transfer[family] = cells
+    mixed = {}
+    for share in SHARES:
+        chosen = (labels == 1) & np.isin(groups, rng.permutation(np.unique(groups))[: round(share * len(np.unique(groups)))])
+        mixed[f"{share:g}"] = {"twins": int(chosen.sum())} | left_out(_with(images, read[chosen], sources[chosen]), None, PENALTY)
+    header = {"data": [images.dataset.fingerprint(), dataset.fingerprint()], "penalty": PENALTY, "seed": 0, "dgsnet": __version__}
+    write_json(RESULTS / "twins.json", header | {"transfer": transfer, "mixed": mixed})
+    first = tables.markdown(
+        ["AUROC, twins of", *next(iter(transfer.values()))],
+        [[name, *(f"{it:.3f}" for it in cells.values())] for name, cells in transfer.items()],
+    )
+    rows = [[str(one["twins"]), f"{one['auroc']:.3f}", f"{one['tpr_at_fpr_5']:.3f}"] for one in mixed.values()]
+    second = tables.markdown(["twins beside the generated images", "AUROC, left-out generators", "found at 5 % false alarms"], rows)
+    write_text(RESULTS / "twins.md", first + "\n" + second)
+
+
+def _with(images: Known, read: np.ndarray, sources: np.ndarray) -> Known:
+    """The images and twins as training images that no fold asks about."""
+    return replace(
+        images,
+        read=np.concatenate([images.read, read]),
+        labels=np.concatenate([images.labels, np.ones(len(read), np.int64)]),
+        sources=np.concatenate([images.sources, sources]),
+        new=np.concatenate([images.new, np.zeros(len(read), bool)]),
+        never_asked=np.concatenate([np.zeros(len(images.read), bool), np.ones(len(read), bool)]),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    make_parser, judge_parser = commands.add_parser("make"), commands.add_parser("judge")
+    for one in (make_parser, judge_parser):
+        one.add_argument("--corpus", type=Path, required=True)
+    make_parser.add_argument("--out", type=Path, required=True)
+    judge_parser.add_argument("--more", type=Path, required=True)
+    judge_parser.add_argument("--twins", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "make":
+        make(arguments.corpus, arguments.out)
+    else:
+        judge(arguments.corpus, arguments.more, arguments.twins)
