@@ -233,3 +233,16 @@ def test_perturbations_are_values():
     assert Perturbation("jpeg", 90) == Perturbation("jpeg", 90.0) != Perturbation("jpeg", 80)
     assert replace(Perturbation("jpeg", 90), severity=80) == Perturbation("jpeg", 80)
     assert str(Perturbation("flip")) == "flip"
+
+
+@pytest.mark.parametrize("name", ["resize", "resize_nearest", "resize_jpeg", "screenshot"])
+def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, name):
+    height, width = pixels.shape[:2]
+    monkeypatch.setattr(perturbations, "_MAX_PIXELS", limit := round(1.3 * height * width))
+    found = Perturbation(name, None if name == "screenshot" else 1.5).apply(pixels, KEY)
+    grown = found if isinstance(found, np.ndarray) else decode(found).pixels
+    assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
+    assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
+    monkeypatch.setattr(perturbations, "_MAX_PIXELS", height * width // 2)  # larger than the limit already: not enlarged
+    unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
+    assert unchanged.shape == pixels.shape

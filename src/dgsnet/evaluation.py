@@ -24,6 +24,9 @@ from dgsnet.verdict import Verdict
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
 
+PERTURBATION = "perturbation"
+"""The column that only predictions of `dgsnet.robustness` have."""
+
 PREDICTION_SCHEMA = pa.schema(
     [("label", pa.int8()), ("split", pa.string()), ("source", pa.string()), ("generator", pa.string()), ("group", pa.string()), *SCHEMA]
 )
@@ -71,9 +74,9 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         they were computed from.
 
     Raises:
-        DatasetError: a column is missing, no image has a score and a label, or one is out of range.
+        DatasetError: a column is missing, no image has a score and a label, one is out of range, or the file is one of `robustness`.
     """
-    table = read_predictions(predictions, ("label", "score", group))
+    table = unperturbed(predictions, ("label", "score", group))
     if group not in table.column_names:
         raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(columns_of(predictions))}")
     images, table = table.num_rows, scored_only(table)
@@ -129,6 +132,20 @@ def read_predictions(file: Path, columns: Sequence[str] | None = None) -> pa.Tab
         return pq.read_table(file, columns=None if columns is None else [name for name in dict.fromkeys(columns) if name in known])
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
+
+
+def unperturbed(file: Path, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a predictions file in which each image stands once, as it is; see `read_predictions`.
+
+    Raises:
+        DatasetError: as `read_predictions`, or the file holds each image under several perturbations, which must not be pooled.
+    """
+    if PERTURBATION in columns_of(file):
+        raise DatasetError(
+            f"{file} holds predictions under perturbations, each image many times: see the figures beside it, made by `dgsnet robustness`, "
+            "or give the predictions of `dgsnet evaluate`"
+        )
+    return read_predictions(file, columns)
 
 
 def columns_of(file: Path) -> list[str]:

@@ -57,6 +57,18 @@ class Report:
         return {**{name: asdict(figure) for name, figure in self.figures.items()}, "n_real": self.n_real, "n_fake": self.n_fake}
 
 
+def percentile_interval(value: float, drawn: Floats, confidence: float = 0.95) -> Estimate:
+    """A figure and the percentile interval of its draws (R,); undefined where it is NaN.
+
+    Every stratum keeps its size in every resample, so a figure is undefined in all of them or in none.
+    """
+    if np.isnan(value):
+        return Estimate(None, None, None)
+    tail = (1 - confidence) / 2
+    low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
+    return Estimate(value, low, high)
+
+
 def weighted_metrics(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, threshold: float = 0.5) -> Figures:
     """Every metric under R weightings of the same N samples; weight k means the same as repeating a sample k times.
 
@@ -300,14 +312,9 @@ def _bootstrap(statistic: Statistic, strata: NDArray[np.intp], resamples: int, s
         raise ValueError(f"expected a confidence between 0 and 1 but got {confidence}")
     point = statistic(np.ones((1, len(strata))))
     parts = [statistic(weights) for weights in weightings(strata, resamples, seed)]
-    tail = (1 - confidence) / 2
-    estimates = {}
-    for name in METRICS:
-        value, drawn = float(point[name][0]), np.concatenate([part[name] for part in parts])
-        low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
-        # Every stratum keeps its size, so a figure is undefined in all resamples or in none.
-        estimates[name] = Estimate(None, None, None) if np.isnan(value) else Estimate(value, low, high)
-    return estimates
+    return {
+        name: percentile_interval(float(point[name][0]), np.concatenate([part[name] for part in parts]), confidence) for name in METRICS
+    }
 
 
 def _difference(a: Statistic, b: Statistic) -> Statistic:

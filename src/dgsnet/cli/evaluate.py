@@ -42,6 +42,9 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
     group: Annotated[str, typer.Option("--group", help="Column generated images are grouped by.")] = "generator",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    heatmaps: Annotated[
+        int, typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes of each kind; seconds each.")
+    ] = 6,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
@@ -58,7 +61,7 @@ def evaluate(
     if benchmark is not None:
         if data is not None or split is not None:
             raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data and --split")
-        _benchmark(benchmark, root, model, predictions, out, resamples, device, console)
+        _benchmark(benchmark, root, model, predictions, out, resamples, heatmaps, device, console)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
@@ -70,7 +73,7 @@ def evaluate(
         raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
     else:
         scored = _Scored(predictions)
-    result, failed = _report(scored, out, group, resamples, console)
+    result, failed = _report(scored, out, group, resamples, heatmaps, console)
     _show(result)
     if failed:
         raise typer.Exit(1)
@@ -85,7 +88,7 @@ class _Scored:
     detector: Detector | None = None
 
 
-def _report(scored: _Scored, out: Path, group: str, resamples: int, console: Console) -> tuple[dict[str, Any], bool]:
+def _report(scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, console: Console) -> tuple[dict[str, Any], bool]:
     """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
     from rich.progress import Progress
 
@@ -100,7 +103,7 @@ def _report(scored: _Scored, out: Path, group: str, resamples: int, console: Con
     threshold = evaluation.recorded_threshold(predictions)
     result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples)
     with Progress(console=console) as progress:
-        page.write(out, result, predictions, scored.dataset, scored.detector, progress)
+        page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
     typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / page.REPORT}", err=True)
     return result, bool(failed)
 
@@ -123,7 +126,15 @@ def _predict(model: str, dataset: Dataset, out: Path, device: str, console: Cons
 
 
 def _benchmark(
-    name: str, root: Path | None, model: str | None, predictions: Path | None, out: Path, resamples: int, device: str, console: Console
+    name: str,
+    root: Path | None,
+    model: str | None,
+    predictions: Path | None,
+    out: Path,
+    resamples: int,
+    heatmaps: int,
+    device: str,
+    console: Console,
 ) -> None:
     from dgsnet.benchmarks import layouts, registry, scoring
     from dgsnet.rows import printable
@@ -141,7 +152,7 @@ def _benchmark(
         raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
     else:
         scored = _Scored(predictions)
-    _, failed = _report(scored, out, "generator", resamples, console)
+    _, failed = _report(scored, out, "generator", resamples, heatmaps, console)
     result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
     _show_benchmark(result)
     for subset, report in result["subsets"].items():
