@@ -212,13 +212,6 @@ def test_an_unknown_suite_is_refused():
         suite("all")
 
 
-def test_what_would_be_too_large_is_refused_before_memory_is_taken(pixels, monkeypatch):
-    monkeypatch.setattr(perturbations, "_MAX_PIXELS", 320 * 400 - 1)
-    monkeypatch.setattr(perturbations, "resized", None)
-    with pytest.raises(DecodeError, match="resized by 2 it has 320x400, more than 127,999 pixels"):
-        Perturbation("resize", 2).apply(pixels, KEY)
-
-
 def test_a_picture_the_format_cannot_hold_is_refused():
     with pytest.raises(DecodeError, match="webp 75 cannot be applied"):
         Perturbation("webp", 75).apply(np.zeros((2, 16_384, 3), np.uint8), KEY)

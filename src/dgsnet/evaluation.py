@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet import __version__, metrics, row_file
@@ -59,7 +61,15 @@ def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshold: float = 0.5, resamples: int = 1000) -> dict[str, Any]:
+def evaluate(
+    predictions: Path,
+    out: Path,
+    *,
+    group: str = "generator",
+    threshold: float = 0.5,
+    resamples: int = 1000,
+    cluster: str | None = None,
+) -> dict[str, Any]:
     """Metrics of a predictions file into `out/metrics.json` and `out/metrics.csv`.
 
     Args:
@@ -68,6 +78,8 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         group: the column generated images are grouped by.
         threshold: score from which an image counts as AI-generated.
         resamples: of the bootstrap.
+        cluster: the column whose images the bootstrap draws together, such as ``group``; an image without a value stands alone. None: every
+            image on its own.
 
     Returns:
         The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what
@@ -76,19 +88,21 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
     Raises:
         DatasetError: a column is missing, no image has a score and a label, one is out of range, or the file is one of `robustness`.
     """
-    table = unperturbed(predictions, ("label", "score", group))
-    if group not in table.column_names:
-        raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(columns_of(predictions))}")
+    table = unperturbed(predictions, ("label", "score", group, *([cluster] if cluster else [])))
+    for column, purpose in ((group, "group by"), (cluster, "draw together by")):
+        if column and column not in table.column_names:
+            raise DatasetError(f"{predictions} has no column {column!r} to {purpose}: it has {', '.join(columns_of(predictions))}")
     images, table = table.num_rows, scored_only(table)
     if not table.num_rows:
         raise DatasetError(f"{predictions} has no image with both a score and a label")
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     generators = names_in(table[group])
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
+    together = {"clusters": None if cluster is None else _clusters(table[cluster])}
     try:
-        overall = metrics.estimate(labels, scores, **settings)
-        by_generator = metrics.by_generator(labels, scores, generators, **settings)
-        mean = metrics.macro_average(labels, scores, generators, **settings)
+        overall = metrics.estimate(labels, scores, **settings, **together)
+        by_generator = metrics.by_generator(labels, scores, generators, **settings, **together)
+        mean = metrics.macro_average(labels, scores, generators, **settings, **together)
     except ValueError as error:
         raise DatasetError(f"{predictions}: {error}") from error
     result = {
@@ -100,7 +114,8 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
             "images": images,
             "failed": images - table.num_rows,
             "group": group,
-            "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
+            "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0"
+            + ("" if cluster is None else f", images of one {cluster} together"),
             **settings,
         },
     }
@@ -167,6 +182,15 @@ def names_in(column: pa.ChunkedArray) -> list[str]:
     codes = column.cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
     names = [name or "unknown" for name in codes.dictionary.to_pylist()]
     return [names[code] for code in codes.indices.to_numpy()]
+
+
+def _clusters(column: pa.ChunkedArray) -> NDArray[np.intp]:
+    """(N,) numbers, the same for images of one value; an image without a value gets one of its own."""
+    codes = column.cast(pa.string()).combine_chunks().dictionary_encode().indices
+    numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+    alone = numbers < 0
+    numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())
+    return numbers
 
 
 def failures(file: Path) -> list[str]:

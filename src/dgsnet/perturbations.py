@@ -81,7 +81,7 @@ class Perturbation:
             sha256: of the picture; it seeds what is drawn, so that the same picture is always perturbed in the same way.
 
         Raises:
-            DecodeError: the picture would be too large, or the format cannot hold it.
+            DecodeError: the format cannot hold the picture.
         """
         digest = hashlib.sha256(f"{sha256} {self}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest))
