@@ -439,7 +439,7 @@ def test_the_command(run: Callable[..., tuple[int, str, str]], tiny_model: Path,
         (("--benchmark", "genimage", "--data", "x", "--model", "m"), "leave out --data"),
         (("--root", "x", "--model", "m"), "--root goes with --benchmark only"),
         (("a.parquet", "--model", "m", "--data", "d"), "a.parquet goes with --compare only"),
-        (("--compare", "a", "b", "--model", "m"), "leave out --benchmark, --predictions and --model"),
+        (("--compare", "a", "b", "--model", "m"), "leave out --benchmark, --predictions, --model and --cluster"),
         (("--compare", "a", "b"), "a is no predictions file nor a folder with one"),
     ],
 )

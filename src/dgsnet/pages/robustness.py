@@ -31,7 +31,7 @@ def write(out: Path, result: dict[str, Any]) -> Path:
     header = ["perturbation", "AUROC", "balanced accuracy", "verdicts that change", "of photographs", "of generated"]
     facts = {key: str(value) for key, value in known.items() if key != "predictions"}
     chart = charts.svg(severity_panels(result), "AUROC and verdict flips over severity")
-    by_generator = charts.svg(generator_panels(result), "AUROC of each generator over severity") if result["by_generator"] else ""
+    by_generator = charts.svg(generator_panels(result), "AUROC of each generator over severity") if result["by_generator"] else "-"
     note = '<p class="small">Each generator against all photographs, number of its images in brackets; few images make ragged curves.</p>'
     body = (
         "<h1>dgsnet robustness</h1>"
