@@ -98,7 +98,7 @@ def evaluate(
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     generators = names_in(table[group])
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
-    together = {"clusters": None if cluster is None else _clusters(table[cluster])}
+    together: dict[str, Any] = {"clusters": None if cluster is None else _clusters(table[cluster])}
     try:
         overall = metrics.estimate(labels, scores, **settings, **together)
         by_generator = metrics.by_generator(labels, scores, generators, **settings, **together)
@@ -187,7 +187,7 @@ def names_in(column: pa.ChunkedArray) -> list[str]:
 def _clusters(column: pa.ChunkedArray) -> NDArray[np.intp]:
     """(N,) numbers, the same for images of one value; an image without a value gets one of its own."""
     codes = column.cast(pa.string()).combine_chunks().dictionary_encode().indices
-    numbers = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+    numbers: NDArray[np.intp] = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
     alone = numbers < 0
     numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())
     return numbers

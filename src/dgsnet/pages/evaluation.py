@@ -131,8 +131,8 @@ def _answers(rows: list[dict[str, Any]]) -> str:
     lines = []
     for (label, name), answers in sorted(counts.items()):
         total = answers.total()
-        lines.append([name, ("photographs", "generated")[label], str(total), *(f"{answers[answer] / total:.0%}" for answer in _ANSWERS)])
-    return _section("Verdicts by source", shell.table(["source", "label", "images", *_ANSWERS], lines))
+        lines.append([name, *(f"{answers[answer] / total:.0%}" for answer in _ANSWERS), str(total), ("photographs", "generated")[label]])
+    return _section("Verdicts by source", shell.table(["source", *_ANSWERS, "images", "label"], lines))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ th:first-child, td:first-child { text-align: left; white-space: normal; overflow
 .numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 .numbers div { font-size: .85rem; color: #57606a; } .numbers b { display: block; font-size: 1.3rem; color: #1f2328; }
 @media (max-width: 40rem) { main { padding: .5rem; } section { padding: .75rem; } figure { flex-basis: 100%; }
-  table { font-size: .8rem; } th, td { padding: .2rem .4rem; } thead th { white-space: normal; vertical-align: bottom; }
+  table { font-size: .8rem; } th, td { padding: .2rem .4rem; }
+  thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
   th:first-child, td:first-child { min-width: 6.5rem; } }
 """
 
