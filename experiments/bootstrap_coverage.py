@@ -70,7 +70,7 @@ def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Estimate]:
     ((point, drawn),) = resampling.means(
         np.concatenate([labels, more]), [np.concatenate([scores, harder])], parts, strata, resamples=resamples, seed=seed
     )
-    found["auroc_mean_of_two"] = resampling.percentile_interval(point["auroc"], drawn["auroc"])
+    found["auroc_mean_of_two"] = metrics.percentile_interval(point["auroc"], drawn["auroc"])
     return found
 
 

@@ -1,27 +1,31 @@
-"""Every figure of the README, from what is committed under results/.
+"""Every figure of the README, and of the documents in `DOCUMENTS`, from what is committed under results/.
 
-    python experiments/readme.py              recompute the tables from the predictions, then the README from the tables (`make figures`)
-    python experiments/readme.py --check      end with 1 where the README says something else than the tables
+    python experiments/readme.py              recompute the tables from the predictions, then the documents from the tables (`make figures`)
+    python experiments/readme.py --texts      the documents alone, from the tables as they are
+    python experiments/readme.py --check      end with 1 where a document says something else than the tables
 
-What stands in the README between the markers is written here; a figure anywhere else in it would be a mistake.
+What stands in a document between the markers is written here or in `findings`; a figure anywhere else in the README would be a mistake.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import findings
+from findings import read as _read
+
 from dgsnet import robustness, tables
 from dgsnet.figures import interval
 from dgsnet.files import write_text
 
 ROOT = Path(__file__).parent.parent
-RESULTS, README = ROOT / "results", ROOT / "README.md"
+RESULTS = ROOT / "results"
+DOCUMENTS = tuple(ROOT / name for name in ("README.md", "results/README.md", "results/robustness/README.md", "results/corpus/README.md"))
 BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 CORPUS = {
     "linear probe on frozen CLIP": "linear",
@@ -31,7 +35,7 @@ CORPUS = {
     "gradient surgery, `balanced`": "dgs-balanced",
 }
 DETECTORS = {
-    "**`dgsnet-b16`**: surgery, head refitted": "refit/dgs",
+    "**`dgsnet-b16`**: surgery, head refitted": findings.SHIPPED,
     "LoRA, head refitted": "refit/lora",
     "surgery, head as trained": "shipped/dgs",
     "LoRA, head as trained": "shipped/lora",
@@ -61,12 +65,16 @@ def compare_robustness() -> None:
 
 
 def figures() -> dict[str, str]:
-    """The content of every block of the README, by name."""
-    return {"corpus": _corpus(), "shipped": _shipped(), "robustness": _robustness(), "others": _others()}
-
-
-def _read(name: str) -> Any:
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    """The content of every block, by name."""
+    return {
+        "corpus": _corpus(),
+        "corpus_all": _corpus_all(),
+        "shipped": _shipped(),
+        "robustness": _robustness(),
+        "robustness_text": findings.robustness(ROBUST, ROBUST[-1]),
+        "learnt": findings.learnt() + "\n",
+        "others": _others(),
+    }
 
 
 def _corpus() -> str:
@@ -79,6 +87,28 @@ def _corpus() -> str:
     return tables.markdown(
         ["", "AUROC, mean over 14 unseen generators", "minus LoRA (paired, 95 %)", "AUROC on the training sources' held-out images"], rows
     )
+
+
+def _corpus_all() -> str:
+    """Every run of the corpus experiment, also pooled."""
+    rows = [
+        [
+            name,
+            interval(one["mean_over_generators"]["auroc"], 3),
+            "" if name == "lora" else interval(one["against_lora"]["mean_over_generators"]["auroc"], sign=True),
+            f"{one['overall']['auroc']['value']:.3f}",
+            *(_fit(f"corpus/{name}")),
+        ]
+        for name, one in _read("corpus/table.json").items()
+    ]
+    header = ["", "AUROC, mean over generators", "minus LoRA", "pooled AUROC", "validation AUROC", "image loss, last 10 steps"]
+    return tables.markdown(header, rows)
+
+
+def _fit(run: str) -> tuple[str, str]:
+    """How well a run fits the sources it was trained on."""
+    loss = "" if run.endswith("/linear") else f"{findings.last_loss(f'{run}/log.jsonl'):.2f}"
+    return f"{_read(f'{run}/validation.json')['overall']['auroc']['value']:.3f}", loss
 
 
 def _shipped() -> str:
@@ -97,7 +127,7 @@ def _shipped() -> str:
             ]
         )
     header = ["", "AUROC, mean over 14 unseen generators", "minus LoRA as trained (paired)", "worst generator", "found at 5 % false alarms"]
-    shipped = found["refit/dgs"]["overall"]
+    shipped = found[findings.SHIPPED]["overall"]
     said = (
         f"At its own threshold `dgsnet-b16` finds {shipped['fake_acc']['value']:.0%} of the generated images and calls "
         f"{1 - shipped['real_acc']['value']:.1%} of the photographs generated; balanced accuracy {interval(shipped['balanced_acc'])}, "
@@ -161,17 +191,25 @@ def _auroc(figures_of: Mapping[str, Any]) -> str:
     return f"{value['value'] if isinstance(value, dict) else value:.2f}"
 
 
-def written(text: str) -> str:
-    """The README with every block as `figures` says."""
-    known = figures()
+def written(text: str, known: Mapping[str, str]) -> str:
+    """A document with every block as `figures` says."""
     return BLOCK.sub(lambda found: f"{found[1]}{known[found[2]]}{found[3]}", text)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    text = README.read_text(encoding="utf-8")
-    if parser.parse_args().check:
-        sys.exit(0 if written(text) == text else "README.md is not what results/ say: run `make figures`")
-    recompute()
-    write_text(README, written(text))
+    parser.add_argument("--texts", action="store_true")
+    given = parser.parse_args()
+    if not (given.check or given.texts):
+        recompute()
+    known, stale = figures(), []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        if written(text, known) == text:
+            continue
+        stale.append(str(document.relative_to(ROOT)))
+        if not given.check:
+            write_text(document, written(text, known))
+    if given.check and stale:
+        sys.exit(f"not what results/ say: {', '.join(stale)}; run `make figures`")

@@ -248,7 +248,8 @@ def test_community_forensics_is_read_from_its_shards(tmp_path: Path) -> None:
         assert all(dataset.read(dataset.samples[at]) == picture(at) for at in order)
     result = judged("communityforensics", tmp_path, tmp_path / "out")
     assert {name: (one["n_real"], one["n_fake"]) for name, one in result["subsets"].items()} == {"dalle3": (4, 3)}
-    assert result["counts"] == {"n_real": 4, "n_fake": 3, "published": "51836", "ok": False}
+    card = "data set card of OwensLab/CommunityForensics-Eval: read"
+    assert result["counts"] == {"n_real": 4, "n_fake": 3, "published": "51836", "ok": False, "source": card}
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
@@ -287,13 +288,25 @@ def test_missing_subsets_and_wrong_counts_are_named(tmp_path: Path) -> None:
     assert list(result["subsets"]) == ["progan", "whichfaceisreal"]
     assert "social_rf" in result["missing"]  # photographs alone are no subset
     assert len(result["missing"]) == 23
-    assert result["subsets"]["whichfaceisreal"]["counts"] == {"published": "1000 + 1000", "ok": False}
-    assert result["subsets"]["progan"]["counts"] == {"published": None, "ok": None}
+    assert result["subsets"]["whichfaceisreal"]["counts"] == {
+        "published": "1000 + 1000",
+        "ok": False,
+        "source": "README of HorizonTEL/AIGIBench, which corrects its paper: read",
+    }
+    assert result["subsets"]["progan"]["counts"] == {"published": None, "ok": None, "source": None}
     text = (tmp_path / "out" / "benchmark.md").read_text()
     assert "Not as many images as published: whichfaceisreal (1000 + 1000)" in text
     assert "Missing subsets: r3gan, " in text
     assert "without 23 subsets" in text
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == result
+
+
+def test_every_count_says_where_it_is_stated() -> None:
+    counts = [one.count for one in registry.BENCHMARKS.values()]
+    counts += [subset.count for one in registry.BENCHMARKS.values() for subset in one.subsets]
+    known = [count for count in counts if count is not None]
+    assert len(known) == 38
+    assert all(count.source.endswith((": read", ": quoted from memory, not read again")) for count in known)
 
 
 def test_counts_allow_for_rounding_and_nothing_else() -> None:
@@ -426,7 +439,7 @@ def test_the_command(run: Callable[..., tuple[int, str, str]], tiny_model: Path,
         (("--benchmark", "genimage", "--data", "x", "--model", "m"), "leave out --data"),
         (("--root", "x", "--model", "m"), "--root goes with --benchmark only"),
         (("a.parquet", "--model", "m", "--data", "d"), "a.parquet goes with --compare only"),
-        (("--compare", "a", "b", "--model", "m"), "leave out --benchmark, --predictions and --model"),
+        (("--compare", "a", "b", "--model", "m"), "leave out --benchmark, --predictions, --model and --cluster"),
         (("--compare", "a", "b"), "a is no predictions file nor a folder with one"),
     ],
 )

@@ -266,6 +266,27 @@ def test_a_caption_shared_within_a_group_is_not_learnt_by_heart():
     assert together < 0.6
 
 
+def test_a_leak_shows_though_photographs_and_fakes_share_captions():
+    """Pairs of one caption, the fakes' with a word more in a third of them: learnt pair by pair the captions point the wrong way."""
+    rng, pairs = np.random.default_rng(0), 60
+    labels, groups = np.tile([0, 1], pairs), [f"image {index}" for index in range(2 * pairs)]
+    content = [" ".join(f"word{number}" for number in rng.choice(200, 6, replace=False)) for _ in range(pairs)]
+    matched = [text for text in content for _ in range(2)]
+    apart = captions._cross_validated_auc(matched, labels, groups, 0)
+    assert apart < 0.1
+    assert 0.4 < caption_only_auc(matched, labels, groups) < 0.6
+    rest = [f"{text} {'render' if label else 'photo'}" for text, label in zip(matched[40:], labels[40:], strict=True)]
+    leaking = matched[:40] + rest
+    assert caption_only_auc(leaking, labels, groups) > max(LEAK, captions._cross_validated_auc(leaking, labels, groups, 0) + 0.05)
+
+
+def test_a_caption_of_one_label_still_tells_when_the_other_has_it_once():
+    """All in one fold it could not be learnt, so it must not be the only way to look."""
+    texts = [f"tree{index}" if index % 2 else "a photo" for index in range(120)]
+    texts[1] = "a photo"
+    assert caption_only_auc(texts, np.arange(120) % 2, [f"image {index}" for index in range(120)]) > 0.9
+
+
 def test_a_missing_caption_gives_away_as_much_as_a_word():
     _, labels, groups = corpus_of()
     texts = ["a cat" if label else (None, " ")[index % 4 // 2] for index, label in enumerate(labels)]

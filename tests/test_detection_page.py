@@ -31,7 +31,7 @@ class Page(HTMLParser):
     def __init__(self, content):
         super().__init__()
         self.tags, self.words, self.open = [], [], []
-        self.feed(content)
+        self.feed(content.replace("<wbr>", ""))  # a word may break there and stays one
         self.text = " ".join(" ".join(self.words).split())
         assert self.open == []
 

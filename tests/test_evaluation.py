@@ -151,6 +151,25 @@ def test_group_names_another_column(tmp_path):
         evaluation.evaluate(file_of(tmp_path, rows), tmp_path, group="maker")
 
 
+def test_images_of_a_group_are_drawn_together(tmp_path, run):
+    """Each image stands there five times under one group; one has no group and stands alone."""
+    rng = np.random.default_rng(0)
+    labels, scores = np.repeat([0, 1], 20), np.clip(rng.normal(0.5, 0.2, 40) + np.repeat([-0.1, 0.1], 20), 0, 1)
+    rows = {"label": np.repeat(labels, 5), "score": np.repeat(scores, 5), "generator": ["g"] * 200, "verdict": ["real"] * 200}
+    rows |= {"path": [str(number) for number in range(200)], "group": [None, *(str(number // 5) for number in range(1, 200))]}
+    pq.write_table(pa.table(rows), tmp_path / "given.parquet")
+    apart, together = (
+        evaluation.evaluate(tmp_path / "given.parquet", tmp_path / str(cluster), resamples=300, cluster=cluster)
+        for cluster in (None, "group")
+    )
+    widths = [one["overall"]["auroc"]["high"] - one["overall"]["auroc"]["low"] for one in (apart, together)]
+    assert apart["overall"]["auroc"]["value"] == together["overall"]["auroc"]["value"]
+    assert widths[1] > 1.8 * widths[0]
+    assert together["computed_from"]["bootstrap"].endswith("images of one group together")
+    code, _, err = run("evaluate", "--predictions", tmp_path / "given.parquet", "--out", tmp_path / "x", "--cluster", "film")
+    assert (code, "no column 'film' to draw together by" in err) == (2, True)
+
+
 def test_a_generator_may_be_called_overall(tmp_path):
     evaluation.evaluate(file_of(tmp_path, [row(0, 0.1), row(1, 0.8, "overall"), row(1, 0.8, "x")]), tmp_path, resamples=10)
     assert [line.split(",")[:3] for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]] == [

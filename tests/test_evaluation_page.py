@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from dgsnet import evaluation, robustness
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
+from dgsnet.errors import DgsnetError
 from dgsnet.figures import figure, interval
 from dgsnet.pages import evaluation as page
 from dgsnet.pages import robustness as robustness_page
@@ -52,7 +54,7 @@ def test_the_page_has_the_figures_of_the_result(tmp_path, some):
     wrong = sum((score >= 0.5) != bool(label) for label, score in zip(*some, strict=True))
     assert wrong == sum(int(n) for n in re.findall(r"(?:called generated|not found): (\d+)", found.text))
     assert "m" * 64 in found.text
-    assert content.count("<svg") == 3
+    assert content.count("<svg") == 4
     assert content == page.write(tmp_path / "out", result, tmp_path / "p.parquet").read_text(encoding="utf-8")
 
 
@@ -86,6 +88,38 @@ def test_mistakes_are_shown_with_their_heatmaps(tmp_path, corpus, tiny_model):
     assert {picture.size for picture in shown} == {(256, 256)}
 
 
+def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
+    data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
+    predictions = evaluation.predict(detector, data, tmp_path)
+    missed = sum(row["score"] < 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 1)
+    accused = sum(row["score"] >= 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 0)
+    for heatmaps in (0, 1):
+        found, _ = written(tmp_path / str(heatmaps), predictions, dataset=data, detector=detector, heatmaps=heatmaps)
+        shown = min(missed, page.MISTAKES) + min(accused, page.MISTAKES)
+        assert len(found.pictures()) == shown + heatmaps * ((missed > 0) + (accused > 0))
+        assert ("In a heatmap, colour marks" in found.text) == (heatmaps > 0)
+
+
+def test_a_model_without_gradient_or_without_a_method_still_shows_its_mistakes(tmp_path, corpus, tiny_model, monkeypatch):
+    data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
+    predictions = evaluation.predict(detector, data, tmp_path)
+    plain = detector.method.logits
+    monkeypatch.setattr(detector.method, "logits", torch.no_grad()(plain), raising=False)
+    occluded, _ = written(tmp_path / "a", predictions, dataset=data, detector=detector, heatmaps=1)
+    assert "In a heatmap, colour marks" in occluded.text
+
+    class Exported:
+        config = detector.config
+
+        @property
+        def method(self):
+            raise DgsnetError("an exported model has no heatmaps")
+
+    shown, _ = written(tmp_path / "b", predictions, dataset=data, detector=Exported(), heatmaps=1)
+    assert "an exported model has no heatmaps" in shown.text
+    assert shown.pictures()
+
+
 def test_a_robustness_run_has_a_page(tmp_path, corpus, tiny_model):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
     predictions = robustness.predict(detector, data, tmp_path, (Perturbation("jpeg", 50), Perturbation("flip")))
@@ -95,4 +129,7 @@ def test_a_robustness_run_has_a_page(tmp_path, corpus, tiny_model):
     for name, one in zip(("jpeg 50", "flip"), result["perturbations"], strict=True):
         row = (name, interval(one["auroc"]), figure(one["balanced_acc"]["value"]), interval(one["flip_rate"]))
         assert " ".join(row) in found.text
-    assert content.count("<svg") == 1
+    assert content.count("<svg") == 2
+    assert "Over severity, by generator" in found.text
+    without = robustness_page.write(tmp_path, result | {"by_generator": {}}).read_text(encoding="utf-8")
+    assert without.count("<svg") == 1

@@ -239,6 +239,38 @@ def test_interval_is_the_percentiles_of_a_plain_bootstrap() -> None:
             assert np.mean(values <= bound + 1e-9) >= 0.05, (name, outside)
 
 
+def test_clusters_are_drawn_whole() -> None:
+    """Ten copies of each image are no more evidence than the image; drawn one by one they pretend to be."""
+    labels, scores = blobs(30, 30, seed=3)
+    order = np.random.default_rng(0).permutation(600)
+    copied_labels, copied_scores, images = (np.repeat(column, 10)[order] for column in (labels, scores, np.arange(60)))
+
+    def width(one: Estimate) -> float:
+        assert one.low is not None
+        assert one.high is not None
+        return one.high - one.low
+
+    once = estimate(labels, scores).figures["auroc"]
+    together = estimate(copied_labels, copied_scores, clusters=images).figures["auroc"]
+    assert together.value == pytest.approx(once.value)
+    assert width(together) == pytest.approx(width(once), rel=0.15)
+    assert width(estimate(copied_labels, copied_scores).figures["auroc"]) < 0.5 * width(once)
+    generators = ["a" if image % 2 else "b" for image in images]
+    for name, report in by_generator(copied_labels, copied_scores, generators, clusters=images).items():
+        kept = (labels == 0) | (np.arange(60) % 2 == (name == "a"))
+        assert width(report.figures["auroc"]) == pytest.approx(width(estimate(labels[kept], scores[kept]).figures["auroc"]), rel=0.2)
+    mean = macro_average(copied_labels, copied_scores, generators, clusters=images)["auroc"]
+    assert width(mean) > 1.5 * width(macro_average(copied_labels, copied_scores, generators)["auroc"])
+
+
+def test_clusters_of_one_are_no_clusters() -> None:
+    labels, scores = blobs(20, 25)
+    drawn = [list(bootstrap.weightings(labels, 50, 1, clusters)) for clusters in (None, np.arange(45))]
+    assert all(np.array_equal(*pair) for pair in zip(*drawn, strict=True))
+    with pytest.raises(ValueError, match="expected 45 whole numbers as clusters"):
+        estimate(labels, scores, clusters=np.arange(44))
+
+
 def test_classes_are_resampled_separately() -> None:
     # Everything is called fake, so accuracy is the share of fakes: fixed by design, not by chance.
     assert estimate([0] * 5 + [1] * 15, [0.9] * 20, resamples=100).figures["acc"] == Estimate(0.75, 0.75, 0.75)

@@ -212,13 +212,6 @@ def test_an_unknown_suite_is_refused():
         suite("all")
 
 
-def test_what_would_be_too_large_is_refused_before_memory_is_taken(pixels, monkeypatch):
-    monkeypatch.setattr(perturbations, "_MAX_PIXELS", 320 * 400 - 1)
-    monkeypatch.setattr(perturbations, "resized", None)
-    with pytest.raises(DecodeError, match="resized by 2 it has 320x400, more than 127,999 pixels"):
-        Perturbation("resize", 2).apply(pixels, KEY)
-
-
 def test_a_picture_the_format_cannot_hold_is_refused():
     with pytest.raises(DecodeError, match="webp 75 cannot be applied"):
         Perturbation("webp", 75).apply(np.zeros((2, 16_384, 3), np.uint8), KEY)
@@ -233,3 +226,17 @@ def test_perturbations_are_values():
     assert Perturbation("jpeg", 90) == Perturbation("jpeg", 90.0) != Perturbation("jpeg", 80)
     assert replace(Perturbation("jpeg", 90), severity=80) == Perturbation("jpeg", 80)
     assert str(Perturbation("flip")) == "flip"
+
+
+@pytest.mark.parametrize("name", ["resize", "resize_nearest", "resize_jpeg", "screenshot"])
+def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, name):
+    height, width = pixels.shape[:2]
+    monkeypatch.setattr(perturbations, "_MAX_PIXELS", limit := round(1.3 * height * width))
+    found = Perturbation(name, None if name == "screenshot" else 1.5).apply(pixels, KEY)
+    grown = found if isinstance(found, np.ndarray) else decode(found).pixels
+    assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
+    if name != "screenshot":  # whose border is as wide above as beside
+        assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
+    monkeypatch.setattr(perturbations, "_MAX_PIXELS", height * width // 2)  # larger than the limit already: not enlarged
+    unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
+    assert unchanged.shape == pixels.shape

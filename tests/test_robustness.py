@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from conftest import textured
 from dgsnet import Detector, Verdict, evaluation, robustness
+from dgsnet.benchmarks import registry, scoring
 from dgsnet.dataset import load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import answer
@@ -534,4 +535,19 @@ def test_wrong_usage_ends_with_2(run, corpus, tmp_path, monkeypatch, options, na
     code, out, err = run("robustness", "--model", "m", "--data", corpus, "--out", tmp_path / "out", *options)
     assert (code, out) == (2, "")
     assert named in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictions_under_perturbations_are_not_pooled(data, tmp_path, run):
+    """Each image stands many times in them: pooled figures would have intervals that are far too narrow."""
+    predictions = robustness.predict(Scripted(), data, tmp_path / "robust", (Perturbation("flip"),))
+    for judged in (
+        lambda: evaluation.evaluate(predictions, tmp_path / "out"),
+        lambda: scoring.evaluate(registry.benchmark("corpus"), predictions, tmp_path / "out"),
+    ):
+        with pytest.raises(DatasetError, match=r"predictions\.parquet holds predictions under perturbations, each image many times"):
+            judged()
+    code, _, said = run("evaluate", "--predictions", predictions, "--out", tmp_path / "out")
+    assert code == 2
+    assert "under perturbations" in said
     assert not (tmp_path / "out").exists()

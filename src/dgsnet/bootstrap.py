@@ -10,26 +10,37 @@ from numpy.typing import ArrayLike, NDArray
 _CHUNK_CELLS = 2**18  # resamples x samples at a time: bounds memory, and 2 MB a matrix stays near the cache
 
 
-def weightings(strata: ArrayLike, resamples: int, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+def weightings(strata: ArrayLike, resamples: int, seed: int = 0, clusters: ArrayLike | None = None) -> Iterator[NDArray[np.float64]]:
     """Weights (R, N) in chunks that together have `resamples` rows: weight k is a sample drawn k times.
 
     Every stratum is drawn from itself, as often as it has samples, by a random stream of its own: what is drawn of one depends neither on
-    the others nor on the chunks.
+    the others nor on the chunks. With `clusters` it is they that are drawn, as many as a stratum has, each with all its samples there; a
+    cluster that lies in several strata is drawn in each on its own.
 
     Args:
         strata: (N,) whole numbers from 0 on.
         resamples: at least 1.
         seed: at least 0; the same seed gives the same weights.
+        clusters: (N,) whole numbers; samples of one number come up together. None: each sample on its own.
     """
     codes = np.asarray(strata)
     present = np.unique(codes)
     members = [np.flatnonzero(codes == code) for code in present]
+    drawn_as = [_ranks(places, clusters) for places in members]
     streams = [np.random.default_rng([seed, int(code)]) for code in present]
     chunk = max(1, _CHUNK_CELLS // len(codes))
     for done in range(0, resamples, chunk):
         rows = min(chunk, resamples - done)
         weights = np.empty((rows, len(codes)))
-        for places, stream in zip(members, streams, strict=True):
-            drawn = stream.integers(len(places), size=(rows, len(places))) + np.arange(rows)[:, None] * len(places)
-            weights[:, places] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        for places, ranks, stream in zip(members, drawn_as, streams, strict=True):
+            count = int(ranks.max()) + 1
+            drawn = stream.integers(count, size=(rows, count)) + np.arange(rows)[:, None] * count
+            weights[:, places] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)[:, ranks]
         yield weights
+
+
+def _ranks(places: NDArray[np.intp], clusters: ArrayLike | None) -> NDArray[np.intp]:
+    """Of the samples at these places, the number of what each is drawn with: 0 to the count of them minus 1."""
+    if clusters is None:
+        return np.arange(len(places))
+    return np.unique(np.asarray(clusters)[places], return_inverse=True)[1].ravel()

@@ -29,7 +29,7 @@ COMPARISON = "comparison"
 RANKED = ("auroc", "ap", "balanced_acc")
 """Figures that detectors are ranked by, as means over generators."""
 
-_COLUMNS = ("path", "sha256", "label", "score", "generator", "source", "perturbation")
+_COLUMNS = ("path", "sha256", "label", "score", "generator", "source")
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,7 @@ def compare(
 
 
 def _read(predictions: Sequence[Path]) -> tuple[list[_File], str]:
-    tables = [evaluation.read_predictions(file, _COLUMNS) for file in predictions]
-    for file, table in zip(predictions, tables, strict=True):
-        if "perturbation" in table.column_names:
-            raise DatasetError(f"{file} holds predictions under perturbations: compare those of `dgsnet evaluate`")
+    tables = [evaluation.unperturbed(file, _COLUMNS) for file in predictions]
     scored = [evaluation.scored_only(table) for table in tables]
     key = "sha256" if all("sha256" in one.column_names and not one["sha256"].null_count for one in scored) else "path"
     lacking = next((file for file, one in zip(predictions, scored, strict=True) if key not in one.column_names), None)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet import __version__, metrics, row_file
@@ -23,6 +25,9 @@ from dgsnet.parquet_rows import SCHEMA
 from dgsnet.verdict import Verdict
 
 PREDICTIONS, METRICS_JSON, METRICS_CSV = "predictions.parquet", "metrics.json", "metrics.csv"
+
+PERTURBATION = "perturbation"
+"""The column that only predictions of `dgsnet.robustness` have."""
 
 PREDICTION_SCHEMA = pa.schema(
     [("label", pa.int8()), ("split", pa.string()), ("source", pa.string()), ("generator", pa.string()), ("group", pa.string()), *SCHEMA]
@@ -56,7 +61,15 @@ def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshold: float = 0.5, resamples: int = 1000) -> dict[str, Any]:
+def evaluate(
+    predictions: Path,
+    out: Path,
+    *,
+    group: str = "generator",
+    threshold: float = 0.5,
+    resamples: int = 1000,
+    cluster: str | None = None,
+) -> dict[str, Any]:
     """Metrics of a predictions file into `out/metrics.json` and `out/metrics.csv`.
 
     Args:
@@ -65,27 +78,31 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
         group: the column generated images are grouped by.
         threshold: score from which an image counts as AI-generated.
         resamples: of the bootstrap.
+        cluster: the column whose images the bootstrap draws together, such as ``group``; an image without a value stands alone. None: every
+            image on its own.
 
     Returns:
         The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what
         they were computed from.
 
     Raises:
-        DatasetError: a column is missing, no image has a score and a label, or one is out of range.
+        DatasetError: a column is missing, no image has a score and a label, one is out of range, or the file is one of `robustness`.
     """
-    table = read_predictions(predictions, ("label", "score", group))
-    if group not in table.column_names:
-        raise DatasetError(f"{predictions} has no column {group!r} to group by: it has {', '.join(columns_of(predictions))}")
+    table = unperturbed(predictions, ("label", "score", group, *([cluster] if cluster else [])))
+    for column, purpose in ((group, "group by"), (cluster, "draw together by")):
+        if column and column not in table.column_names:
+            raise DatasetError(f"{predictions} has no column {column!r} to {purpose}: it has {', '.join(columns_of(predictions))}")
     images, table = table.num_rows, scored_only(table)
     if not table.num_rows:
         raise DatasetError(f"{predictions} has no image with both a score and a label")
     labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
     generators = names_in(table[group])
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
+    together: dict[str, Any] = {"clusters": None if cluster is None else _clusters(table[cluster])}
     try:
-        overall = metrics.estimate(labels, scores, **settings)
-        by_generator = metrics.by_generator(labels, scores, generators, **settings)
-        mean = metrics.macro_average(labels, scores, generators, **settings)
+        overall = metrics.estimate(labels, scores, **settings, **together)
+        by_generator = metrics.by_generator(labels, scores, generators, **settings, **together)
+        mean = metrics.macro_average(labels, scores, generators, **settings, **together)
     except ValueError as error:
         raise DatasetError(f"{predictions}: {error}") from error
     result = {
@@ -97,7 +114,8 @@ def evaluate(predictions: Path, out: Path, *, group: str = "generator", threshol
             "images": images,
             "failed": images - table.num_rows,
             "group": group,
-            "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
+            "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0"
+            + ("" if cluster is None else f", images of one {cluster} together"),
             **settings,
         },
     }
@@ -131,6 +149,20 @@ def read_predictions(file: Path, columns: Sequence[str] | None = None) -> pa.Tab
         raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
 
 
+def unperturbed(file: Path, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a predictions file in which each image stands once, as it is; see `read_predictions`.
+
+    Raises:
+        DatasetError: as `read_predictions`, or the file holds each image under several perturbations, which must not be pooled.
+    """
+    if PERTURBATION in columns_of(file):
+        raise DatasetError(
+            f"{file} holds predictions under perturbations, each image many times: see the figures beside it, made by `dgsnet robustness`, "
+            "or give the predictions of `dgsnet evaluate`"
+        )
+    return read_predictions(file, columns)
+
+
 def columns_of(file: Path) -> list[str]:
     """Names of the columns of a predictions file, without reading a row.
 
@@ -150,6 +182,15 @@ def names_in(column: pa.ChunkedArray) -> list[str]:
     codes = column.cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
     names = [name or "unknown" for name in codes.dictionary.to_pylist()]
     return [names[code] for code in codes.indices.to_numpy()]
+
+
+def _clusters(column: pa.ChunkedArray) -> NDArray[np.intp]:
+    """(N,) numbers, the same for images of one value; an image without a value gets one of its own."""
+    codes = column.cast(pa.string()).combine_chunks().dictionary_encode().indices
+    numbers: NDArray[np.intp] = codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp)
+    alone = numbers < 0
+    numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(alone.sum())
+    return numbers
 
 
 def failures(file: Path) -> list[str]:

@@ -6,9 +6,11 @@ One weighted implementation serves everything. A bootstrap resample is a vector 
 resamples are a matrix (R, N), and the point estimate is the row of ones. Scores are sorted once, whatever R is.
 
 The bootstrap is stratified: photographs and fakes are resampled separately, since how many there are of each is the design of the data set,
-not chance. Intervals are percentile intervals over samples; they do not cover the chance of training. Two known limits: no resample shows
-an error that the data does not, so a figure of exactly 1 gets the interval [1, 1]; and resampling adds noise to every bin, so the interval
-of `ece` lies too high for a well calibrated detector on few samples and may even exclude the value.
+not chance. It draws samples one by one, or clusters of them where samples hang together (frames of a film, variants of one prompt): drawn
+one by one such samples pretend to more evidence than there is. Intervals are percentile intervals over samples; they do not cover the
+chance of training. Two known limits: no resample shows an error that the data does not, so a figure of exactly 1 gets the interval [1, 1];
+and resampling adds noise to every bin, so the interval of `ece` lies too high for a well calibrated detector on few samples and may even
+exclude the value.
 
 Results do not depend on the order of samples (but for rounding), only on the samples and the seed.
 """
@@ -57,6 +59,18 @@ class Report:
         return {**{name: asdict(figure) for name, figure in self.figures.items()}, "n_real": self.n_real, "n_fake": self.n_fake}
 
 
+def percentile_interval(value: float, drawn: Floats, confidence: float = 0.95) -> Estimate:
+    """A figure and the percentile interval of its draws (R,); undefined where it is NaN.
+
+    Every stratum keeps its size in every resample, so a figure is undefined in all of them or in none.
+    """
+    if np.isnan(value):
+        return Estimate(None, None, None)
+    tail = (1 - confidence) / 2
+    low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
+    return Estimate(value, low, high)
+
+
 def weighted_metrics(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, threshold: float = 0.5) -> Figures:
     """Every metric under R weightings of the same N samples; weight k means the same as repeating a sample k times.
 
@@ -92,7 +106,14 @@ def weighted_metrics(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, t
 
 
 def estimate(
-    labels: ArrayLike, scores: ArrayLike, *, threshold: float = 0.5, resamples: int = 1000, seed: int = 0, confidence: float = 0.95
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    threshold: float = 0.5,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> Report:
     """Every metric of (N,) labels and scores, with bootstrap intervals.
 
@@ -103,12 +124,13 @@ def estimate(
         resamples: number of bootstrap resamples, at least 1.
         seed: at least 0; the same seed gives the same intervals.
         confidence: share of resamples inside the interval, between 0 and 1.
+        clusters: (N,) whole numbers; samples of one number are drawn together, as the frames of one film should be. None: each on its own.
 
     Raises:
         ValueError: an input is empty, of another length, or outside its range.
     """
-    samples = _Samples.of(labels, (scores,), threshold)
-    figures = _bootstrap(samples.pooled(0), samples.strata, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores,), threshold, clusters=clusters)
+    figures = _bootstrap(samples.pooled(0), samples, resamples, seed, confidence)
     n_fake = int(samples.is_fake.sum())
     return Report(figures, n_real=len(samples.is_fake) - n_fake, n_fake=n_fake)
 
@@ -122,12 +144,13 @@ def by_generator(
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> dict[str, Report]:
     """One report a generator, by name in alphabetical order: the generator's fakes pooled with all photographs.
 
     `generators` (N,) names the generator of each fake; what it says of a photograph is not read. Other arguments and errors as `estimate`.
     """
-    samples = _Samples.of(labels, (scores,), threshold, generators)
+    samples = _Samples.of(labels, (scores,), threshold, generators, clusters)
     reports = {}
     for code, name in enumerate(samples.names, start=1):
         kept = samples.with_photographs(code)
@@ -138,6 +161,7 @@ def by_generator(
             resamples=resamples,
             seed=seed,
             confidence=confidence,
+            clusters=None if samples.clusters is None else samples.clusters[kept],
         )
     return reports
 
@@ -151,14 +175,15 @@ def macro_average(
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
     """Mean over generators of each figure of `by_generator`, every generator counting the same; None throughout without fakes.
 
     Fakes are resampled within each generator, and one resample of the photographs serves all generators: sharing photographs makes their
     figures vary together, which averaging independent intervals would miss. Arguments and errors as `by_generator`.
     """
-    samples = _Samples.of(labels, (scores,), threshold, generators)
-    return _bootstrap(samples.macro(0), samples.strata, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores,), threshold, generators, clusters)
+    return _bootstrap(samples.macro(0), samples, resamples, seed, confidence)
 
 
 def paired_difference(
@@ -177,7 +202,7 @@ def paired_difference(
     excludes 0 is evidence of a difference. Other arguments and errors as `estimate`.
     """
     samples = _Samples.of(labels, (scores_a, scores_b), threshold)
-    return _bootstrap(_difference(samples.pooled(0), samples.pooled(1)), samples.strata, resamples, seed, confidence)
+    return _bootstrap(_difference(samples.pooled(0), samples.pooled(1)), samples, resamples, seed, confidence)
 
 
 def paired_macro_difference(
@@ -193,7 +218,7 @@ def paired_macro_difference(
 ) -> dict[str, Estimate]:
     """Each `macro_average` of detector a minus that of detector b, -1..1, on the same resamples; see `paired_difference`."""
     samples = _Samples.of(labels, (scores_a, scores_b), threshold, generators)
-    return _bootstrap(_difference(samples.macro(0), samples.macro(1)), samples.strata, resamples, seed, confidence)
+    return _bootstrap(_difference(samples.macro(0), samples.macro(1)), samples, resamples, seed, confidence)
 
 
 @dataclass(frozen=True)
@@ -259,16 +284,25 @@ class _Samples:
     strata: NDArray[np.intp]  # (N,), rising: 0 photographs, k >= 1 fakes of generator names[k - 1]
     names: list[str]
     threshold: float
+    clusters: NDArray[np.intp] | None = None  # (N,) what is drawn together
 
     @classmethod
-    def of(cls, labels: ArrayLike, scores: Sequence[ArrayLike], threshold: float, generators: Sequence[str] | None = None) -> _Samples:
+    def of(
+        cls,
+        labels: ArrayLike,
+        scores: Sequence[ArrayLike],
+        threshold: float,
+        generators: Sequence[str] | None = None,
+        clusters: ArrayLike | None = None,
+    ) -> _Samples:
         is_fake, checked = _check(labels, scores, threshold)
         strata, names = is_fake.astype(np.intp), [] if generators is None else sorted({str(g) for g in _of_fakes(generators, is_fake)})
         if generators is not None:
             codes = {name: code for code, name in enumerate(names, start=1)}
             strata[is_fake] = [codes[str(g)] for g in _of_fakes(generators, is_fake)]
         order = np.lexsort((*reversed(checked), strata))
-        return cls(is_fake[order], tuple(s[order] for s in checked), strata[order], names, threshold)
+        together = None if clusters is None else _whole(clusters, len(is_fake))[order]
+        return cls(is_fake[order], tuple(s[order] for s in checked), strata[order], names, threshold, together)
 
     def with_photographs(self, code: int) -> NDArray[np.intp]:
         """Indices of all photographs and the fakes of one generator."""
@@ -292,22 +326,17 @@ class _Samples:
         return statistic
 
 
-def _bootstrap(statistic: Statistic, strata: NDArray[np.intp], resamples: int, seed: int, confidence: float) -> dict[str, Estimate]:
-    """Point estimate and percentile interval of each figure, resampling within each stratum; `strata` (N,) rises."""
+def _bootstrap(statistic: Statistic, samples: _Samples, resamples: int, seed: int, confidence: float) -> dict[str, Estimate]:
+    """Point estimate and percentile interval of each figure, resampling within each stratum."""
     if resamples < 1:
         raise ValueError(f"expected at least 1 resample but got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1 but got {confidence}")
-    point = statistic(np.ones((1, len(strata))))
-    parts = [statistic(weights) for weights in weightings(strata, resamples, seed)]
-    tail = (1 - confidence) / 2
-    estimates = {}
-    for name in METRICS:
-        value, drawn = float(point[name][0]), np.concatenate([part[name] for part in parts])
-        low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
-        # Every stratum keeps its size, so a figure is undefined in all resamples or in none.
-        estimates[name] = Estimate(None, None, None) if np.isnan(value) else Estimate(value, low, high)
-    return estimates
+    point = statistic(np.ones((1, len(samples.strata))))
+    parts = [statistic(weights) for weights in weightings(samples.strata, resamples, seed, samples.clusters)]
+    return {
+        name: percentile_interval(float(point[name][0]), np.concatenate([part[name] for part in parts]), confidence) for name in METRICS
+    }
 
 
 def _difference(a: Statistic, b: Statistic) -> Statistic:
@@ -321,6 +350,13 @@ def _difference(a: Statistic, b: Statistic) -> Statistic:
 def _run_starts(values: NDArray[np.float64] | NDArray[np.intp]) -> NDArray[np.intp]:
     """First index of each run of equal values; `values` (N,) sorted, N >= 1."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+
+
+def _whole(clusters: ArrayLike, count: int) -> NDArray[np.intp]:
+    given = np.asarray(clusters)
+    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+        raise ValueError(f"expected {count} whole numbers as clusters, one a label, but got {given.dtype} of shape {given.shape}")
+    return given.astype(np.intp)
 
 
 def _of_fakes(generators: Sequence[str], is_fake: NDArray[np.bool_]) -> list[str]:

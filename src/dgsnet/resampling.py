@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dgsnet.bootstrap import weightings
-from dgsnet.metrics import METRICS, Estimate, Figures, Floats, weighted_metrics
+from dgsnet.metrics import METRICS, Figures, Floats, weighted_metrics
 
 
 def means(
@@ -60,15 +60,6 @@ def means(
         (point, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in METRICS})
         for point, chunks in zip(points, drawn, strict=True)
     ]
-
-
-def percentile_interval(value: float, drawn: Floats, confidence: float = 0.95) -> Estimate:
-    """A figure and the percentile interval of its draws; undefined where it is NaN."""
-    if np.isnan(value):
-        return Estimate(None, None, None)
-    tail = (1 - confidence) / 2
-    low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
-    return Estimate(value, low, high)
 
 
 def rank_shares(drawn: Sequence[Floats]) -> NDArray[np.float64]:

@@ -1,6 +1,8 @@
 """The public benchmarks: their subsets, which photographs belong to which, and how many images were published.
 
-A count stands here only where a paper, README or data set card states it; everything else is unknown and is reported as such.
+A count stands here only where a paper, README or data set card states it, and says which (`Count.source`); everything else is unknown and
+is reported as such. Subsets and layouts are those of the READMEs and evaluation code of the repositories HorizonTEL/AIGIBench,
+WisconsinAIVision/UniversalFakeDetect (`dataset_paths.py`), Ekko-zn/AIGCDetectBenchmark (`eval_config.py`) and GenImage-Dataset/GenImage.
 
 | benchmark | released as | photographs of a subset |
 |---|---|---|
@@ -23,12 +25,21 @@ from dgsnet.errors import DatasetError
 
 @dataclass(frozen=True)
 class Count:
-    """How many images were published: of each label, or together. `unit` is the last printed digit's worth: 100 for ``12.0k``."""
+    """How many images were published: of each label, or together.
+
+    Attributes:
+        real: photographs.
+        fake: generated images.
+        total: both together.
+        unit: the last printed digit's worth: 100 for ``12.0k``.
+        source: where it is stated; one of the sources below, which say whether it was read for this table or is quoted from memory.
+    """
 
     real: int | None = None
     fake: int | None = None
     total: int | None = None
     unit: int = 1
+    source: str = ""
 
     def matches(self, n_real: int, n_fake: int) -> bool:
         """Whether images found are as many, up to rounding."""
@@ -68,19 +79,27 @@ def _subsets(*names: str) -> tuple[Subset, ...]:
     return tuple(Subset(name) for name in names)
 
 
-# Wang et al., CVPR 2020, arXiv 1912.11035, table 1: images of both labels together, as printed. StyleGAN2 and WhichFaceIsReal joined later.
+_READ, _FROM_MEMORY = "read", "quoted from memory, not read again"
+_FORENSYNTHS_PAPER = f"arXiv 1912.11035, table 1: {_FROM_MEMORY}"
+_GENIMAGE_PAPER = f"arXiv 2306.08571: {_FROM_MEMORY}"
+_UNIVERSALFAKEDETECT_README = f"README of WisconsinAIVision/UniversalFakeDetect: {_READ}"
+_AIGIBENCH_README = f"README of HorizonTEL/AIGIBench, which corrects its paper: {_READ}"
+_HIRES50K_CARD = f"data set card of HiRes-50K: {_FROM_MEMORY}"
+_COMMUNITY_CARD = f"data set card of OwensLab/CommunityForensics-Eval: {_READ}"
+
+# Images of both labels together, as printed. StyleGAN2 and WhichFaceIsReal joined later.
 _FORENSYNTHS = {
-    "progan": Count(total=8_000, unit=100),
-    "stylegan": Count(total=12_000, unit=100),
-    "biggan": Count(total=4_000, unit=100),
-    "cyclegan": Count(total=2_600, unit=100),
-    "stargan": Count(total=4_000, unit=100),
-    "gaugan": Count(total=10_000, unit=100),
-    "crn": Count(total=12_800, unit=100),
-    "imle": Count(total=12_800, unit=100),
-    "deepfake": Count(total=5_400, unit=100),
+    "progan": Count(total=8_000, unit=100, source=_FORENSYNTHS_PAPER),
+    "stylegan": Count(total=12_000, unit=100, source=_FORENSYNTHS_PAPER),
+    "biggan": Count(total=4_000, unit=100, source=_FORENSYNTHS_PAPER),
+    "cyclegan": Count(total=2_600, unit=100, source=_FORENSYNTHS_PAPER),
+    "stargan": Count(total=4_000, unit=100, source=_FORENSYNTHS_PAPER),
+    "gaugan": Count(total=10_000, unit=100, source=_FORENSYNTHS_PAPER),
+    "crn": Count(total=12_800, unit=100, source=_FORENSYNTHS_PAPER),
+    "imle": Count(total=12_800, unit=100, source=_FORENSYNTHS_PAPER),
+    "deepfake": Count(total=5_400, unit=100, source=_FORENSYNTHS_PAPER),
 }
-_THOUSAND_EACH = Count(real=1_000, fake=1_000)
+_THOUSAND_EACH = Count(real=1_000, fake=1_000, source=_UNIVERSALFAKEDETECT_README)
 
 _UNIVERSALFAKEDETECT = Benchmark(
     "universalfakedetect",
@@ -116,14 +135,14 @@ _AIGIBENCH = Benchmark(
     "Li et al., NeurIPS 2025, arXiv 2505.12335",
     (
         *_subsets("progan", "r3gan", "stylegan3", "stylegan_xl", "styleswim"),
-        Subset("whichfaceisreal", count=_THOUSAND_EACH),
+        Subset("whichfaceisreal", count=Count(real=1_000, fake=1_000, source=_AIGIBENCH_README)),
         *_subsets("sd3", "sdxl", "dalle3", "flux1_dev", "imagen3", "glide"),
         Subset("midjourney", ("midjourney_v6",)),
-        Subset("faceswap", count=Count(real=4_000, fake=4_000)),
-        Subset("inswap", count=Count(real=4_000, fake=4_000)),
+        Subset("faceswap", count=Count(real=4_000, fake=4_000, source=_AIGIBENCH_README)),
+        Subset("inswap", count=Count(real=4_000, fake=4_000, source=_AIGIBENCH_README)),
         *_subsets("simswap", "blendface", "e4s", "blip", "infinite_id", "instant_id", "ip_adapter", "photomaker"),
-        Subset("community_ai", count=Count(real=6_000, fake=6_000)),
-        Subset("social_rf", count=Count(real=3_000, fake=3_000)),
+        Subset("community_ai", count=Count(real=6_000, fake=6_000, source=_AIGIBENCH_README)),
+        Subset("social_rf", count=Count(real=3_000, fake=3_000, source=_AIGIBENCH_README)),
     ),
 )
 
@@ -132,7 +151,7 @@ _GENIMAGE = Benchmark(
     "GenImage",
     "Zhu et al., NeurIPS 2023, arXiv 2306.08571",
     tuple(
-        Subset(name, count=Count(real=size, fake=size))
+        Subset(name, count=Count(real=size, fake=size, source=_GENIMAGE_PAPER))
         for name, size in {
             "midjourney": 6_000,
             "sd14": 6_000,
@@ -159,7 +178,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "hires50k",
             "HiRes-50K",
             "Mu et al., ICLR 2026, arXiv 2508.17346",
-            count=Count(total=50_568),
+            count=Count(total=50_568, source=_HIRES50K_CARD),
             note="The folders inside the released zip files, and how the authors average over sizes, are not known to us.",
         ),
         Benchmark(
@@ -167,8 +186,11 @@ BENCHMARKS: dict[str, Benchmark] = {
             "Community Forensics",
             "Park and Owens, CVPR 2025, arXiv 2411.04125",
             own_photographs=False,
-            count=Count(total=51_836),
-            note="Which photographs the authors pair with which generator is not known to us: each generator is set against all of them.",
+            count=Count(total=51_836, source=_COMMUNITY_CARD),
+            note=(
+                "21 generators, with photographs of RAISE, COCO, FFHQ and LAION; which of them the authors pair with which generator is "
+                "not known to us: each generator is set against all of them."
+            ),
         ),
         Benchmark("corpus", "a corpus of one's own", "", own_photographs=False),
     )

@@ -35,7 +35,7 @@ class _Rows:
 
     @classmethod
     def of(cls, predictions: Path) -> _Rows:
-        table = evaluation.read_predictions(predictions, ("label", "score", "generator", "source"))
+        table = evaluation.unperturbed(predictions, ("label", "score", "generator", "source"))
         missing = [name for name in ("generator", "source") if name not in table.column_names]
         if missing:
             raise DatasetError(f"{predictions} lacks {', '.join(missing)}: score the benchmark with `dgsnet evaluate --benchmark`")
@@ -153,8 +153,8 @@ def _report(
 
 def _counted(count: Any, n_real: int, n_fake: int) -> dict[str, Any]:
     if count is None:
-        return {"published": None, "ok": None}
-    return {"published": str(count), "ok": count.matches(n_real, n_fake)}
+        return {"published": None, "ok": None, "source": None}
+    return {"published": str(count), "ok": count.matches(n_real, n_fake), "source": count.source}
 
 
 def _beside(ours: Mapping[str, Estimate], others: Mapping[str, published.Figure], source: str | None) -> dict[str, Any]:
@@ -200,4 +200,4 @@ def _mean_of(rows: _Rows, parts: list[NDArray[np.intp]], settings: dict[str, Any
     ((point, drawn),) = resampling.means(
         rows.labels[kept], [rows.scores[kept]], [where[part] for part in parts], strata.ravel(), **settings
     )
-    return {name: resampling.percentile_interval(point[name], drawn[name]) for name in METRICS}
+    return {name: metrics.percentile_interval(point[name], drawn[name]) for name in METRICS}

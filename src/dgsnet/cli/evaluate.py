@@ -42,6 +42,12 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
     group: Annotated[str, typer.Option("--group", help="Column generated images are grouped by.")] = "generator",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Column whose images the bootstrap draws together, such as group. Default: none.")
+    ] = None,
+    heatmaps: Annotated[
+        int, typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes of each kind; seconds each.")
+    ] = 6,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
@@ -49,16 +55,16 @@ def evaluate(
 
     console = Console(stderr=True)
     if compare:
-        if benchmark or predictions or model:
-            raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions and --model")
+        if benchmark or predictions or model or cluster:
+            raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
         _compare(compared or [], out, baseline, data, split, resamples, device, console)
         return
     if compared or baseline:
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if benchmark is not None:
-        if data is not None or split is not None:
-            raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data and --split")
-        _benchmark(benchmark, root, model, predictions, out, resamples, device, console)
+        if data is not None or split is not None or cluster is not None:
+            raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data, --split and --cluster")
+        _benchmark(benchmark, root, model, predictions, out, resamples, heatmaps, device, console)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
@@ -70,7 +76,7 @@ def evaluate(
         raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
     else:
         scored = _Scored(predictions)
-    result, failed = _report(scored, out, group, resamples, console)
+    result, failed = _report(scored, out, group, resamples, heatmaps, console, cluster)
     _show(result)
     if failed:
         raise typer.Exit(1)
@@ -85,7 +91,9 @@ class _Scored:
     detector: Detector | None = None
 
 
-def _report(scored: _Scored, out: Path, group: str, resamples: int, console: Console) -> tuple[dict[str, Any], bool]:
+def _report(
+    scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, console: Console, cluster: str | None = None
+) -> tuple[dict[str, Any], bool]:
     """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
     from rich.progress import Progress
 
@@ -98,9 +106,9 @@ def _report(scored: _Scored, out: Path, group: str, resamples: int, console: Con
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
     threshold = evaluation.recorded_threshold(predictions)
-    result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples)
+    result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
     with Progress(console=console) as progress:
-        page.write(out, result, predictions, scored.dataset, scored.detector, progress)
+        page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
     typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / page.REPORT}", err=True)
     return result, bool(failed)
 
@@ -123,7 +131,15 @@ def _predict(model: str, dataset: Dataset, out: Path, device: str, console: Cons
 
 
 def _benchmark(
-    name: str, root: Path | None, model: str | None, predictions: Path | None, out: Path, resamples: int, device: str, console: Console
+    name: str,
+    root: Path | None,
+    model: str | None,
+    predictions: Path | None,
+    out: Path,
+    resamples: int,
+    heatmaps: int,
+    device: str,
+    console: Console,
 ) -> None:
     from dgsnet.benchmarks import layouts, registry, scoring
     from dgsnet.rows import printable
@@ -141,7 +157,7 @@ def _benchmark(
         raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
     else:
         scored = _Scored(predictions)
-    _, failed = _report(scored, out, "generator", resamples, console)
+    _, failed = _report(scored, out, "generator", resamples, heatmaps, console)
     result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
     _show_benchmark(result)
     for subset, report in result["subsets"].items():

@@ -45,9 +45,10 @@ def intervals(figures: Mapping[str, Mapping[str, float | None]], title: str, ref
 
 
 def roc_and_det(labels: Labels, scores: Floats, generators: list[str]) -> str:
-    """ROC (left) and DET (right; normal deviates): pooled, and in grey each generator with at least ten images against all photographs."""
-    picture = Figure(figsize=(8.6, 4.2), layout="constrained")
-    left, right = picture.subplots(1, 2)
+    """ROC and DET (normal deviates), side by side where there is room: pooled, and in grey each generator with at least ten images against
+    all photographs."""
+    roc, det = (Figure(figsize=(4.3, 4.2), layout="constrained") for _ in range(2))
+    left, right = roc.subplots(), det.subplots()
     groups = np.array(generators)
     for name in sorted({str(one) for one in groups[labels == 1]}):
         chosen = (labels == 0) | (groups == name)
@@ -64,7 +65,7 @@ def roc_and_det(labels: Labels, scores: Floats, generators: list[str]) -> str:
     right.set(xlabel="photographs called generated", ylabel="generated images missed", xlim=bounds, ylim=bounds)
     left.set_title("ROC", loc="left", fontsize=10)
     right.set_title("DET", loc="left", fontsize=10)
-    return svg(picture, "ROC and DET curves")
+    return f'<div class="figures">{svg(roc, "ROC curves", "half")}{svg(det, "DET curves", "half")}</div>'
 
 
 def _curves(left: Any, right: Any, labels: Labels, scores: Floats, **style: Any) -> None:
@@ -93,15 +94,16 @@ def reliability(labels: Labels, scores: Floats, resamples: int = 200) -> str:
     bottom.set(xlabel="score", ylabel="images")
     bottom.legend(frameon=False, fontsize=8)
     top.set_title("Reliability", loc="left", fontsize=10)
-    return svg(picture, "Reliability diagram")
+    return svg(picture, "Reliability diagram", "half")
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:31]}…"
 
 
-def svg(picture: Figure, alt: str) -> str:
-    """A figure as an element of a page: deterministic, without the prologue of a file, and named for those who cannot see it."""
+def svg(picture: Figure, alt: str, width: str = "wide") -> str:
+    """A figure as an element of a page: deterministic, without the prologue of a file, and named for those who cannot see it. `width` is
+    ``wide``, or ``half`` of a desktop page."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": alt, "text.parse_math": False}):  # a name may hold a dollar
         picture.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
@@ -110,4 +112,4 @@ def svg(picture: Figure, alt: str) -> str:
     # Comments repeat every text as it is, names from outside among them.
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
     named = body.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1)
-    return f'<figure class="chart">{named}</figure>'
+    return f'<figure class="chart{" half" if width == "half" else ""}">{named}</figure>'

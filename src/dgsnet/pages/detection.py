@@ -132,10 +132,7 @@ section { border-left: .4rem solid #8c959f; }
 .ai-generated .words { color: #b2182b; } .real .words { color: #2166ac; } .inconclusive .words { color: #7d5300; }
 .note { background: #fff8c5; border: 1px solid #d4a72c; border-radius: .3rem; padding: .4rem .6rem; margin: .5rem 0; }
 .note { overflow-wrap: anywhere; }
-.scale { position: relative; height: .6rem; max-width: 24rem; border-radius: .3rem; }
-.scale { background: linear-gradient(90deg, #2166ac, #ddd, #b2182b); }
 .scale i { position: absolute; top: -.25rem; width: .3rem; height: 1.1rem; margin-left: -.15rem; background: #1f2328; }
-.ends { display: flex; justify-content: space-between; max-width: 24rem; font-size: .85rem; color: #57606a; }
 """
 
 _INTRODUCTION = Template(
@@ -151,8 +148,8 @@ $legend<p class="small">Model $model, fingerprint $fingerprint, dgsnet $version<
 """
 )
 
-_LEGEND = """<p>In a heatmap, colour marks the parts of the picture that the model's answer rests on.</p>
-<div class="scale"></div><p class="ends"><span>towards photograph</span><span>towards AI-generated</span></p>
+_LEGEND = f"""<p>In a heatmap, colour marks the parts of the picture that the model's answer rests on.</p>
+{shell.SCALE_OF_HEATMAPS}
 <p class="small">Plain grey parts moved it little or were not shown to the model. Colours show what the model answered to; they do not prove
 that this part of the picture was generated or edited.</p>
 """

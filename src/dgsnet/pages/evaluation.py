@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.progress import Progress
 
 from dgsnet import __version__, evaluation, heatmap
 from dgsnet.dataset import Dataset
-from dgsnet.decoding import decode
+from dgsnet.decoding import DecodedImage, decode
 from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, DecodeError, DgsnetError
 from dgsnet.figures import figure, interval
@@ -23,7 +24,7 @@ from dgsnet.pages import charts, shell
 REPORT = "report.html"
 
 MISTAKES = 6
-"""Images shown of each kind of mistake."""
+"""Images shown of each kind of mistake, and by default how many of them with a heatmap."""
 
 _COLUMNS = ("label", "score", "verdict", "source", "generator", "path", "sha256", "warnings")
 _ANSWERS = ("ai-generated", "inconclusive", "real")
@@ -41,6 +42,7 @@ def write(
     dataset: Dataset | None = None,
     detector: Detector | None = None,
     progress: Progress | None = None,
+    heatmaps: int = MISTAKES,
 ) -> Path:
     """Write `out/report.html`.
 
@@ -51,6 +53,8 @@ def write(
         dataset: where the images of the predictions are; without it the worst mistakes are named, not shown.
         detector: the model; without it they have no heatmaps.
         progress: shows how far the heatmaps are.
+        heatmaps: how many of the worst mistakes of each kind get one, 0..`MISTAKES`. Each costs `heatmap.STEPS` forward and backward
+            passes, or a forward pass a cell (49) where the method has no gradient, as `linear`; however many images the data has.
 
     Returns:
         The file.
@@ -68,7 +72,7 @@ def write(
         _section("Curves", charts.roc_and_det(labels, scores, generators)) if both else "",
         _section("Is the score a probability?", _RELIABLE + charts.reliability(labels, scores)) if both else "",
         _answers(rows),
-        _mistakes(rows, result["computed_from"]["threshold"], dataset, detector, progress),
+        _mistakes(rows, result["computed_from"]["threshold"], _Shown(dataset, detector, heatmaps), progress),
         _settings(result),
     ]
     write_text(out / REPORT, shell.document("dgsnet evaluation", "".join(sections), _STYLE))
@@ -127,17 +131,27 @@ def _answers(rows: list[dict[str, Any]]) -> str:
     lines = []
     for (label, name), answers in sorted(counts.items()):
         total = answers.total()
-        lines.append([name, ("photographs", "generated")[label], str(total), *(f"{answers[answer] / total:.0%}" for answer in _ANSWERS)])
-    return _section("Verdicts by source", shell.table(["source", "label", "images", *_ANSWERS], lines))
+        lines.append([name, *(f"{answers[answer] / total:.0%}" for answer in _ANSWERS), str(total), ("photographs", "generated")[label]])
+    return _section("Verdicts by source", shell.table(["source", *_ANSWERS, "images", "label"], lines))
 
 
-def _mistakes(
-    rows: list[dict[str, Any]], threshold: float, dataset: Dataset | None, detector: Detector | None, progress: Progress | None
-) -> str:
+@dataclass(frozen=True)
+class _Shown:
+    """What a mistake is shown with, where it is at hand; of each kind the first `heatmaps` with theirs."""
+
+    dataset: Dataset | None
+    detector: Detector | None
+    heatmaps: int
+
+
+def _mistakes(rows: list[dict[str, Any]], threshold: float, shown: _Shown, progress: Progress | None) -> str:
     accused = sorted((row for row in rows if row["label"] == 0 and row["score"] >= threshold), key=lambda row: (-row["score"], row["path"]))
     missed = sorted((row for row in rows if row["label"] == 1 and row["score"] < threshold), key=lambda row: (row["score"], row["path"]))
-    shown = [*accused[:MISTAKES], *missed[:MISTAKES]]
-    cards = {id(row): _card(row, dataset, detector) for row in (progress.track(shown, description="worst mistakes") if progress else shown)}
+    places = [(place, row) for kind in (accused, missed) for place, row in enumerate(kind[:MISTAKES])]
+    cards = {
+        id(row): _card(row, shown, explained=place < shown.heatmaps)
+        for place, row in (progress.track(places, description="worst mistakes") if progress else places)
+    }
 
     def part(title: str, chosen: Sequence[dict[str, Any]], total: int) -> str:
         if not chosen:
@@ -145,29 +159,60 @@ def _mistakes(
         return f'<p>{title}: {total}. The worst:</p><div class="mistakes">{"".join(cards[id(row)] for row in chosen)}</div>'
 
     body = part("Photographs called generated", accused[:MISTAKES], len(accused))
-    return _section("Mistakes", body + part("Generated images not found", missed[:MISTAKES], len(missed)))
+    body += part("Generated images not found", missed[:MISTAKES], len(missed))
+    legend = _LEGEND if any('alt="heatmap of ' in card for card in cards.values()) else ""
+    return _section("Mistakes", _NOT_FOUND + legend + body)
 
 
-def _card(row: dict[str, Any], dataset: Dataset | None, detector: Detector | None) -> str:
+_NOT_FOUND = '<p class="small">At the threshold above: an image below it counts as not found, also where the verdict is inconclusive.</p>'
+
+_LEGEND = (
+    f"<p>In a heatmap, colour marks what the score of this picture rests on.</p>{shell.SCALE_OF_HEATMAPS}"
+    '<p class="small">Plain grey parts were not shown to the model or moved it little. Each picture has its own scale of colour.</p>'
+)
+
+
+def _card(row: dict[str, Any], shown: _Shown, explained: bool) -> str:
     name = shell.text(row["path"] or "image")
-    caption = f"score {row['score']:.3f}, {shell.text(row.get('source') or row.get('generator') or 'unknown')}<br>{name}"
-    return f'<article>{_pictures(row, name, dataset, detector)}<p class="small">{caption}</p></article>'
+    facts = ", ".join(
+        shell.text(fact)
+        for fact in (
+            f"score {row['score']:.3f}",
+            row.get("verdict") or "",
+            row.get("source") or row.get("generator") or "unknown",
+            *(warning.replace("_", " ") for warning in row.get("warnings") or ()),
+        )
+        if fact
+    )
+    return f'<article>{_pictures(row, name, shown, explained)}<p class="small">{facts}<br>{name}</p></article>'
 
 
-def _pictures(row: dict[str, Any], name: str, dataset: Dataset | None, detector: Detector | None) -> str:
-    if dataset is None:
-        return ""
-    sample = next((one for one in dataset if one.path == row["path"]), None)
-    if sample is None:
+def _pictures(row: dict[str, Any], name: str, shown: _Shown, explained: bool) -> str:
+    sample = None if shown.dataset is None else next((one for one in shown.dataset if one.path == row["path"]), None)
+    if shown.dataset is None or sample is None:
         return ""
     try:
-        image = decode(dataset.read(sample))
-        shown = shell.figure(Image.fromarray(image.pixels), name, "", side=320)
-        if detector is not None:
-            shown += shell.figure(heatmap.explain(detector, image, "gradient").image, f"heatmap of {name}", "", side=320)
-        return shown
-    except (DatasetError, DecodeError, DgsnetError) as error:  # it was there when it was scored; the figures stand without it
-        return f'<p class="small">{shell.text(str(error))}</p>'
+        image = decode(shown.dataset.read(sample))
+    except (DatasetError, DecodeError) as error:  # it was there when it was scored; the figures stand without it
+        return _why_not(error)
+    picture = shell.figure(Image.fromarray(image.pixels), name, "", side=320)
+    if shown.detector is None or not explained:
+        return picture
+    try:
+        return picture + shell.figure(_heatmap(shown.detector, image), f"heatmap of {name}", "", side=320)
+    except DgsnetError as error:  # an exported model has none
+        return picture + _why_not(error)
+
+
+def _heatmap(detector: Detector, image: DecodedImage) -> Image.Image:
+    try:
+        return heatmap.explain(detector, image, "gradient").image
+    except ValueError:  # a method without gradient
+        return heatmap.explain(detector, image, "occlusion").image
+
+
+def _why_not(error: Exception) -> str:
+    return f'<p class="small">{shell.text(str(error))}</p>'
 
 
 def _settings(result: dict[str, Any]) -> str:

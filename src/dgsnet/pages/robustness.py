@@ -9,7 +9,7 @@ from dgsnet import __version__
 from dgsnet.figures import figure, interval
 from dgsnet.files import write_text
 from dgsnet.pages import charts, shell
-from dgsnet.robustness.plots import severity_panels
+from dgsnet.robustness.plots import generator_panels, severity_panels
 
 REPORT = "report.html"
 
@@ -31,10 +31,13 @@ def write(out: Path, result: dict[str, Any]) -> Path:
     header = ["perturbation", "AUROC", "balanced accuracy", "verdicts that change", "of photographs", "of generated"]
     facts = {key: str(value) for key, value in known.items() if key != "predictions"}
     chart = charts.svg(severity_panels(result), "AUROC and verdict flips over severity")
+    by_generator = charts.svg(generator_panels(result), "AUROC of each generator over severity") if result["by_generator"] else "-"
+    note = '<p class="small">Each generator against all photographs, number of its images in brackets; few images make ragged curves.</p>'
     body = (
         "<h1>dgsnet robustness</h1>"
         f"<section><p>{known['images']} images, {len(result['perturbations'])} perturbations of each. In brackets 95 % bootstrap intervals."
         f"</p>{shell.numbers(numbers)}</section><section><h2>Over severity</h2>{chart}</section>"
+        f"<section><h2>Over severity, by generator</h2>{note}{by_generator}</section>"
         f"<section><h2>By perturbation</h2>{shell.table(header, rows)}</section>"
         f"<section><h2>Settings</h2>{shell.facts(known['predictions'] | facts | {'page written by': f'dgsnet {__version__}'})}</section>"
     )

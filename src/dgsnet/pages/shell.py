@@ -27,14 +27,23 @@ img, svg { max-width: 100%; height: auto; display: block; border-radius: .25rem;
 figcaption, dl, .small { font-size: .85rem; color: #57606a; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 .75rem; margin: .5rem 0 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; background: linear-gradient(90deg, #fff 30%, transparent) left / 3rem 100% no-repeat local,
+  linear-gradient(270deg, #fff 30%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(90deg, #0003, transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(270deg, #0003, transparent) right / .8rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #eaeef2; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }
-.chart { flex: 1 1 30rem; max-width: 46rem; } .chart svg { width: 100%; }
+.chart { flex: 1 1 30rem; max-width: 46rem; } .chart svg { width: 100%; } .half { flex: 1 1 18rem; max-width: 31rem; }
+.scale { position: relative; height: .6rem; max-width: 24rem; border-radius: .3rem; }
+.scale { background: linear-gradient(90deg, #2166ac, #ddd, #b2182b); }
+.ends { display: flex; justify-content: space-between; max-width: 24rem; font-size: .85rem; color: #57606a; }
 .numbers { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 .numbers div { font-size: .85rem; color: #57606a; } .numbers b { display: block; font-size: 1.3rem; color: #1f2328; }
-@media (max-width: 40rem) { main { padding: .5rem; } section { padding: .75rem; } figure { flex-basis: 100%; } }
+@media (max-width: 40rem) { main { padding: .5rem; } section { padding: .75rem; } figure { flex-basis: 100%; }
+  table { font-size: .8rem; } th, td { padding: .2rem .4rem; }
+  thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
+  th:first-child, td:first-child { min-width: 6.5rem; } }
 """
 
 
@@ -81,9 +90,18 @@ def figure(picture: Image.Image, alt: str, caption: str, side: int = SIDE) -> st
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A table of texts from outside, which scrolls sideways where the page is too narrow."""
-    first = "".join(f"<th>{text(cell)}</th>" for cell in header)
-    rest = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    first = "".join(f"<th>{_breakable(cell)}</th>" for cell in header)
+    rest = "".join(f"<tr>{''.join(f'<td>{_breakable(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{first}</tr></thead><tbody>{rest}</tbody></table></div>'
+
+
+def _breakable(cell: str) -> str:
+    """A name may break after an underscore, rather than anywhere."""
+    return text(cell).replace("_", "_<wbr>")
+
+
+SCALE_OF_HEATMAPS = '<div class="scale"></div><p class="ends"><span>towards photograph</span><span>towards AI-generated</span></p>'
+"""What the colours of a heatmap mean."""
 
 
 def numbers(known: dict[str, str]) -> str:

@@ -16,8 +16,7 @@ from dgsnet.comparison import COMPARISON, named
 from dgsnet.errors import DatasetError
 from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
-from dgsnet.metrics import weighted_metrics
-from dgsnet.resampling import percentile_interval
+from dgsnet.metrics import percentile_interval, weighted_metrics
 from dgsnet.robustness.changes import SEED, ChangeFigures, Changes, Floats
 from dgsnet.robustness.plots import method_panels
 from dgsnet.robustness.prediction import CLEAN_KEY, Key, rows_by_perturbation

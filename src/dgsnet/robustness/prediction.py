@@ -21,7 +21,7 @@ from dgsnet.perturbations import Perturbation
 CLEAN = "none"
 """What the column `perturbation` says of an image as it is."""
 
-SCHEMA = pa.schema([("perturbation", pa.string()), ("severity", pa.float64()), *evaluation.PREDICTION_SCHEMA])
+SCHEMA = pa.schema([(evaluation.PERTURBATION, pa.string()), ("severity", pa.float64()), *evaluation.PREDICTION_SCHEMA])
 """A row of `evaluate` and what was done to the image before. `sha256`, `width`, `height` and `format` are those after it."""
 
 Key = tuple[str, float | None]
