@@ -21,7 +21,7 @@ TIE_BITS = 1e-4
 """Entropies in one bin of this width (bit) count as equal and are ranked by position, so that the last digits of an FFT do not decide."""
 
 _LUMA = (np.array([0.299, 0.587, 0.114]) / 255).astype(np.float32)
-_BLACK = np.float32(1e-20)  # total power; one blue level in one pixel has 1e-13
+_BLACK = np.float32(1e-20)  # total power; one blue level in one pixel has 2e-7
 _CHUNK = 128  # patches a block: its arrays stay in cache, and memory stays bounded for a 50-megapixel image
 
 
@@ -192,7 +192,7 @@ def _entropies_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @functools.cache
 def _real_dft(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines of frequencies 0..S // 2 and sines of those between, (S, S), divided by S; and how many frequencies each bin stands for.
+    """Cosines of frequencies 0..S // 2 and sines of those between, (S, S), divided by sqrt(S); and how many frequencies each bin stands for.
 
     A real signal's spectrum is symmetric: of the half that is kept, every frequency but those without a sine stands for two.
     """
@@ -202,4 +202,4 @@ def _real_dft(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     alone[paired] = False
     twice = np.where(np.outer(alone, alone), 1, 2).ravel()
     weights = np.append(twice, np.full((edge - alone.sum()) ** 2, 2))
-    return (np.vstack([np.cos(angles), np.sin(angles[paired])]) / side).astype(np.float32), weights.astype(np.float32)
+    return (np.vstack([np.cos(angles), np.sin(angles[paired])]) / math.sqrt(side)).astype(np.float32), weights.astype(np.float32)
