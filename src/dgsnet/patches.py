@@ -192,7 +192,7 @@ def _entropies_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @functools.cache
 def _real_dft(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines of frequencies 0..S // 2 and sines of those between, (S, S), divided by sqrt(S); and how many frequencies each bin stands for.
+    """A unitary DFT: cosines of frequencies 0..S // 2 and sines of those between, (S, S); and how many frequencies each bin stands for.
 
     A real signal's spectrum is symmetric: of the half that is kept, every frequency but those without a sine stands for two.
     """
