@@ -160,7 +160,7 @@ def _entropies_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
     At 32 numbers a matrix product is quicker than a fast transform. With C and S the sums of a patch over products of cosines and sines,
     written down the columns first, |FFT|^2 at frequencies (u, v) and (u, -v) is (CC -+ SS)^2 + (SC +- CS)^2. Then, P being that and T its
-    sum, H = log T - sum P log P / T.
+    sum, H = sum P (log T - log P) / T.
 
     Each product is small enough for BLAS to leave it to the thread that asks: what decides a score is computed in one order everywhere.
     """
@@ -183,10 +183,11 @@ def _entropies_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     np.add(np.square(cc + ss), np.square(sc - cs), out=minus)
 
     power += np.finfo(np.float32).tiny  # 0 log 0 = 0
+    total = weights @ power
     terms = np.log(power)
+    np.subtract(np.log(total), terms, out=terms)  # before the sum: of a flat patch little is left, and that little is what counts
     terms *= power
-    total, weighted = weights @ power, weights @ terms
-    entropy = (np.log(total) - weighted / total) / np.float32(math.log(2))
+    entropy = weights @ terms / (total * np.float32(math.log(2)))
     return np.where(total < _BLACK, np.float32(0), np.maximum(entropy, 0))
 
 
