@@ -71,8 +71,9 @@ def viewing(detector: Detector, view: str) -> Detector:
     return Detector(detector.engine, config, detector.name, detector.fingerprint, detector.policy, detector.domain)
 
 
-def exported(detector: Detector, folder: Path, form: exporting.Format) -> Detector:
+def exported(detector: Detector, work: Path, form: exporting.Format) -> Detector:
     """A detector of the exported model, written where it is not there yet."""
+    folder = work / f"{form}-{detector.fingerprint[:12]}"
     if not (folder / "config.json").exists():
         exporting.export(detector, folder, form)
     return Detector.from_pretrained(folder)
@@ -188,20 +189,20 @@ def parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
     def detectors() -> dict[str, Detector]:
         if not loaded:
             shipped = Detector.from_pretrained(args.model)
-            every = {"torch_fp32": shipped} | {
-                f"{form}_fp32": exported(shipped, args.work / form, form)
-                for form in ("onnx", "openvino")  # type: ignore[arg-type]
-            }
+            every = {"torch_fp32": shipped} | {f"{form}_fp32": exported(shipped, args.work, form) for form in ("onnx", "openvino")}
             loaded.update({name: viewing(detector, "patches") for name, detector in every.items()})
         return loaded
 
     def tiny() -> Detector:
         if not (args.work / "tiny" / "model").exists():
             tiny_model.make(args.work / "tiny")
-        return exported(Detector.from_pretrained(args.work / "tiny" / "model"), args.work / "tiny-onnx", "onnx")
+        return exported(Detector.from_pretrained(args.work / "tiny" / "model"), args.work, "onnx")
 
     pictures = args.work / "pictures"
-    files = lambda: [photograph(pictures / f"large-{n}.jpg", LARGE, n) for n in range(args.images)]  # noqa: E731
+
+    def files() -> list[Path]:
+        return [photograph(pictures / f"large-{number}.jpg", LARGE, number) for number in range(args.images)]
+
     yield "large", lambda: large(detectors(), files(), args.rounds)
     yield "sizes", lambda: sizes(detectors()["torch_fp32"], detectors()["onnx_fp32"], pictures, args.few)
     yield "numbers", lambda: numbers(tiny(), args.most)
