@@ -90,7 +90,7 @@ def literal(detector: Detector, files: Sequence[Path]) -> None:
     """One after another: decode, loop over the patches, normalise, forward pass."""
     look = detector.config.preprocessing
     for file in files:
-        pixels = np.asarray(Image.open(file).convert("RGB"))
+        pixels = np.array(Image.open(file).convert("RGB"))
         detector.engine.run(look.normalise(loop_torch(pixels))[None])
 
 
