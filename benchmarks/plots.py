@@ -23,7 +23,7 @@ def show_sizes(rows: list[dict[str, Any]], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, (label, style, colour) in _LINES.items():
         axes.loglog([row["megapixels"] for row in rows], [row["images_a_second"][name] for row in rows], style, color=colour, label=label)
-    axes.set(xlabel="megapixels", ylabel="images a second", ylim=(0.1, None))
+    axes.set(xlabel="megapixels", ylabel="images a second")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
     figure.savefig(file, dpi=120)
@@ -40,8 +40,9 @@ def show_numbers(rows: list[dict[str, Any]], file: Path) -> None:
     above.set(ylabel="seconds")
     above.grid(which="both", alpha=0.3)
     above.legend()
-    below.semilogx(counts, [row["resident_mb"] for row in rows], "o-", color="tab:blue")
-    below.set(xlabel="images", ylabel="resident memory, MB", ylim=(0, None))
+    memory = [row["resident_mb"] for row in rows]
+    below.semilogx(counts, memory, "o-", color="tab:blue")
+    below.set(xlabel="images", ylabel="resident memory, MB", ylim=(0, 1.2 * max(memory)))
     below.grid(which="both", alpha=0.3)
     figure.savefig(file, dpi=120)
     plt.close(figure)
