@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from dgsnet import evaluation, row_file
 from dgsnet.parquet_rows import arrow_table
+from process_memory import resident, status
 
 SIZES = (2_000, 50_000, 200_000)
 IDENTITY = {"model": "made up", "data": "made up", "threshold": "0.5", "dgsnet": "0"}
@@ -74,17 +75,11 @@ def judged(folder: Path, _: int) -> None:
 STEPS = {"writing predictions": streamed, "writing predictions, rows in a list": gathered, "metrics": judged}
 
 
-def status(field: str) -> float:
-    """MB of a field of this process's status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
-
-
 def measure(step: str, folder: Path, count: int) -> float:
     """MB by which memory rose at its highest during one step, in this process."""
     pq.write_table(pa.table({"warm": [1]}), folder / "warm.parquet")  # what Arrow allocates once
     Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
-    before = status("VmRSS")
+    before = resident()
     STEPS[step](folder, count)
     return status("VmHWM") - before
 

@@ -22,9 +22,9 @@ import tiny_model
 from dgsnet.files import write_json
 
 
-def command(data: Path, out: Path, model: Path) -> list[str]:
-    """A run of 300 rows a part."""
-    run = ("--data", str(data), "--out", str(out), "--model", str(model), "--part-rows", "300")
+def command(data: Path, out: Path, model: Path, part_rows: int = 300) -> list[str]:
+    """A run."""
+    run = ("--data", str(data), "--out", str(out), "--model", str(model), "--part-rows", str(part_rows))
     return [sys.executable, "-c", "from dgsnet.cli import main; main()", "score", *run]
 
 

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy
 import torch
 from numpy.typing import NDArray
 
@@ -148,7 +147,7 @@ def main() -> None:
         "median_processor_ms": processor,
         "rounds": arguments.rounds,
         "cells_shared_with_numpy_loop": shared,
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__, "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__},
         "cpu": cpu_model(),
     }
     text = json.dumps(result, indent=2)

@@ -40,7 +40,7 @@ class Counting(BytesIO):
 
 
 def decoders():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_the_score_does_not_depend_on_the_neighbours(detector, files):

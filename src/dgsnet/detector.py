@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import re
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet import exported_folder, models
+from dgsnet import exported_folder, models, pipeline
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.domain import Domain
 from dgsnet.engines import Engine
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector", "Verdict"]
 
-_DECODERS = 2  # threads that decode ahead of the model
+_SLACK = 4  # images a worker is ahead of a model that takes one at a time, so that a large one does not keep the model waiting
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")
 
 
@@ -132,27 +132,21 @@ class Detector:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
         return next(self.detect_many([source]))
 
-    def detect_many(self, sources: Iterable[Source], batch_size: int = 32) -> Generator[Verdict, None, None]:
+    def detect_many(self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
         Args:
             sources: as in `detect`; consumed as verdicts are taken, at most twice `batch_size` ahead.
-            batch_size: images a GPU gets at once; on the CPU only how far decoding runs ahead.
+            batch_size: images a GPU gets at once; on the CPU it changes nothing but how far decoding may run ahead.
+            workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
-        at_once = self.at_once(batch_size)
-        pool = ThreadPoolExecutor(_DECODERS)
-        try:
-            waiting: deque[Future[Prepared]] = deque()
-            for source in sources:
-                waiting.append(pool.submit(self._prepare, source))
-                if len(waiting) == 2 * batch_size:
-                    yield from self.judge([waiting.popleft().result() for _ in range(at_once)], at_once)
-            while waiting:
-                yield from self.judge([waiting.popleft().result() for _ in range(min(at_once, len(waiting)))], at_once)
-        finally:  # also when the consumer stops early: what it no longer wants is not decoded
-            pool.shutdown(cancel_futures=True)
+        at_once, workers = self.at_once(batch_size), workers or pipeline.default_workers()
+        ahead = 2 * batch_size if self.engine.batches else min(2 * batch_size, _SLACK * workers)
+        with closing(pipeline.in_order(self._prepare, sources, workers, ahead)) as prepared:
+            while batch := list(islice(prepared, at_once)):
+                yield from self.judge(batch, at_once)
 
     def heatmap(self, source: Source) -> PIL.Image.Image:
         """Where the model's answer comes from: the picture in grey at its own size, red where it pushed towards AI-generated, blue where

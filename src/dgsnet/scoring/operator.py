@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -14,6 +13,7 @@ from dgsnet.decoding import read_file
 from dgsnet.errors import DatasetError, DecodeError
 from dgsnet.files import sha256_bytes
 from dgsnet.listing import Sample
+from dgsnet.pipeline import in_order
 from dgsnet.scoring.known import Known, at_path, without_path
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Operator:
         failed: dict[str, dict[str, Any]] = {}  # what cannot be decoded has no sha256 in its row, and so is not known beyond this call
 
         def sources() -> Iterator[BinaryIO]:
-            for read in self._read_ahead(samples):
+            for read in reads:
                 sha256 = read.sha256
                 copy = sha256 is not None and (sha256 in asked or sha256 in failed or self.known.get(sha256, read.path) is not None)
                 waiting.append(_Waiting(read.sample.path, read.path, sha256, copy))
@@ -96,7 +96,10 @@ class Operator:
                 row = at_path(failed[one.sha256], one.path) if one.sha256 in failed else self.known.get(str(one.sha256), one.path)
                 yield {"key": one.key} | cast(dict[str, Any], row)
 
-        with closing(self.detector.detect_many(sources(), self.batch_size)) as verdicts:
+        with (
+            closing(in_order(self._read, samples, _READERS, _AHEAD)) as reads,
+            closing(self.detector.detect_many(sources(), self.batch_size)) as verdicts,
+        ):
             for verdict in verdicts:
                 yield from copies()
                 one = waiting.popleft()
@@ -108,20 +111,6 @@ class Operator:
                 asked.discard(str(one.sha256))
                 yield {"key": one.key} | row
         yield from copies()
-
-    def _read_ahead(self, samples: Iterable[Sample]) -> Iterator[_Read]:
-        with ThreadPoolExecutor(_READERS) as pool:
-            reading: deque[Future[_Read]] = deque()
-            try:
-                for sample in samples:
-                    reading.append(pool.submit(self._read, sample))
-                    if len(reading) == _AHEAD:
-                        yield reading.popleft().result()
-                while reading:
-                    yield reading.popleft().result()
-            finally:
-                for future in reading:
-                    future.cancel()
 
     def _read(self, sample: Sample) -> _Read:
         path = str(self.dataset.root / sample.path)
