@@ -1,4 +1,4 @@
-"""`dgsnet weights`: list, pull and verify backbones."""
+"""`dgsnet weights`: list, pull and verify backbones, and models put together from them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Backbones: where they come from, w
 @app.command("list")
 def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON array, with every field in full.")] = False) -> None:
     """List the known backbones, their source, size, licence, sha256 and state."""
+    from dgsnet.assembly import list_assembled
     from dgsnet.weights import list_weights
 
     rows = list_weights()
@@ -32,6 +33,8 @@ def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON arr
     for row in rows:
         size = f"{row.size / 1e6:,.0f} MB" if row.size else "-"
         table.add_row(row.name, row.kind, row.state, size, row.licence, row.sha256[:12] if row.sha256 else "-", row.source)
+    for one in list_assembled():
+        table.add_row(one.name, "graph", "present", f"{one.size / 1e6:,.0f} MB", "-", "-", f"put together here: {one.folder}")
     Console().print(table)
 
 
@@ -50,15 +53,19 @@ def pull_command(
 @app.command("verify")
 def verify_command(name: Annotated[str | None, typer.Argument(help="Default: everything in the cache.")] = None) -> None:
     """Hash pulled weights again and compare; exit 2 when any is damaged."""
+    from dgsnet import assembly
     from dgsnet.weights import list_weights, verify
 
-    names = [name] if name else [row.name for row in list_weights() if row.state != "absent"]
+    assembled = {one.name: one.folder for one in assembly.list_assembled()}
+    names = [name] if name else [*(row.name for row in list_weights() if row.state != "absent"), *assembled]
     damaged = False
     for each in names:
-        problems = verify(each)
+        folder = assembled.get(each)
+        problems = assembly.verify(folder) if folder else verify(each)
         for problem in problems:
             typer.echo(problem, err=True)
-        typer.echo(f"{each}: {'damaged, run `dgsnet weights pull ' + each + ' --force`' if problems else 'ok'}")
+        mend = f"delete {folder}, it is put together again" if folder else f"run `dgsnet weights pull {each} --force`"
+        typer.echo(f"{each}: {f'damaged, {mend}' if problems else 'ok'}")
         damaged = damaged or bool(problems)
     if not names:
         typer.echo("nothing in the cache", err=True)
