@@ -95,6 +95,13 @@ class Detector:
             DgsnetError: there is no such device or provider here, or the option is for the other kind of model.
             MissingPackageError: it needs torch, which is not installed.
         """
+        with missing_packages():
+            return cls._load(name, backbone, device, policy, provider, threads)
+
+    @classmethod
+    def _load(
+        cls, name: str | Path, backbone: str | None, device: str, policy: DecodePolicy | None, provider: str | None, threads: int | None
+    ) -> Detector:
         folder, called = _find(str(name)), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
         if exported_folder.is_exported(folder):
             if backbone is not None or device != "cpu":
@@ -113,8 +120,7 @@ class Detector:
             raise DgsnetError(f"{name} has no graph to run on {provider!r}: make one (`dgsnet export`), or leave the provider out")
         if threads is not None:
             raise DgsnetError(f"{name} runs on torch, which has a number of threads of its own (OMP_NUM_THREADS)")
-        with missing_packages():
-            return cls._from_model_folder(folder, called, backbone, device, policy)
+        return cls._from_model_folder(folder, called, backbone, device, policy)
 
     @classmethod
     def _from_model_folder(cls, folder: Path, name: str, backbone: str | None, device: str, policy: DecodePolicy | None) -> Detector:

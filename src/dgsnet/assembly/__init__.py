@@ -4,7 +4,7 @@
 comes from. The weights are put together once, in numpy, into the cache; after that the model opens in half a second.
 """
 
-from dgsnet.assembly.cache import Assembled, list_assembled, locate, verify
-from dgsnet.assembly.folder import is_planned, load
+from dgsnet.assembly.cache import Assembled, list_assembled, verify
+from dgsnet.assembly.folder import is_planned, load, prepare
 
-__all__ = ["Assembled", "is_planned", "list_assembled", "load", "locate", "verify"]
+__all__ = ["Assembled", "is_planned", "list_assembled", "load", "prepare", "verify"]

@@ -8,6 +8,7 @@ time a start takes. Where they are not, the hashes decide. `dgsnet weights verif
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,9 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def write_record(folder: Path, plan: Plan) -> None:
     """Note sizes, hashes and times of the files of an assembled model, which are those that its plan names."""
+    for name in GRAPHS["onnx"]:
+        seconds = int((folder / name).stat().st_mtime)  # whole ones: that is what archives and layers of images keep of a time
+        os.utime(folder / name, (seconds, seconds))
     stamps = {name: _stamp(folder / name) for name in GRAPHS["onnx"]}
     files = {name: {"sha256": sha, "size": stamps[name][0], "mtime_ns": stamps[name][1]} for name, sha in _sums(plan).items()}
     write_json(folder / RECORD, {"files": files})

