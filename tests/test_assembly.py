@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from conftest import textured
+from conftest import USER_CACHE, textured
 from dgsnet import Detector, assembly, exporting, extras, heatmap, model_folder, models
 from dgsnet.backbones import Backbone
 from dgsnet.decoding import decode
@@ -36,6 +36,14 @@ def folder(request, tiny_clip, tmp_path_factory):
 def other_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DGSNET_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def real_weights(other_cache):
+    """The user's backbones, pulled if need be, in a cache that is empty besides."""
+    (USER_CACHE / "weights").mkdir(parents=True, exist_ok=True)
+    other_cache.mkdir()
+    (other_cache / "weights").symlink_to(USER_CACHE / "weights")
 
 
 def assembled(cache):
@@ -183,7 +191,6 @@ def test_who_asks_for_torch_gets_it(folder, files):
         Detector.from_pretrained(folder, provider="cpu", device="cuda")
     with pytest.raises(DgsnetError, match="OMP_NUM_THREADS"):
         Detector.from_pretrained(folder, provider="torch", threads=2)
-    (folder.parent / "bare").mkdir(exist_ok=True)
 
 
 def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tmp_path, files):
@@ -199,8 +206,8 @@ def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tm
 # --- the shipped model ---
 
 
-def test_the_shipped_model_scores_without_torch_what_it_scores_with_it(user_cache, tmp_path):
-    """On the real weights: four pictures, of which one is a photograph by its statistics and one has an upsampler's trace."""
+def test_the_shipped_model_scores_without_torch_what_it_scores_with_it(real_weights, tmp_path):
+    """On the real weights, put together here."""
     folder, rng = models.shipped(models.DEFAULT), np.random.default_rng(5)
     pictures = []
     for number, (fake, side) in enumerate([(False, 320), (True, 256), (False, 200)]):
