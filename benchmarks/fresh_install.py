@@ -4,8 +4,8 @@
 
 Builds the wheel of this checkout, makes a virtual environment, installs the wheel and nothing else with pip (base, no extra), and runs
 `dgsnet detect` on a picture made here, with a cache that is empty before the first run. Checks that it works, that nothing is written into
-the package's folder, that neither torch nor transformers is installed, that every run gives the same row, and that torch, in the environment
-this script runs in, gives the same score.
+the package's folder, that neither torch nor transformers is installed, that every run gives the same row, and that torch, where this script
+runs, gives the same score.
 
 Times: of a whole call, wall and processor (of the process and its children), beside those of `import numpy, onnxruntime` taken in the same
 rounds, since a busy machine makes all of them longer. `until_scoring` is the part of a call before the first picture reaches the model.

@@ -91,7 +91,7 @@ from dgsnet.cli import main
 try:
     main()
 finally:
-    heavy = {"torch", "transformers", "peft", "onnx", "pyarrow", "scipy", "sklearn", "matplotlib", "yaml"} & sys.modules.keys()
+    heavy = {"torch", "transformers", "peft", "onnx", "pyarrow", "sklearn", "matplotlib", "yaml"} & sys.modules.keys()
     assert not heavy, heavy
 """
     before = {file.name: (file.stat().st_mtime_ns, file.stat().st_ino) for file in folder.iterdir()}
