@@ -99,7 +99,10 @@ def measure(wheel: Path, work: Path, rounds: int) -> dict[str, Any]:
     before, own = snapshot(package), {"DGSNET_CACHE": str(cache)}
     command = (dgsnet, "detect", "--json", picture)
     out, first = timed(*command, **own)
-    rows, calls, reference, until = [json.loads(out)], [], [], []
+    rows = [json.loads(out)]
+    calls: list[dict[str, float]] = []
+    reference: list[dict[str, float]] = []
+    until: list[dict[str, float]] = []
     for _ in range(rounds):
         _, took = timed(python, "-c", "import numpy, onnxruntime", ORT_DISABLE_TELEMETRY="1")
         reference.append(took)

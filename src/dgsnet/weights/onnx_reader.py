@@ -1,6 +1,6 @@
 """Reads nodes and constants out of an ONNX file, which is all that de-quantising needs of one.
 
-The package `onnx` could do it, at 60 MB with what it depends on; an installation that only scores does without. ONNX is protobuf, whose
+The package `onnx` could do it, but an installation that only scores does without it and what it depends on. ONNX is protobuf, whose
 wire format is three rules: a key holds a field's number and type, numbers are written seven bits a byte, everything else has its length
 before it. Field numbers are those of `onnx.proto`.
 """
@@ -49,7 +49,8 @@ def read_graph(model: bytes) -> Graph:
     graphs = [value for number, kind, value in _fields(memoryview(model)) if (number, kind) == (7, _BYTES)]
     if len(graphs) != 1:
         raise ValueError(f"expected one graph, found {len(graphs)}")
-    nodes, constants = [], {}
+    nodes: list[Node] = []
+    constants: dict[str, Array] = {}
     for number, kind, value in _fields(graphs[0]):
         if (number, kind) == (1, _BYTES):
             nodes.append(_node(value))
@@ -101,7 +102,7 @@ def _text(value: memoryview) -> str:
 
 def _node(message: memoryview) -> Node:
     name = op_type = ""
-    inputs = []
+    inputs: list[str] = []
     for number, _, value in _fields(message):
         if number == 1:
             inputs.append(_text(value))
@@ -113,7 +114,8 @@ def _node(message: memoryview) -> Node:
 
 
 def _tensor(message: memoryview) -> tuple[str, Array]:
-    name, kind, raw, location = "", 0, None, 0
+    name, kind, location = "", 0, 0
+    raw: memoryview | None = None
     shape: list[int] = []
     typed: dict[int, Array] = {}
     for number, wire, value in _fields(message):
