@@ -5,11 +5,11 @@ RUN useradd --create-home dgsnet
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
-RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt '.[serve,provenance]'
+RUN pip install --no-cache-dir -c constraints.txt '.[serve,provenance]'
 
 USER dgsnet
 WORKDIR /home/dgsnet
-RUN dgsnet weights pull clip-vit-b16
+RUN dgsnet weights pull dgsnet-b16
 
 EXPOSE 8000
 HEALTHCHECK --interval=30s --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz')"]

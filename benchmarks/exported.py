@@ -101,7 +101,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    dataset, detector = load_dataset(args.data), Detector.from_pretrained(args.model)
+    dataset, detector = load_dataset(args.data), Detector.from_pretrained(args.model, provider="torch")
     chosen = balanced(dataset, "test", args.limit)
     views = views_of(detector, dataset, chosen)
     with tempfile.TemporaryDirectory() as folder:

@@ -26,7 +26,7 @@ from dgsnet.files import write_json
 
 def main(model: str, data: Path, out: Path, images: int, epsilons: list[float], steps: int) -> None:
     """Score every image clean, with random changes and attacked, at each epsilon."""
-    detector = Detector.from_pretrained(model)
+    detector = Detector.from_pretrained(model, provider="torch")
     dataset = load_dataset(data).with_split("test").balanced_subset(images, seed=0)
     scores: dict[str, list[float]] = {}
     for sample in track(dataset.samples, "attacks"):

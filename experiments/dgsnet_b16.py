@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import calibration, evaluation, metrics, model_folder, refitting
+from dgsnet import calibration, evaluation, exporting, metrics, model_folder, refitting
 from dgsnet.dataset import load_dataset
 from dgsnet.detector import Detector
 from dgsnet.figures import interval
@@ -103,12 +103,13 @@ def refit(method: str, data: Path) -> None:
 
 
 def ship(folder: Path) -> None:
-    """Copy the refitted `dgs` to `folder`, calibrated as it is."""
+    """Copy the refitted `dgs` to `folder`, calibrated as it is, with the graph by which it scores without torch."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(MODELS / "refit" / "dgs" / name, folder / name)
     with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
+    exporting.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def run(data: Path, models: list[Path], split: str, limit: int, caption_column: 
     dataset = load_dataset(data, caption_column=caption_column).with_split(split)
     if len(dataset) > limit:
         dataset = dataset.balanced_subset(limit, seed=0)
-    detectors = {model.absolute().name: Detector.from_pretrained(model) for model in models}
+    detectors = {model.absolute().name: Detector.from_pretrained(model, provider="torch") for model in models}
     with Progress(console=Console(stderr=True)) as progress:
         result = measure.diagnose(detectors, dataset, out, features=features, page_name="README.md", progress=progress)
     for name, one in result["models"].items():

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--rule", action="append", choices=["occlusion", "gradient"], help="may be given twice; default: occlusion")
     arguments = parser.parse_args()
 
-    detector = Detector.from_pretrained(arguments.model)
+    detector = Detector.from_pretrained(arguments.model, provider="torch")
     dataset = load_dataset(arguments.data)
     dataset = (dataset.with_split(arguments.split) if arguments.split else dataset).balanced_subset(arguments.images, seed=0)
     look = detector.config.preprocessing

@@ -48,7 +48,7 @@ Floats = NDArray[np.float64]
 def features(data: Path, half: int, strengths: tuple[float, ...]) -> None:
     """What the heads read of the half's training images and of the other half's, at each strength."""
     model = MODELS / "shipped" / "halves" / str(half)
-    detector = Detector.from_pretrained(model)
+    detector = Detector.from_pretrained(model, provider="torch")
     known = load_dataset(data)
     trained = load_dataset(model.with_suffix(".csv")).with_split("train").balanced_subset(FITTED, seed=0)
     others = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (half == 0))

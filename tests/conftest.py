@@ -16,10 +16,13 @@ from PIL import Image
 from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from dgsnet.cache_folder import cache_dir
 from dgsnet.cli import main
 from dgsnet.detector import Detector
 
 SIDE, WIDTH = 224, 16
+USER_CACHE = cache_dir()
+"""Of whoever runs the tests: only for tests of the real weights, which read them there."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dgsnet import Detector, domain, methods, model_folder
 from dgsnet.backbones import Backbone
@@ -159,10 +160,11 @@ def test_what_is_no_whole_export_is_refused(exported, tmp_path):
         Detector.from_pretrained(broken)
 
 
-def test_an_exported_model_only_scores(exported, files):
+def test_an_exported_model_scores_and_draws_heatmaps(exported, files):
     detector = Detector.from_pretrained(exported["lora"])
     with pytest.raises(DgsnetError, match="give the model folder it was exported from"):
-        detector.heatmap(files[0])
+        _ = detector.method
+    assert detector.heatmap(files[0]).size == Image.open(files[0]).size
     with pytest.raises(ModelFolderError, match="is an exported model"):
         model_folder.load_config(exported["lora"])
     with pytest.raises(DgsnetError, match="a provider, not a device"):

@@ -11,6 +11,7 @@ from PIL import Image
 from conftest import SIDE, textured
 from dgsnet import Detector, Verdict, heatmap
 from dgsnet.decoding import decode
+from dgsnet.engines.pytorch import PyTorchEngine
 from dgsnet.errors import DecodeError, DgsnetError
 from dgsnet.preprocessing import Preprocessing
 
@@ -27,15 +28,21 @@ class Weighing(torch.nn.Module):
         super().__init__()
         self.weights = torch.tensor(weights, dtype=torch.float32)
 
+    def represent(self, pixels):
+        return pixels
+
+    def classify(self, read):
+        return (read * self.weights).sum(dim=(1, 2, 3)) + 3
+
     def logits(self, pixels):
-        return (pixels * self.weights).sum(dim=(1, 2, 3)) + 3
+        return self.classify(self.represent(pixels))
 
 
 class Saturating(Weighing):
     """A logit that gradients at the view itself hardly see."""
 
-    def logits(self, pixels):
-        return torch.tanh((pixels * self.weights).sum(dim=(1, 2, 3)))
+    def classify(self, read):
+        return torch.tanh((read * self.weights).sum(dim=(1, 2, 3)))
 
 
 def weighed(side, patch, seed=0):
@@ -87,7 +94,7 @@ def test_cells_that_do_not_divide_the_input_are_cut_off():
     _, boxes = Preprocessing(view="resize", size=80).look_with_boxes(np.zeros((80, 120, 3), np.uint8))
     assert boxes[[0, 2, 8]].tolist() == [[20, 0, 52, 32], [84, 0, 100, 32], [84, 64, 100, 80]]
     view, weights, cells = weighed(80, 32)
-    assert heatmap.evidence(Weighing(weights), view) == pytest.approx(cells, abs=1e-5)
+    assert heatmap.evidence(PyTorchEngine(Weighing(weights)), view) == pytest.approx(cells, abs=1e-5)
 
 
 # --- evidence ---
@@ -98,11 +105,11 @@ def test_evidence_of_a_linear_model_is_the_cells_share_of_its_logit(rule):
     view, weights, cells = weighed(SIDE, 32)
     assert cells.min() < -0.005 < 0.005 < cells.max()
     before, method = view.copy(), Weighing(weights)
-    found = heatmap.evidence(method, view, rule=rule)
+    found = heatmap.evidence(PyTorchEngine(method), view, rule=rule)
     assert found == pytest.approx(cells, abs=1e-5)
     assert (view == before).all()
     with torch.inference_mode():  # as a caller may have it
-        assert (heatmap.evidence(method, view, rule=rule) == found).all()
+        assert (heatmap.evidence(PyTorchEngine(method), view, rule=rule) == found).all()
 
 
 def test_gradients_are_averaged_on_the_way_from_blank():
@@ -110,27 +117,27 @@ def test_gradients_are_averaged_on_the_way_from_blank():
     method = Saturating(np.sign(view) * 3 / np.abs(view).sum())  # every cell pushes the same way, until the logit saturates
     logit = method.logits(torch.from_numpy(view)[None]).item()
     assert logit > 0.99
-    assert heatmap.evidence(method, view, rule="gradient").sum() == pytest.approx(logit, abs=0.01)  # at the view alone: 0.03
+    assert heatmap.evidence(PyTorchEngine(method), view, rule="gradient").sum() == pytest.approx(logit, abs=0.01)  # at the view alone: 0.03
 
 
 @pytest.mark.parametrize("rule", ["occlusion", "gradient"])
 def test_evidence_of_a_transformer(detector, files, rule):
     view, _ = heatmap._look(detector, decode(files[0]))
-    found = heatmap.evidence(detector.method, view, rule=rule)
+    found = heatmap.evidence(detector.engine, view, rule=rule)
     assert found.shape == (49,)
     assert len(set(found.tolist())) == 49
-    assert (heatmap.evidence(detector.method, view, rule=rule) == found).all()
+    assert (heatmap.evidence(detector.engine, view, rule=rule) == found).all()
     assert all(parameter.grad is None for parameter in detector.method.parameters())
 
 
 def test_a_rule_that_cannot_be_followed_is_an_error():
     view, weights, _ = weighed(SIDE, 32)
     with pytest.raises(ValueError, match="occlusion, gradient, but got 'guess'"):
-        heatmap.evidence(Weighing(weights), view, rule="guess")
+        heatmap.evidence(PyTorchEngine(Weighing(weights)), view, rule="guess")
     method = Weighing(weights)
     method.logits = torch.no_grad()(method.logits)
     with pytest.raises(ValueError, match="'weighing' have no gradient"):
-        heatmap.evidence(method, view, rule="gradient")
+        heatmap.evidence(PyTorchEngine(method), view, rule="gradient")
 
 
 # --- the deletion test ---

@@ -21,7 +21,7 @@ def test_the_default_ships():
 
 def test_it_is_small_and_holds_no_pickle():
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 4 * 2**20
-    assert {file.suffix for file in FOLDER.iterdir()} <= {".json", ".safetensors", ".md", ".png"}
+    assert {file.suffix for file in FOLDER.iterdir()} <= {".json", ".safetensors", ".md", ".png", ".onnx"}
 
 
 def test_it_is_calibrated_knows_its_photographs_and_fits_the_backbone():

@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dgsnet import __version__, evaluation, model_folder, reliability, row_file
 from dgsnet.dataset import Dataset
-from dgsnet.detector import Detector, answer, fingerprint_of, unmarked
+from dgsnet.detector import Detector, answer, fingerprint_of, on_other_build, unmarked
 from dgsnet.errors import CalibrationError
 from dgsnet.files import sha256_bytes
 from dgsnet.model_folder import Calibration
@@ -241,7 +241,7 @@ def calibrate(
     warnings = list(found.warnings)
     if stand_ins:
         warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
-    if unmarked(identity["model"]) != identity["model"]:
+    if on_other_build(identity["model"]):
         warnings.append("fitted to scores of another build of the backbone than the model was trained on")
     if identity["data"] == config.data.get("fingerprint") and not stand_ins:
         warnings.insert(0, "the model was trained on these very images: its scores of others are less certain than this calibration says")

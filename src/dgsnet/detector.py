@@ -20,12 +20,15 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet import exported_folder, models, pipeline
+from dgsnet import assembly, exported_folder, models, pipeline
 from dgsnet.decoding import DecodePolicy, Source, decode
 from dgsnet.domain import Domain
 from dgsnet.engines import Engine
+from dgsnet.engines.providers import TORCH
 from dgsnet.errors import DgsnetError, ModelFolderError
+from dgsnet.extras import missing_packages
 from dgsnet.files import sha256_bytes, sha256_file
+from dgsnet.model_files import ADAPTER, CONFIG, HEADS
 from dgsnet.preparation import Prepared, prepare
 from dgsnet.scoring_config import Calibration, ScoringConfig
 from dgsnet.verdict import Answer, Verdict
@@ -79,24 +82,44 @@ class Detector:
         Args:
             name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`), a folder, or a hub id ``owner/name[@revision]``.
             backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
-            device: a torch device; an exported model has a provider instead.
+            device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
-            provider: what runs an exported model: `cpu`, `cuda`, `openvino`, `coreml`; None: the default of its format.
-            threads: that compute one image with an exported model; None: as many as there are cores.
+            provider: what runs the model: `cpu`, `cuda`, `openvino` or `coreml` an exported model and one that ships, which need no torch;
+                `torch` a model folder. None: for these the default of the format; for a shipped model `cpu`, unless `device` or `backbone`
+                ask for torch; for other model folders `torch`.
+            threads: that compute one image without torch; None: as many as there are cores.
 
         Raises:
             ModelFolderError: there is no such model, or it is damaged.
             WeightsError: the backbone cannot be had.
-            DgsnetError: there is no such device or provider here, or the option is for exported models only, or for others only.
+            DgsnetError: there is no such device or provider here, or the option is for the other kind of model.
+            MissingPackageError: it needs torch, which is not installed.
         """
+        with missing_packages():
+            return cls._load(name, backbone, device, policy, provider, threads)
+
+    @classmethod
+    def _load(
+        cls, name: str | Path, backbone: str | None, device: str, policy: DecodePolicy | None, provider: str | None, threads: int | None
+    ) -> Detector:
         folder, called = _find(str(name)), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
         if exported_folder.is_exported(folder):
             if backbone is not None or device != "cpu":
                 raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
             engine, exported, domain = exported_folder.load(folder, provider, threads)
             return cls(engine, exported, called, exported_folder.fingerprint(folder) + _build_mark(engine, exported), policy, domain)
-        if provider is not None or threads is not None:
-            raise DgsnetError(f"{name} is no exported model: it has a torch device and torch's number of threads (OMP_NUM_THREADS)")
+        planned = assembly.is_planned(folder)
+        if provider not in (None, TORCH) and (device != "cpu" or backbone is not None):
+            raise DgsnetError(
+                f"the provider {provider!r} runs without torch, which alone has devices and other backbones: name one or the other"
+            )
+        if planned and provider != TORCH and device == "cpu" and backbone is None:
+            engine, planned_config, domain = assembly.load(folder, provider, threads)
+            return cls(engine, planned_config, called, fingerprint_of(folder) + _build_mark(engine, planned_config), policy, domain)
+        if provider not in (None, TORCH):
+            raise DgsnetError(f"{name} has no graph to run on {provider!r}: make one (`dgsnet export`), or leave the provider out")
+        if threads is not None:
+            raise DgsnetError(f"{name} runs on torch, which has a number of threads of its own (OMP_NUM_THREADS)")
         return cls._from_model_folder(folder, called, backbone, device, policy)
 
     @classmethod
@@ -114,7 +137,7 @@ class Detector:
         """The torch method.
 
         Raises:
-            DgsnetError: the model is an exported one.
+            DgsnetError: the model runs without torch.
         """
         return self.engine.method
 
@@ -154,9 +177,9 @@ class Detector:
 
         Raises:
             DecodeError: the image cannot be decoded.
-            DgsnetError: it is too small to judge, or the model is an exported one.
+            DgsnetError: it is too small to judge.
         """
-        from dgsnet import heatmap  # noqa: PLC0415 - it imports torch
+        from dgsnet import heatmap  # noqa: PLC0415 - it imports this module
 
         return heatmap.explain(self, decode(source, self.policy)).image
 
@@ -204,25 +227,30 @@ def answer(score: float, calibration: Calibration) -> Answer:
 
 def fingerprint_of(folder: Path, *, calibrated: bool = True) -> str:
     """sha256 over what decides a score: configuration, heads and adapter; with `calibrated` off, over what decides a logit."""
-    from dgsnet import model_folder  # noqa: PLC0415 - it imports torch
-
-    files = (model_folder.CONFIG, model_folder.HEADS, model_folder.ADAPTER)
-    known = [f"{name} {sha256_file(folder / name)}" for name in files if (folder / name).is_file()]
+    known = [f"{name} {sha256_file(folder / name)}" for name in (CONFIG, HEADS, ADAPTER) if (folder / name).is_file()]
     if not calibrated:
+        from dgsnet import model_folder  # noqa: PLC0415 - it imports torch
+
         config = model_folder.load_config(folder).model_dump(mode="json", exclude={"calibration"})
-        known[0] = f"{model_folder.CONFIG} {sha256_bytes(json.dumps(config, sort_keys=True).encode())}"
+        known[0] = f"{CONFIG} {sha256_bytes(json.dumps(config, sort_keys=True).encode())}"
     return hashlib.sha256("\n".join(known).encode()).hexdigest()
 
 
 def unmarked(fingerprint: str) -> str:
-    """A detector's fingerprint without what says that it runs on another build of the backbone."""
-    return fingerprint.partition("+")[0]
+    """A detector's fingerprint without what says that it runs on another build of the backbone, or without torch."""
+    return fingerprint.partition("~")[0].partition("+")[0]
+
+
+def on_other_build(fingerprint: str) -> bool:
+    """Whether a detector's fingerprint says that it ran on another build of the backbone than the model was trained on."""
+    return "+" in fingerprint
 
 
 def _build_mark(engine: Engine, config: ScoringConfig) -> str:
-    """What a detector's fingerprint ends in when it runs on another build of the backbone: its logits differ a little."""
+    """What a detector's fingerprint ends in when it runs on another build of the backbone, or without torch: its logits differ a little."""
     here = engine.fingerprint
-    return "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
+    other = "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
+    return other + (f"~{engine.mark}" if engine.mark else "")
 
 
 def _torch_engine(method: Method) -> Engine:

@@ -45,3 +45,7 @@ class CalibrationError(DgsnetError):
 
 class ScoringError(DgsnetError):
     """A scoring run cannot go on: its folder is of another model or other data, another process writes to it, or an engine is missing."""
+
+
+class MissingPackageError(DgsnetError):
+    """This needs a package that an extra of dgsnet brings (`dgsnet.extras`)."""

@@ -12,19 +12,19 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dgsnet.domain import Domain
 from dgsnet.domain_file import load_domain
+from dgsnet.engines.exported import Contents
 from dgsnet.engines.providers import open_engine
 from dgsnet.errors import ModelFolderError
 from dgsnet.files import sha256_bytes, sha256_file
-from dgsnet.scoring_config import ScoringConfig
+from dgsnet.scoring_config import ScoringConfig, read_config
 
 if TYPE_CHECKING:
     from dgsnet.engines.exported import ExportedEngine
@@ -77,18 +77,8 @@ def load_config(folder: Path) -> ExportedConfig:
     Raises:
         ModelFolderError: there is none, it is damaged, or of a newer format.
     """
-    file = folder / CONFIG
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        if settings.get("exported_format") != FORMAT:
-            raise ModelFolderError(
-                f"{file} is of format {settings.get('exported_format')}, this version reads {FORMAT}: install the dgsnet that wrote it"
-            )
-        return ExportedConfig.model_validate(settings)
-    except FileNotFoundError as error:
-        raise ModelFolderError(f"{folder} is no exported model: {CONFIG} is missing; export the model again") from error
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise ModelFolderError(f"{file} cannot be read: {error}") from error
+    missing = f"{folder} is no exported model: {CONFIG} is missing; export the model again"
+    return read_config(folder / CONFIG, ExportedConfig, "exported_format", FORMAT, missing)
 
 
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, ExportedConfig, Domain | None]:
@@ -107,8 +97,13 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
     origin = config.export
     with ThreadPoolExecutor(1) as pool:  # beside opening the graph, which takes as long
         checked = pool.submit(_check, folder, origin.files)
-        graph, size = folder / GRAPHS[origin.format][0], config.preprocessing.size
-        engine = open_engine(graph, origin.format, provider, threads, fingerprint=origin.backbone, size=size, width=origin.width)
+        contents = Contents(
+            origin.backbone,
+            config.preprocessing.size,
+            origin.width,
+            f"{folder} is an exported model: it scores, draws heatmaps and does nothing else; give the model folder it was exported from",
+        )
+        engine = open_engine(folder / GRAPHS[origin.format][0], origin.format, provider, threads, contents)
         checked.result()
     return engine, config, load_domain(folder / DOMAIN, origin.width)
 

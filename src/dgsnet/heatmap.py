@@ -22,18 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from dgsnet.decoding import DecodedImage, Source, decode
 from dgsnet.errors import DgsnetError
 from dgsnet.files import replacing
-from dgsnet.methods import Method
 from dgsnet.verdict import Verdict
 
 if TYPE_CHECKING:
     from dgsnet.detector import Detector
+    from dgsnet.engines import Engine
 
 Rule = Literal["occlusion", "gradient"]
 
@@ -77,16 +76,16 @@ def explain(detector: Detector, image: DecodedImage, rule: Rule = "occlusion") -
         DgsnetError: the picture is too small to judge.
     """
     view, boxes = _look(detector, image)
-    values = evidence(detector.method, view, detector.config.preprocessing.patch, rule)
+    values = evidence(detector.engine, view, detector.config.preprocessing.patch, rule)
     scale = max(float(np.abs(values).max()), FAINT)
     return Heatmap(render(image.pixels, boxes, values, scale), values, boxes, scale)
 
 
-def evidence(method: Method, view: NDArray[np.float32], patch: int = 32, rule: Rule = "occlusion") -> NDArray[np.float64]:
+def evidence(engine: Engine, view: NDArray[np.float32], patch: int = 32, rule: Rule = "occlusion") -> NDArray[np.float64]:
     """Evidence of each cell of a view, in units of the logit: positive pushes towards AI-generated, negative towards a photograph.
 
     Args:
-        method: the model, in eval mode.
+        engine: the model, in eval mode.
         view: (3, S, S) float32, normalised.
         patch: side of a cell, pixels.
         rule: see the module.
@@ -96,10 +95,11 @@ def evidence(method: Method, view: NDArray[np.float32], patch: int = 32, rule: R
 
     Raises:
         ValueError: an unknown rule, or `gradient` of a method whose logits have none.
+        DgsnetError: `gradient` of a model that runs without torch.
     """
     if rule not in get_args(Rule):
         raise ValueError(f"expected a rule of {', '.join(get_args(Rule))}, but got {rule!r}")
-    return _occlusion(method, view, patch) if rule == "occlusion" else _gradient(method, view, patch)
+    return _occlusion(engine, view, patch) if rule == "occlusion" else _gradient(engine, view, patch)
 
 
 def deletion_curve(detector: Detector, source: Source, order: Sequence[int], counts: Sequence[int] | None = None) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
         raise ValueError(f"expected cells of 0..{len(boxes) - 1}, but got {list(order)}")
     patch = detector.config.preprocessing.patch
     points = range(len(order) + 1) if counts is None else counts
-    return _logits(detector.method, [blanked(view, order[:count], patch) for count in points])
+    return _logits(detector.engine, [blanked(view, order[:count], patch) for count in points])
 
 
 def blanked(view: NDArray[np.float32], cells: Sequence[int], patch: int = 32) -> NDArray[np.float32]:
@@ -195,14 +195,17 @@ def _look(detector: Detector, image: DecodedImage) -> tuple[NDArray[np.float32],
     return look.normalise(view), boxes
 
 
-def _occlusion(method: Method, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
+def _occlusion(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
     cells = (-(-view.shape[1] // patch)) ** 2
-    logits = _logits(method, [view, *(blanked(view, [cell], patch) for cell in range(cells))])
+    logits = _logits(engine, [view, *(blanked(view, [cell], patch) for cell in range(cells))])
     fall: NDArray[np.float64] = logits[0] - logits[1:]
     return fall
 
 
-def _gradient(method: Method, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
+def _gradient(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
+    method = engine.method  # what has none refuses here, before torch is asked for
+    import torch  # noqa: PLC0415 - the other rule needs scores only
+
     with torch.inference_mode(False), torch.enable_grad():
         whole = torch.from_numpy(view).to(method.backbone.device)
         gradient = torch.zeros_like(whole)
@@ -221,13 +224,11 @@ def _sum_over_cells(plane: NDArray[np.float64], patch: int) -> NDArray[np.float6
     return summed
 
 
-@torch.inference_mode()
-def _logits(method: Method, views: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Logits of some views; on the CPU one at a time, as the detector scores, so that a view has one logit."""
-    device = method.backbone.device
-    size = 1 if device.type == "cpu" else _AT_ONCE
+def _logits(engine: Engine, views: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Logits of some views; one at a time where the detector scores so, that a view has one logit."""
+    size = _AT_ONCE if engine.batches else 1
     batches = [np.stack(views[start : start + size]) for start in range(0, len(views), size)]
-    return np.concatenate([method.logits(torch.from_numpy(batch).to(device)).double().cpu().numpy() for batch in batches])
+    return np.concatenate([engine.run(batch)[1] for batch in batches])
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

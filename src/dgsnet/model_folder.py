@@ -9,6 +9,7 @@
 | `README.md` | model card |
 | `metrics.json` | figures on the validation split |
 | `reliability.png` | reliability diagram; only of a calibrated model |
+| `graph.onnx`, `graph.json` | its graph without weights (`dgsnet.assembly`); only of a model that scores without torch |
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,16 +27,35 @@ from dgsnet import backbone_identity, domain_file, methods, scoring_config
 from dgsnet.backbones import Backbone
 from dgsnet.domain import Domain
 from dgsnet.errors import ModelFolderError, RecipeError
+from dgsnet.exported_folder import is_exported
 from dgsnet.figures import interval
 from dgsnet.files import replacing, write_json, write_text
 from dgsnet.methods import Method
+from dgsnet.model_files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, DIAGRAM, DOMAIN, FORMAT, GRAPH, HEADS, PLAN
 from dgsnet.recipe import Recipe
-from dgsnet.scoring_config import ScoringConfig
+from dgsnet.scoring_config import ScoringConfig, read_config
 
-CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
-DOMAIN = "domain.safetensors"
-CARD, DIAGRAM = "README.md", "reliability.png"
-FORMAT = 1
+__all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
+    "CARD",
+    "CONFIG",
+    "DIAGRAM",
+    "DOMAIN",
+    "FORMAT",
+    "HEADS",
+    "Calibration",
+    "Config",
+    "is_complete",
+    "load",
+    "load_config",
+    "load_domain",
+    "load_trained_state",
+    "recalibrate",
+    "save",
+    "save_domain",
+    "trained_state",
+]
 
 Calibration = scoring_config.Calibration
 
@@ -104,6 +123,8 @@ def load_domain(folder: Path, width: int) -> Domain | None:
 def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
     """Write a model folder; `config.json` comes last, so that a folder which has it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    for graph in (PLAN, GRAPH):  # of the model that was here before
+        (folder / graph).unlink(missing_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(method).items()}
     _save_tensors(folder / HEADS, {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")})
     if method.adapted:
@@ -137,23 +158,13 @@ def load_config(folder: Path) -> Config:
         ModelFolderError: there is none, it is damaged, or of a newer format.
     """
     file = folder / CONFIG
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        if "export" in settings:
-            raise ModelFolderError(f"{folder} is an exported model, which scores only: give the model folder it was exported from")
-        if settings.get("format") != FORMAT:
-            raise ModelFolderError(
-                f"{file} is of format {settings.get('format')}, this version reads {FORMAT}: install the dgsnet that wrote it"
-            )
-        config = Config.model_validate(settings)
-        missing = {"name", "fingerprint"} - config.backbone.keys()
-        if missing:
-            raise ModelFolderError(f"{file} does not say which backbone the model needs: no {' and no '.join(sorted(missing))}")
-        return config
-    except FileNotFoundError as error:
-        raise ModelFolderError(f"{folder} is no model folder: {CONFIG} is missing") from error
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise ModelFolderError(f"{file} cannot be read: {error}") from error
+    if is_exported(folder):
+        raise ModelFolderError(f"{folder} is an exported model, which scores only: give the model folder it was exported from")
+    config = read_config(file, Config, "format", FORMAT, f"{folder} is no model folder: {CONFIG} is missing")
+    missing = {"name", "fingerprint"} - config.backbone.keys()
+    if missing:
+        raise ModelFolderError(f"{file} does not say which backbone the model needs: no {' and no '.join(sorted(missing))}")
+    return config
 
 
 def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, Config]:

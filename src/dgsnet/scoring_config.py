@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dgsnet.errors import ModelFolderError
 from dgsnet.preprocessing import Preprocessing
 
 
@@ -48,3 +51,32 @@ class ScoringConfig(BaseModel):
     data: dict[str, Any]
     captions: dict[str, Any]
     versions: dict[str, str]
+
+
+_Kind = TypeVar("_Kind", bound=ScoringConfig)
+
+
+def read_config(file: Path, kind: type[_Kind], key: str, version: int, missing: str) -> _Kind:
+    """Read and check a `config.json`.
+
+    Args:
+        file: it.
+        kind: what it has to hold.
+        key: under which it says its format.
+        version: the format that is read.
+        missing: what to say where there is no such file.
+
+    Raises:
+        ModelFolderError: there is none, it is damaged, or of another format.
+    """
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get(key) != version:
+            raise ModelFolderError(
+                f"{file} is of format {settings.get(key)}, this version reads {version}: install the dgsnet that wrote it"
+            )
+        return kind.model_validate(settings)
+    except FileNotFoundError as error:
+        raise ModelFolderError(missing) from error
+    except (OSError, ValueError, AttributeError, ValidationError) as error:
+        raise ModelFolderError(f"{file} cannot be read: {error}") from error

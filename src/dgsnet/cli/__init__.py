@@ -27,6 +27,7 @@ from dgsnet.cli import (
     weights,
 )
 from dgsnet.errors import DgsnetError
+from dgsnet.extras import missing_packages
 
 app = typer.Typer(
     name="dgsnet",
@@ -69,7 +70,8 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done; 1 some inputs could not be scored; 2 wrong usage, or nothing could be done; 130 Ctrl-C."""
     _settle_terminal()
     try:
-        app()
+        with missing_packages():
+            app()
     except (DgsnetError, OSError) as error:  # OSError: a full disk, a folder without permission; its text names the file
         typer.echo(f"dgsnet: {error}", err=True)
         sys.exit(2)

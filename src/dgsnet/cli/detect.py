@@ -33,11 +33,11 @@ def detect(
     out: Annotated[Path | None, typer.Option("--out", help="Write rows to F.jsonl, F.csv or F.parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="torch device; others than `cpu` ask for torch.")] = "cpu",
     provider: Annotated[
-        str | None, typer.Option("--provider", help="What runs an exported model: `cpu`, `cuda`, `openvino` or `coreml`.")
+        str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image with an exported model.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch.")] = None,
     heatmap: Annotated[
         Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; fifty times the work.")
     ] = None,
@@ -112,7 +112,6 @@ def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, c
     from dgsnet.pages.detection import open_report
 
     if folder:
-        _ = detector.method  # an exported model has none and draws no heatmap: that is said before anything is scored
         folder.mkdir(parents=True, exist_ok=True)
     with open_report(page, detector) if page else nullcontext() as report:
         yield _Pictures(detector, folder, report, console)
@@ -146,7 +145,7 @@ class _Pictures:
             self.report.write(verdict, image.pixels if image else None, drawn)
 
     def _heatmap(self, image: DecodedImage) -> Heatmap:
-        from dgsnet import heatmap  # it imports torch, which a report without heatmaps does not need
+        from dgsnet import heatmap
 
         return heatmap.explain(self.detector, image)
 

@@ -51,7 +51,9 @@ def diagnose(
     from dgsnet.detector import Detector
     from dgsnet.forgetting import measure
 
-    detectors: dict[str, Detector] = {name: Detector.from_pretrained(one, device=device) for name, one in _named(model).items()}
+    detectors: dict[str, Detector] = {
+        name: Detector.from_pretrained(one, device=device, provider="torch") for name, one in _named(model).items()
+    }
     with Progress(console=console) as progress:
         result = measure.diagnose(detectors, dataset, out, tasks=tasks, progress=progress)
     for error in result["failed"].values():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the exported model.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the exported model.")] = None,
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
     format: Annotated[str, typer.Option("--format", help="`onnx` or `openvino`.")] = "onnx",  # noqa: A002 - the option's name
     precision: Annotated[str, typer.Option("--precision", help="`fp32`.")] = "fp32",
@@ -24,8 +24,18 @@ def export(
         Path | None, typer.Option("--verify", metavar="DATA", help="Compare with torch on these images; exit 2 where logits differ.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="With --verify: images, spread evenly over DATA.")] = 100,
+    weightless: Annotated[
+        bool,
+        typer.Option(
+            "--weightless", help="Instead of --out: give the model folder itself a graph without weights, so that it scores without torch."
+        ),
+    ] = False,
 ) -> None:
     """Write a model as one graph that `detect --model` runs without torch."""
+    if weightless and (out is not None or data is not None or format != "onnx"):
+        raise DgsnetError("--weightless writes into the model folder: leave out --out, --verify and --format")
+    if not weightless and out is None:
+        raise DgsnetError("nowhere to export to: give --out FOLDER, or --weightless")
     if format not in ("onnx", "openvino"):
         raise DgsnetError(f"cannot export to the format {format!r}: expected onnx or openvino")
     if precision == "int8":
@@ -38,7 +48,14 @@ def export(
     from dgsnet.detector import Detector
 
     dataset = load_dataset(data, labelled=False) if data else None  # before the model is: a wrong path costs a second then
-    source = Detector.from_pretrained(model)
+    source = Detector.from_pretrained(model, provider="torch")
+    if out is None:
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise DgsnetError(f"{model} is no folder: --weightless writes into it, so give its path")
+        plan = exporting.write_weightless(source, folder)
+        typer.echo(f"{folder} scores without torch now: {len(plan.pieces)} tensors, {plan.size / 1e6:,.0f} MB once put together", err=True)
+        return
     exporting.export(source, out, cast("exporting.Format", format))
     typer.echo(f"exported to {out}", err=True)
     if dataset is not None:

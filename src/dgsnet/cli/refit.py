@@ -35,7 +35,7 @@ def refit(
     dataset = splits.chosen(load_dataset(data), split, "train", console)
     if limit is not None:
         dataset = dataset.balanced_subset(limit, seed=0)
-    detector = Detector.from_pretrained(model, device=device)
+    detector = Detector.from_pretrained(model, device=device, provider="torch")
     with Progress(console=console) as progress:
         failed = refitting.refit(detector, dataset, out, progress, penalty)
     for why in failed:

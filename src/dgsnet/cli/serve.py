@@ -31,14 +31,11 @@ def serve(
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
     """Score pictures over HTTP: POST /v1/detect, /v1/heatmap; GET /v1/models, /healthz, /readyz, /metrics, /openapi.json."""
-    try:
-        import fastapi  # noqa: F401 - to say so before a model is loaded
-        import uvicorn
+    import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
+    import uvicorn
 
-        from dgsnet.service.keys import Keys, add_key
-        from dgsnet.service.settings import Settings
-    except ImportError as error:
-        raise DgsnetError(f"serving needs more packages ({error}): pip install 'dgsnet[serve]'") from error
+    from dgsnet.service.keys import Keys, add_key
+    from dgsnet.service.settings import Settings
 
     if new_key:
         typer.echo(add_key(new_key, key_name))

@@ -23,6 +23,12 @@ class Engine(ABC):
         """Of the backbone that runs, which may be another build than the one trained on (`dgsnet.backbone_identity`)."""
 
     @property
+    def mark(self) -> str:
+        """What tells its logits from those torch gives for the same model folder, which differ by rounding; empty where there is nothing
+        to tell apart."""
+        return ""
+
+    @property
     @abstractmethod
     def batches(self) -> bool:
         """Whether it should get several views at once. Where not, each goes alone, so that its logit does not depend on its neighbours."""

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dgsnet.engines import telemetry
 from dgsnet.engines.base import Floats
-from dgsnet.engines.exported import ExportedEngine, unopened
+from dgsnet.engines.exported import Contents, ExportedEngine, unopened
 from dgsnet.errors import DgsnetError
 
 with telemetry.off():
@@ -34,14 +34,12 @@ def providers() -> list[str]:
 class OnnxRuntimeEngine(ExportedEngine):
     """Runs an ONNX graph."""
 
-    def __init__(self, graph: Path, fingerprint: str, size: int, width: int, provider: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, graph: Path, contents: Contents, provider: str = "cpu", threads: int | None = None) -> None:
         """Open a graph.
 
         Args:
             graph: ONNX file.
-            fingerprint: of the backbone in it.
-            size: S, pixels.
-            width: D.
+            contents: what it should hold.
             provider: one of `providers()`.
             threads: that compute one image; None: as many as there are cores.
 
@@ -62,7 +60,7 @@ class OnnxRuntimeEngine(ExportedEngine):
         if EXECUTION[provider][0] not in self._session.get_providers():  # it goes on with the CPU and only logs that
             raise DgsnetError(f"the provider {provider!r} does not start here (its driver or libraries are missing): `cpu` always does")
         found = {one.name: one.shape[1:] for one in (*self._session.get_inputs(), *self._session.get_outputs())}
-        super().__init__(graph, fingerprint, found, size, width)
+        super().__init__(graph, contents, found)
 
     @override
     def run(self, views: NDArray[np.float32]) -> tuple[Floats, Floats]:

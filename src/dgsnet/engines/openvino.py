@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dgsnet.engines import telemetry
 from dgsnet.engines.base import Floats
-from dgsnet.engines.exported import NAMES, ExportedEngine, unopened
+from dgsnet.engines.exported import NAMES, Contents, ExportedEngine, unopened
 
 with telemetry.off():
     import openvino
@@ -30,14 +30,12 @@ def runtime() -> openvino.Core:
 class OpenVinoEngine(ExportedEngine):
     """Runs an IR or an ONNX graph; what is fp32 in it is computed in fp32."""
 
-    def __init__(self, graph: Path, fingerprint: str, size: int, width: int, threads: int | None = None) -> None:
+    def __init__(self, graph: Path, contents: Contents, threads: int | None = None) -> None:
         """Open a graph.
 
         Args:
             graph: `.xml` file, its weights beside it, or ONNX file.
-            fingerprint: of the backbone in it.
-            size: S, pixels.
-            width: D.
+            contents: what it should hold.
             threads: that compute one image; None: as many as there are cores.
 
         Raises:
@@ -54,7 +52,7 @@ class OpenVinoEngine(ExportedEngine):
             for place in (*self._model.inputs, *self._model.outputs)
         ]
         found = {name: sides for names, sides in places for name in names & NAMES or names}
-        super().__init__(graph, fingerprint, found, size, width)
+        super().__init__(graph, contents, found)
 
     @override
     def run(self, views: NDArray[np.float32]) -> tuple[Floats, Floats]:

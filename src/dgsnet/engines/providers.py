@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
-from dgsnet.engines.exported import ExportedEngine
+from dgsnet.engines.exported import Contents, ExportedEngine
 from dgsnet.errors import DgsnetError
+
+TORCH = "torch"
+"""Not a runtime of graphs: the name by which one asks for the torch engine of a model folder."""
 
 INSTALL = {
     "cpu": "pip install onnxruntime",
@@ -44,7 +46,7 @@ def require(name: str) -> None:
         raise DgsnetError(f"the provider {name!r} is missing here (available: {', '.join(available()) or 'none'}): {INSTALL[name]}")
 
 
-def open_engine(graph: Path, form: str, provider: str | None, threads: int | None, **shape: Any) -> ExportedEngine:
+def open_engine(graph: Path, form: str, provider: str | None, threads: int | None, contents: Contents) -> ExportedEngine:
     """Open a graph.
 
     Args:
@@ -52,7 +54,7 @@ def open_engine(graph: Path, form: str, provider: str | None, threads: int | Non
         form: format, one of `OF_FORMAT`.
         provider: None: the format's default.
         threads: that compute one image; None: as many as there are cores.
-        shape: `fingerprint`, `size` and `width` as in `dgsnet.engines.exported`.
+        contents: what it should hold.
 
     Raises:
         DgsnetError: the provider is unknown, runs no such format, or is missing here; the text says what to install.
@@ -60,7 +62,8 @@ def open_engine(graph: Path, form: str, provider: str | None, threads: int | Non
     """
     name = provider or OF_FORMAT[form][0]
     if name not in INSTALL:
-        raise DgsnetError(f"no provider {name!r}: expected one of {', '.join(INSTALL)}")
+        torch = ", which runs model folders only" if name == TORCH else ""
+        raise DgsnetError(f"no provider {name!r} for {graph.parent}{torch}: expected one of {', '.join(INSTALL)}")
     if name not in OF_FORMAT[form]:
         raise DgsnetError(
             f"{graph.parent} is in the format {form}, which runs on {', '.join(OF_FORMAT[form])}, not on {name!r}: export it as onnx"
@@ -69,7 +72,7 @@ def open_engine(graph: Path, form: str, provider: str | None, threads: int | Non
     if name == "openvino":
         from dgsnet.engines.openvino import OpenVinoEngine  # noqa: PLC0415 - an extra
 
-        return OpenVinoEngine(graph, threads=threads, **shape)
+        return OpenVinoEngine(graph, contents, threads)
     from dgsnet.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: PLC0415 - what runs on OpenVINO does without
 
-    return OnnxRuntimeEngine(graph, provider=name, threads=threads, **shape)
+    return OnnxRuntimeEngine(graph, contents, name, threads)

@@ -2,5 +2,6 @@
 
 from dgsnet.exporting.folder import Format, export
 from dgsnet.exporting.verification import verify
+from dgsnet.exporting.weightless import write as write_weightless
 
-__all__ = ["Format", "export", "verify"]
+__all__ = ["Format", "export", "verify", "write_weightless"]

@@ -74,7 +74,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
 def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
     """Write the graph of a detector's method into a folder."""
     graph, weights = (folder / name for name in GRAPHS["onnx"])
-    onnx_graph.write(source.method, source.config.preprocessing.size, graph)
+    onnx_graph.write(onnx_graph.merged(source.method), source.config.preprocessing.size, graph)
     if form == "onnx":
         return [graph, weights]
     from dgsnet.exporting import openvino_ir  # noqa: PLC0415 - it needs an extra

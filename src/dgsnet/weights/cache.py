@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from dgsnet.cache_folder import cache_dir
 from dgsnet.errors import WeightsError
 from dgsnet.files import sha256_file, write_json
 from dgsnet.weights.registry import KNOWN, HubSource, Weights
@@ -39,14 +39,6 @@ class Record:
     sha256: str | None
     fingerprint: str
     files: dict[str, dict[str, Any]]
-
-
-def cache_dir() -> Path:
-    """$DGSNET_CACHE, or dgsnet in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    if own := os.environ.get("DGSNET_CACHE"):
-        return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache").absolute() / "dgsnet"
 
 
 def weights_dir() -> Path:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dgsnet.errors import WeightsError
 from dgsnet.files import replacing, write_json
+from dgsnet.weights.onnx_reader import read_graph
 from dgsnet.weights.tensors import VISION_PREFIXES
 
 Floats = npt.NDArray[np.float32]
@@ -59,26 +60,20 @@ CLIP_PREPROCESSOR: Mapping[str, Any] = {
 
 def dequantise(onnx_model: bytes, *, label: str = "the ONNX model") -> dict[str, Floats]:
     """The image tower's tensors under their names in transformers; `label` names the file in errors."""
-    import onnx  # noqa: PLC0415 - only needed to build a folder
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-    from onnx import numpy_helper  # noqa: PLC0415
-
     try:
-        graph = onnx.load_model_from_string(onnx_model).graph
-    except DecodeError as error:
+        graph = read_graph(onnx_model)
+    except ValueError as error:
         raise WeightsError(f"{label}: not an ONNX model ({error}); download it again") from error
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
 
     def constant(name: str, node: str) -> npt.NDArray[Any]:
-        if name not in initializers:
+        if name not in graph.constants:
             raise WeightsError(f"{label}: node {node} needs the constant {name}, which is not there; this is not the export dgsnet knows")
-        array: npt.NDArray[Any] = numpy_helper.to_array(initializers[name])
-        return array
+        return graph.constants[name]
 
     tensors: dict[str, Floats] = {
-        name: numpy_helper.to_array(tensor).astype(np.float32) for name, tensor in initializers.items() if name.startswith(VISION_PREFIXES)
+        name: array.astype(np.float32) for name, array in graph.constants.items() if name.startswith(VISION_PREFIXES)
     }
-    for node in graph.node:
+    for node in graph.nodes:
         if node.op_type != "MatMulInteger":
             continue
         quantised = constant(node.input[1], node.name).astype(np.float32)
