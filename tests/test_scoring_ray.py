@@ -95,9 +95,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespa
 
     with tempfile.TemporaryDirectory(prefix="dgsnet-", dir="/tmp") as temp:  # sockets need short names
         each = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-        cluster = Machines(
-            initialize_head=True, connect=True, head_node_args=each | {"temp_dir": temp}, shutdown_at_exit=False
-        )
+        cluster = Machines(initialize_head=True, connect=True, head_node_args=each | {"temp_dir": temp}, shutdown_at_exit=False)
         yield SimpleNamespace(cluster=cluster, second=cluster.add_node(**each))
         import ray
 
@@ -183,7 +181,7 @@ def test_another_model_on_a_worker_ends_the_run_with_what_the_worker_said(pictur
         return detector
 
     monkeypatch.setattr(Settings, "load", other)  # of this process, not of the workers
-    with pytest.raises(ScoringError, match="the cluster gave up: .* is another model on .* than where the run was begun"):
+    with pytest.raises(ScoringError, match=r"the cluster gave up: .* is another model on .* than where the run was begun"):
         scored(pictures, tmp_path, model, Cluster())
 
 
@@ -204,7 +202,10 @@ def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
     assert other.get("0" * 64, "b.png") == row | {"path": "b.png", "error": "b.png: is tiny"}
     assert other.get("1" * 64, "a.png") == row | {"sha256": "1" * 64}
     worker: Any = object.__new__(Worker)
-    worker._registry, worker._worklist = registry, SimpleNamespace(samples=lambda *_: [SimpleNamespace(path="a"), SimpleNamespace(path="b")])
+    worker._registry, worker._worklist = (
+        registry,
+        SimpleNamespace(samples=lambda *_: [SimpleNamespace(path="a"), SimpleNamespace(path="b")]),
+    )
     for _ in range(BEGINNINGS):
         worker._begin(0, 0, 2)
     with pytest.raises(ScoringError, match="workers died one after the other at the inputs from a to b"):

@@ -1,4 +1,4 @@
-"""What runs in the processes of a Ray cluster: workers that hold a detector, and the one process that knows what was said of which bytes."""
+"""What runs in the processes of a Ray cluster: workers that hold a detector, and one that knows what was said of which bytes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ class Worker:
             try:
                 os.chdir(job.folder)
             except OSError as error:
-                raise ScoringError(f"{here} does not see {job.folder} ({error.strerror}): give absolute paths that all machines see") from error
+                raise ScoringError(
+                    f"{here} does not see {job.folder} ({error.strerror}): give absolute paths that all machines see"
+                ) from error
         if not job.worklist.is_file():
             raise ScoringError(f"{here} does not see {job.worklist}: --out, --data and --model must lie where all machines see them")
         detector = job.settings.load(job.threads)
