@@ -93,7 +93,8 @@ class Cluster:
                         logging_level=logging.ERROR,
                         _temp_dir=_temporary(note),
                     )
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            except Exception as error:  # of several classes, Exception itself among them
+                ray.shutdown()
                 forget(note)
                 where = f"no Ray cluster at {address}" if address else "Ray does not start here"
                 raise ScoringError(f"{where} ({str(error).strip().partition(chr(10))[0]})") from error
