@@ -28,7 +28,6 @@ from rich.console import Console
 
 from dgsnet.detector import Detector
 from dgsnet.errors import ScoringError
-from dgsnet.exporting import export
 from dgsnet.scoring.cluster import Cluster
 from dgsnet.scoring.known import KnownOnDisk
 from dgsnet.scoring.run import Settings, Summary, score
@@ -65,6 +64,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from dgsnet.exporting import export
+
     return export(Detector.from_pretrained(tiny_model), tmp_path_factory.mktemp("exported") / "tiny")
 
 
