@@ -111,7 +111,7 @@ def kill_at_work(kill: Callable[[psutil.Process], None], among: Callable[[], Ite
 
     def at_work(process: psutil.Process) -> bool:
         try:
-            return "Worker" in (title := " ".join(process.cmdline())) and title.startswith("ray::MapWorker") and title.endswith(".submit")
+            return " ".join(process.cmdline()).strip() == "ray::MapWorker(MapBatches(Worker)).submit"  # Ray's name for one that scores
         except psutil.Error:
             return False
 
