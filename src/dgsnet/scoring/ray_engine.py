@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dgsnet.scoring.run import Settings
 
 _ROWS = 64
-"""Inputs a task: enough that Ray's part, some 20 ms a task, is small beside the model's."""
+"""Inputs a task: enough that Ray's part of it is small beside the model's."""
 _TASKS = 20_000
 """About as many tasks as this process keeps track of; of longer runs each gets more inputs."""
 _ROUNDS = 8
