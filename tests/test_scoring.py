@@ -211,10 +211,3 @@ def test_the_command_says_what_failed_and_ends_with_1(run, pictures, tiny_model,
     assert err.count("not scored: ") == 2
     assert "16 rows" in err
     assert "2 with the bytes of an earlier image" in err
-
-
-def test_a_cluster_is_refused_in_one_sentence(run, pictures, tmp_path):
-    code, _, err = run("score", "--data", pictures, "--out", tmp_path / "out", "--engine", "ray")
-    assert code == 2
-    assert "--engine ray is not supported yet: start one process a node with --shard i/n" in " ".join(err.split())
-    assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dgsnet.errors import DgsnetError, ScoringError
+from dgsnet.errors import DgsnetError
 from dgsnet.models import DEFAULT
 
 
@@ -23,7 +23,16 @@ def score(
     data: Annotated[Path, typer.Option("--data", help="Folder, manifest, tar shards or Parquet of images; labels may be missing.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for part-*.parquet, errors/, manifest.json and summary.json.")],
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
-    engine: Annotated[EngineName, typer.Option("--engine", help="This process; a Ray cluster is not supported yet.")] = EngineName.local,
+    engine: Annotated[EngineName, typer.Option("--engine", help="This process, or a Ray cluster: the same rows.")] = EngineName.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address", envvar="RAY_ADDRESS", help="Cluster for --engine ray, host:port or auto; none: one is started on this machine."
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option("--ray-workers", min=1, help="Processes that score with --engine ray; none: one a CPU.")
+    ] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Score this part of N only; I counts from 0 or from 1.")] = "1/1",
     batch_size: Annotated[
         int, typer.Option("--batch-size", "--batch", min=1, help="Images a GPU gets at once; changes no score on the CPU.")
@@ -35,12 +44,12 @@ def score(
     from rich.console import Console
 
     from dgsnet.rows import printable
+    from dgsnet.scoring.cluster import Cluster
     from dgsnet.scoring.run import Settings, score
     from dgsnet.scoring.shards import Shard
 
-    if engine is EngineName.ray:
-        raise ScoringError("--engine ray is not supported yet: start one process a node with --shard i/n and the same --out")
-    settings = Settings(model, device, Shard.parse(shard), batch_size, part_rows)
+    cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
+    settings = Settings(model, device, Shard.parse(shard), batch_size, part_rows, cluster)
     summary, output = score(data, out, settings, Console(stderr=True))
     for reason in output.reasons(summary.parts):
         typer.echo(f"not scored: {printable(reason)}", err=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -19,6 +19,7 @@ from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, ScoringError
 from dgsnet.files import write_json
 from dgsnet.listing import list_samples
+from dgsnet.scoring.cluster import Cluster
 from dgsnet.scoring.known import KnownOnDisk
 from dgsnet.scoring.local import LocalEngine
 from dgsnet.scoring.meter import Meter
@@ -40,6 +41,7 @@ class Settings:
         shard: which of the inputs to score.
         batch_size: images a GPU gets at once.
         part_rows: rows a file.
+        cluster: that scores; None: this process does.
     """
 
     model: str
@@ -47,10 +49,11 @@ class Settings:
     shard: Shard = WHOLE
     batch_size: int = 32
     part_rows: int = PART_ROWS
+    cluster: Cluster | None = None
 
-    def load(self) -> Detector:
-        """The detector of a process."""
-        return Detector.from_pretrained(self.model, device=self.device)
+    def load(self, threads: int | None = None) -> Detector:
+        """The detector of a process; `threads` that compute one image are for an exported model only."""
+        return Detector.from_pretrained(self.model, device=self.device, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
 
     Raises:
         DatasetError: the data cannot be listed, or holds no images.
-        ScoringError: the folder is of another run, or a process is at this shard.
+        ScoringError: the folder is of another run, a process is at this shard, or there is no cluster.
         ModelFolderError, WeightsError: no such model.
     """
     mark = settings.shard.mark
+    if settings.cluster:
+        settings.cluster.check()
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out / f".lock{mark}"):
         detector = settings.load()
@@ -119,21 +124,42 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
     open_parts = [part for part, size in sizes.items() if not output.finished(part, size)]
     if not open_parts and output.summary.exists():
         return Summary(**json.loads(output.summary.read_text(encoding="utf-8")))
-    index, tally = output.work / "known.sqlite", _Tally()
+    index, tally, there = output.work / "known.sqlite", _Tally(), Counter[int]()
     with closing(KnownOnDisk(index)) as known:
-        for row in chain.from_iterable(map(output.rows, sizes)):
-            tally.add(row)
-            if row["sha256"] is not None:
-                known.put(row)
+        for part in sizes:
+            for row in output.rows(part):
+                tally.add(row)
+                there[part] += 1
+                if row["sha256"] is not None:
+                    known.put(row)
     for part in sizes.keys() - set(open_parts):
         output.write_errors(part)  # a kill may have come between the two
     with closing(KnownOnDisk(index)) as known, Meter(console, len(worklist), tally.rows) as meter:
-        engine = LocalEngine(Operator(detector, worklist.dataset(), known, settings.batch_size), worklist)
-        for part in open_parts:
-            output.write(part, sizes[part], partial(_counted, engine, part, tally, meter))
+        todo = {part: there[part] for part in open_parts}
+        with _engine(settings, detector, worklist, known, index, todo) as engine:
+            for part in open_parts:
+                output.write(part, sizes[part], partial(_counted, engine, part, tally, meter))
         summary = Summary(tally.rows, tally.rows - tally.failed, tally.failed, tally.hashed - known.count(), worklist.parts)
     write_json(output.summary, asdict(summary))
     return summary
+
+
+class _Engine(Protocol):
+    def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
+        """The rows of a part from number `done` on; `known` has learnt of each."""
+
+
+@contextmanager
+def _engine(
+    settings: Settings, detector: Detector, worklist: Worklist, known: KnownOnDisk, index: Path, todo: dict[int, int]
+) -> Iterator[_Engine]:
+    if settings.cluster is None:
+        yield LocalEngine(Operator(detector, worklist.dataset(), known, settings.batch_size), worklist)
+        return
+    from dgsnet.scoring.ray_engine import open_engine  # noqa: PLC0415 - what needs an extra stays apart
+
+    with open_engine(settings.cluster, settings, detector, worklist, known, index, todo) as engine:
+        yield engine
 
 
 @dataclass
@@ -148,7 +174,7 @@ class _Tally:
         self.hashed += row["sha256"] is not None
 
 
-def _counted(engine: LocalEngine, part: int, tally: _Tally, meter: Meter, done: int) -> Iterator[dict[str, Any]]:
+def _counted(engine: _Engine, part: int, tally: _Tally, meter: Meter, done: int) -> Iterator[dict[str, Any]]:
     for row in engine.rows(part, done):
         tally.add(row)
         meter.advance()
