@@ -125,7 +125,7 @@ def features(data: Path, name: str) -> None:
     `blocks` (N, blocks + 1, 3, width) float16: class token, mean and spread of the patch tokens at the input and after every block;
     `embedding` (N, joint width) float32; `path` (N,).
     """
-    dataset, method = load_dataset(data), Detector.from_pretrained("dgsnet-b16").method.eval()
+    dataset, method = load_dataset(data), Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
     parts = sorted({(sample.split, sample.source) for sample in dataset})
     for split, source in track(parts, "sources"):
         file = FEATURES / name / f"{split}-{source}.npz"
