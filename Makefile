@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types tests figures lock clean
+.PHONY: demo test test-browser lint types tests figures lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dgsnet demo $(foreach image,$(IMAGES),--image $(image))
@@ -19,7 +19,13 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not browser"
+
+# The page of `dgsnet serve` in Chromium, which this installs nothing of.
+test-browser: $(VENV)/.installed
+	@test -n "$$CHROMIUM" || command -v chromium > /dev/null || \
+	  { echo "make test-browser needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"; exit 1; }
+	$(BIN)/pytest -m browser tests/test_page_browser.py
 
 # The tables of the README from results/.
 figures: $(VENV)/.installed

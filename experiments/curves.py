@@ -45,7 +45,7 @@ def curves(data: Path) -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     for name, count, chosen in track(list(_choices(labels, sources)), "probes"):
         probe = ridge(read[chosen], labels[chosen].astype(np.float64))
-        figure = _mean_auroc(truth, probe(unseen), generators)
+        figure = mean_auroc(truth, probe(unseen), generators)
         points = found.setdefault(name, [])
         if not points or points[-1]["count"] != count:
             points.append({"count": count, "images": [], "auroc": []})
@@ -83,7 +83,8 @@ def _choices(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> Iterator[t
             yield "photo sources", count, (labels == 1) | np.isin(sources, some)
 
 
-def _mean_auroc(labels: NDArray[np.int64], scores: NDArray[np.float64], generators: NDArray[np.str_]) -> float:
+def mean_auroc(labels: NDArray[np.int64], scores: NDArray[np.float64], generators: NDArray[np.str_]) -> float:
+    """AUROC of each generator against all photographs, averaged over the generators."""
     real = labels == 0
     each = [roc_auc_score(labels[real | (generators == name)], scores[real | (generators == name)]) for name in set(generators[~real])]
     return float(np.mean(each))

@@ -3,14 +3,15 @@
     python experiments/dgsnet_b16.py run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
     python experiments/dgsnet_b16.py half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
     python experiments/dgsnet_b16.py refit --data CORPUS METHOD                    a new head on the tower of the recipe `shipped`; test
-    python experiments/dgsnet_b16.py ship FOLDER                                   the refitted dgs into FOLDER
+    python experiments/dgsnet_b16.py ship FOLDER                                   what experiments/more_sources.py fit wrote, into FOLDER
+    python experiments/dgsnet_b16.py more --data CORPUS                            test of that model, as it ships
     python experiments/dgsnet_b16.py table                                         results/dgsnet-b16/table.{json,md}
 
 Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
 heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
-(`dgsnet.refitting`). What was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators
-and photo sources are cut in two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it.
-All others are at the plain sigmoid.
+(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What was
+scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in two,
+and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain sigmoid.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" /
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
-ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs")
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/dgs")
 """Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
@@ -102,11 +103,20 @@ def refit(method: str, data: Path) -> None:
         evaluation.predict(Detector.from_pretrained(model), known.with_split("test"), results / "test", progress)
 
 
+def more(data: Path) -> None:
+    """Score `test` with the model that ships, into `results/dgsnet-b16/more/dgs`."""
+    results = RESULTS / "more" / "dgs"
+    (results / refitting.LEFT_OUT).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(*(folder / refitting.LEFT_OUT / evaluation.PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
+    with Progress(console=Console(stderr=True)) as progress:
+        evaluation.predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
+
+
 def ship(folder: Path) -> None:
-    """Copy the refitted `dgs` to `folder`, calibrated as it is, with the graph by which it scores without torch."""
+    """Copy the `dgs` with the head from more sources to `folder`, calibrated as it is, with the graph by which it scores without torch."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        shutil.copyfile(MODELS / "refit" / "dgs" / name, folder / name)
+        shutil.copyfile(MODELS / "more" / "dgs" / name, folder / name)
     with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
     exporting.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
@@ -213,6 +223,7 @@ if __name__ == "__main__":
     refit_parser = commands.add_parser("refit")
     refit_parser.add_argument("method", choices=METHODS)
     refit_parser.add_argument("--data", type=Path, required=True)
+    commands.add_parser("more").add_argument("--data", type=Path, required=True)
     commands.add_parser("table")
     ship_parser = commands.add_parser("ship")
     ship_parser.add_argument("folder", type=Path)
@@ -224,6 +235,8 @@ if __name__ == "__main__":
         half(arguments.method, arguments.recipe, arguments.number, arguments.data)
     elif arguments.command == "refit":
         refit(arguments.method, arguments.data)
+    elif arguments.command == "more":
+        more(arguments.data)
     elif arguments.command == "ship":
         ship(arguments.folder)
     else:

@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from curves import mean_auroc
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, metrics, refitting, tables
+from dgsnet import __version__, refitting, tables
 from dgsnet.dataset import Dataset, load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import Detector
@@ -260,7 +261,7 @@ def curves(corpus: Path, more: Path) -> None:
                 some = draws.permutation(names[label])[:count]
                 taken = (images.labels != label) | np.isin(images.sources, some)
                 weight, bias = ridge_probe(images.read[taken], images.labels[taken], PENALTY)
-                aurocs.append(metrics.macro_average(truth, unseen.read @ weight + bias, generators, resamples=0)["auroc"].value)
+                aurocs.append(mean_auroc(truth, unseen.read @ weight + bias, generators))
             found.append({"more of": title, "count": count, "auroc": aurocs})
             rows.append([title, str(count), f"{np.mean(aurocs):.3f}", f"{np.std(aurocs):.3f}"])
     header = {"data": [images.dataset.fingerprint(), unseen.dataset.fingerprint()], "seed": 0, "draws": DRAWS, "dgsnet": __version__}

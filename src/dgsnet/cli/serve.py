@@ -30,7 +30,7 @@ def serve(
     cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="Origin whose pages may ask; may be repeated.")] = None,
     device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
 ) -> None:
-    """Score pictures over HTTP: POST /v1/detect, /v1/heatmap; GET /v1/models, /healthz, /readyz, /metrics, /openapi.json."""
+    """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
     import uvicorn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections import Counter
@@ -104,7 +105,25 @@ def open_report(target: Path, detector: Detector) -> Iterator[Report]:
             stream.write(shell.END)
 
 
-def _head(report: Report, detector: Detector) -> str:
+def one_picture(
+    detector: Detector, verdict: Verdict, pixels: NDArray[np.uint8] | None = None, heatmap: Heatmap | None = None, made: str = ""
+) -> str:
+    """A report on one picture, which never touches the disk.
+
+    Args:
+        detector: whose verdict it is.
+        verdict: what it says.
+        pixels: the picture, (H, W, 3).
+        heatmap: of it.
+        made: when and for whom, for the first section; plain text.
+    """
+    cards = io.StringIO()
+    report = Report(cards)
+    report.write(verdict, pixels, heatmap)
+    return f"{_head(report, detector, made)}{cards.getvalue()}{shell.END}"
+
+
+def _head(report: Report, detector: Detector, made: str = "") -> str:
     calibration = detector.config.calibration
     counts = [f"{words.split(':')[0]}: <b>{report.counts[answer]}</b>" for answer, words in WORDS.items() if report.counts[answer]]
     limits = f"{calibration.generated:.3g} and above looks AI-generated, below {calibration.real:.3g} looks like a photograph"
@@ -117,6 +136,7 @@ def _head(report: Report, detector: Detector) -> str:
         version=shell.text(__version__),
         limits=limits,
         legend=_LEGEND if report.has_heatmaps else "",
+        made=f'<p class="small">{shell.text(made)}</p>' if made else "",
     )
 
 
@@ -143,7 +163,7 @@ _INTRODUCTION = Template(
 that were scaled down, filtered or re-saved. Do not accuse anybody on the strength of it.</p>
 <p>$counts</p>
 <p>A score runs from 0 (photograph) to 1 (AI-generated); with this model $limits.</p>
-$legend<p class="small">Model $model, fingerprint $fingerprint, dgsnet $version</p>
+$legend<p class="small">Model $model, fingerprint $fingerprint, dgsnet $version</p>$made
 </section>
 """
 )

@@ -10,12 +10,14 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dgsnet import __version__
+from dgsnet.pages.detection import WORDS
 from dgsnet.service import rates, schemas, uploads
 from dgsnet.service.errors import Refusal
 from dgsnet.service.gate import Gate
 from dgsnet.service.metrics import Metrics
 from dgsnet.service.pipeline import Pipeline
 from dgsnet.service.uploads import Budget, Reservation
+from dgsnet.verdict import PLAIN
 
 _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")
 
@@ -56,18 +58,36 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
             files = await uploads.read(request, settings, reserved, most=1)
             return Response(await pipeline.heatmap(files[0]), media_type="image/png")
 
+    page: dict[int | str, dict[str, Any]] = {
+        200: {"description": "One HTML file, to be saved.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    }
+
+    @closed.post("/v1/report", response_class=Response, responses=page | all_refusals, openapi_extra=schemas.form(many=False))
+    async def report(request: Request, heatmap: bool = True) -> Response:
+        """A page on one picture, to hand on: score, warnings, provenance, sha256, model, thresholds, heatmap unless switched off."""
+        with Reservation(budget) as reserved:
+            files = await uploads.read(request, settings, reserved, most=1)
+            row, content = await pipeline.report(files[0], heatmap, request.state.request_id)
+        name = f"dgsnet-report-{(row.sha256 or '')[:12]}.html"
+        return Response(content, media_type="text/html", headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
     @closed.get("/v1/models", response_model=schemas.Models, responses=schemas.refusals(401, 429))
     async def models() -> dict[str, Any]:
         """The model that answers, its thresholds and what is accepted."""
         detector, policy = pipeline.detector, settings.policy
+        calibration, look = detector.config.calibration, detector.config.preprocessing
         limits = {name: getattr(policy, name) for name in ("formats", "max_bytes", "max_pixels", "max_side")}
         model = {
             "name": detector.name,
             "fingerprint": detector.fingerprint,
             "version": __version__,
-            "thresholds": {"real": detector.config.calibration.real, "generated": detector.config.calibration.generated},
+            "thresholds": {"real": calibration.real, "generated": calibration.generated},
+            "calibrated_on": None if calibration.fitted is None else {name: calibration.fitted[name] for name in ("n_real", "n_fake")},
+            "view": {"kind": look.view, "size": look.size},
+            "words": {"verdicts": WORDS, "warnings": PLAIN},
             "limits": limits | {"max_files": settings.max_files},
             "reads_c2pa": pipeline.decoders.reads_c2pa,
+            "draws_heatmaps": pipeline.draws_heatmaps,
         }
         return {"models": [model]}
 

@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from dgsnet import __version__
 from dgsnet.detector import Detector
-from dgsnet.service import api, errors
+from dgsnet.service import api, errors, page
 from dgsnet.service.envelope import Envelope
 from dgsnet.service.gate import Gate
 from dgsnet.service.keys import Keys
@@ -44,7 +44,7 @@ def create_app(detector: Detector, settings: Settings | None = None, keys: Keys 
     app.state.pipeline = pipeline
     app.state.gate = Gate(keys, settings.rate)
     errors.install(app)
-    for router in api.routes(pipeline, metrics):
+    for router in (*api.routes(pipeline, metrics), page.routes()):
         app.include_router(router)
     if settings.cors_origins:
         app.add_middleware(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from dgsnet import heatmap
 from dgsnet.decoding import DecodedImage
 from dgsnet.detector import Detector
 from dgsnet.errors import DgsnetError
+from dgsnet.pages import detection
 from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.service.admission import Places
 from dgsnet.service.decoders import Decoders
@@ -41,6 +43,7 @@ class Pipeline:
         self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
         self._scorer = Scorer(detector, settings.batch, self._took)
         self._artist = ThreadPoolExecutor(1, "heatmap")
+        self.draws_heatmaps = _draws_heatmaps(detector)
         metrics.watch(lambda: self.places.taken)
 
     @property
@@ -70,11 +73,38 @@ class Pipeline:
         Raises:
             Refusal: it cannot be decoded (413, 415, 422), too many wait (429), or time is up (503).
         """
+        async with self._with_artist():
+            image = await asyncio.wrap_future(self.decoders.pixels(upload))
+            return await asyncio.wrap_future(self._artist.submit(self._draw, image))
+
+    async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[VerdictWithProvenance, str]:
+        """What is said of an upload, and a page of it, HTML.
+
+        Args:
+            upload: one picture.
+            with_heatmap: draw one, if the model does.
+            request_id: stands on the page.
+
+        Raises:
+            Refusal: as `heatmap`.
+        """
+        async with self._with_artist():
+            answered = await self._detect(upload)
+            if answered.refusal:
+                raise answered.refusal
+            image = await asyncio.wrap_future(self.decoders.pixels(upload))
+            drawn = with_heatmap and self.draws_heatmaps
+            made = f"Made {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC by dgsnet serve, request {request_id}"
+            if not drawn:  # no need to wait behind heatmaps
+                return answered.row, await asyncio.to_thread(detection.one_picture, self.detector, answered.row, image.pixels, None, made)
+            return answered.row, await asyncio.wrap_future(self._artist.submit(self._write, answered.row, image, made))
+
+    @asynccontextmanager
+    async def _with_artist(self) -> AsyncIterator[None]:
         self._drawing.take(1)
         try:
             async with _within(self.settings.heatmap_seconds):
-                image = await asyncio.wrap_future(self.decoders.pixels(upload))
-                return await asyncio.wrap_future(self._artist.submit(self._draw, image))
+                yield
         finally:
             self._drawing.give(1)
 
@@ -108,9 +138,20 @@ class Pipeline:
         drawn.save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
+    def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
+        return detection.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
+
     def _took(self, seconds: float, images: int) -> None:
         self.places.took(seconds / images)
         self._metrics.took(seconds, images)
+
+
+def _draws_heatmaps(detector: Detector) -> bool:
+    try:
+        _ = detector.method
+    except DgsnetError:  # an exported model
+        return False
+    return True
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:

@@ -78,6 +78,28 @@ class Limits(BaseModel):
     max_files: int
 
 
+class CalibratedOn(BaseModel):
+    """How many images of each kind score and thresholds were fitted to."""
+
+    n_real: int
+    n_fake: int
+
+
+class View(BaseModel):
+    """What the model sees of a picture: `crop`, the square of `size` pixels in its middle; `resize`, the square in its middle, scaled to
+    `size`; `patches`, small squares chosen by their texture."""
+
+    kind: Literal["crop", "resize", "patches"]
+    size: int
+
+
+class Words(BaseModel):
+    """Verdicts, and one sentence a warning, for people."""
+
+    verdicts: dict[str, str]
+    warnings: dict[str, str]
+
+
 class Model(BaseModel):
     """A model that is served."""
 
@@ -85,8 +107,12 @@ class Model(BaseModel):
     fingerprint: str
     version: str
     thresholds: Thresholds
+    calibrated_on: CalibratedOn | None
+    view: View
+    words: Words
     limits: Limits
     reads_c2pa: bool
+    draws_heatmaps: bool
 
 
 class Models(BaseModel):

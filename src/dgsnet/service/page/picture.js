@@ -1,0 +1,116 @@
+// The picture of a result, the outline of what the model looked at, and the heatmap over both.
+
+import * as service from "./service.js";
+import { whenPressed } from "./parts.js";
+import * as words from "./words.js";
+
+const MARGIN = 1.15; // around the part that is zoomed to
+const WORTH_ZOOMING = 0.5; // share of the picture above which it is not
+
+/** Where a model looks: [left, top, width, height] in pixels, or null where that is no single part (see `view` in /v1/models). */
+export function lookedAt(view, width, height) {
+  const side = { crop: view.size, resize: Math.min(width, height) }[view.kind];
+  if (!side) return null;
+  const [left, top] = [Math.max(0, Math.floor((width - side) / 2)), Math.max(0, Math.floor((height - side) / 2))];
+  return [left, top, Math.min(side, width), Math.min(side, height)];
+}
+
+/** Show the picture of an item at once. */
+export function show(item, parts) {
+  parts.photo.alt = `The picture ${item.label}`;
+  parts.photo.addEventListener("load", () => proportion(parts, parts.photo.naturalWidth, parts.photo.naturalHeight));
+  parts.photo.addEventListener("error", () => {
+    parts.photo.hidden = true;
+    parts["no-preview"].hidden = false;
+    parts.photo.closest(".stage").hidden = true;
+  });
+  parts.photo.src = item.url ??= URL.createObjectURL(item.file);
+}
+
+/** When it is scored: the outline, and the buttons. */
+export function scored(item, parts, model, announce) {
+  const { width, height } = item.row;
+  proportion(parts, width, height);
+  const box = lookedAt(model.view, width, height);
+  parts.looked.textContent = looked(model.view, box, width, height);
+  parts.controls.hidden = false;
+  if (box) outline(parts, box, width, height);
+  parts.draw.hidden = !model.draws_heatmaps;
+  parts.opacity.addEventListener("input", () => fade(item, parts));
+  if (item.heatmap) overlay(item, parts);
+  whenPressed(parts.draw, () => draw(item, parts, model, announce));
+}
+
+function proportion(parts, width, height) {
+  const frame = parts.photo.closest(".frame");
+  frame.style.setProperty("--ratio", width / height);
+  frame.style.setProperty("--natural", `${width}px`);
+}
+
+function looked(view, box, width, height) {
+  const size = `${words.count(width)}\u00a0\u00d7\u00a0${words.count(height)}`;
+  if (view.kind === "patches") return `Of ${size} pixels the model looked at some small squares, chosen by their texture. The rest had no part in the answer.`;
+  const share = (100 * box[2] * box[3]) / (width * height);
+  const part = `${words.count(box[2])}\u00a0\u00d7\u00a0${words.count(box[3])}`;
+  if (share > 99) return `The model looked at the whole picture, ${size} pixels.`;
+  const amount = share < 10 ? share.toFixed(1) : Math.round(share);
+  return `The model looked at the outlined ${part} of ${size} pixels, ${amount}\u00a0% of the picture. The rest had no part in the answer.`;
+}
+
+function outline(parts, [left, top, wide, tall], width, height) {
+  const share = (wide * tall) / (width * height);
+  if (share > 0.99) return;
+  const { seen, zoom } = parts;
+  const at = { left: left / width, top: top / height, width: wide / width, height: tall / height };
+  for (const [name, value] of Object.entries(at)) seen.style[name] = `${100 * value}%`;
+  seen.hidden = false;
+  zoom.hidden = share > WORTH_ZOOMING;
+  const layers = seen.parentElement;
+  const scale = Math.max(1, Math.min(width / (wide * MARGIN), height / (tall * MARGIN)));
+  const shift = (start, length) => Math.min(0, Math.max(1 - scale, 0.5 - scale * (start + length / 2)));
+  const moved = `translate(${100 * shift(at.left, at.width)}%, ${100 * shift(at.top, at.height)}%) scale(${scale})`;
+  zoom.addEventListener("click", () => {
+    const on = zoom.getAttribute("aria-pressed") !== "true";
+    zoom.setAttribute("aria-pressed", String(on));
+    layers.style.transform = on ? moved : "";
+    layers.style.setProperty("--zoom", on ? scale : 1);
+  });
+}
+
+async function draw(item, parts, model, announce) {
+  parts["heatmap-error"].textContent = "";
+  parts.drawing.hidden = false;
+  parts["drawing-words"].textContent = `Drawing: fifty times the work of a score, about ${words.duration(item.heatmapSeconds())} here.`;
+  announce("Drawing the heatmap.");
+  try {
+    item.drawing ??= service.heatmap(item.file, { signal: item.signal }); // once, though the result may be closed and opened meanwhile
+    item.heatmap ??= URL.createObjectURL(await item.drawing);
+    overlay(item, parts);
+    announce("The heatmap lies over the picture. A slider sets how strong it is.");
+    if (document.activeElement === parts.draw || document.activeElement === document.body) parts.opacity.focus();
+    parts.draw.hidden = true;
+  } catch (error) {
+    item.drawing = null;
+    if (!item.signal.aborted) parts["heatmap-error"].textContent = words.refusal(error, model.limits);
+  } finally {
+    parts.drawing.hidden = true;
+  }
+}
+
+function overlay(item, parts) {
+  parts.overlay.alt = `Heatmap of ${item.label}`;
+  parts.overlay.src = item.heatmap;
+  parts.overlay.hidden = false;
+  parts.slider.hidden = false;
+  parts.draw.hidden = true;
+  if (item.opacity !== undefined) parts.opacity.value = item.opacity;
+  fade(item, parts);
+}
+
+function fade(item, parts) {
+  item.opacity = parts.opacity.value;
+  const shown = `${item.opacity}\u00a0%`;
+  parts.overlay.style.opacity = item.opacity / 100;
+  parts["opacity-words"].textContent = shown;
+  parts.opacity.setAttribute("aria-valuetext", shown);
+}
