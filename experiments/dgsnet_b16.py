@@ -9,9 +9,10 @@
 
 Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
 heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
-(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What was
-scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in two,
-and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain sigmoid.
+(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
+was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in
+two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
+sigmoid.
 """
 
 from __future__ import annotations

@@ -295,7 +295,7 @@ if __name__ == "__main__":
     crops_parser.add_argument("--out", type=Path, required=True)
     features_parser = commands.add_parser("features")
     features_parser.add_argument("--data", type=Path, required=True)
-    features_parser.add_argument("name", choices=("corpus", "more"))
+    features_parser.add_argument("name", choices=("corpus", "more", "twins"))
     both = {"choose": choose, "curves": curves, "fit": fit}
     for command in both:
         of_both = commands.add_parser(command)
