@@ -2,12 +2,12 @@
 
 ``python experiments/fuzz_decoding.py`` runs both ways and writes ``results/fuzz/decoding.json``:
 
-* *mutation*: the files of ``tests/hostile_files.py``, damaged with their format in mind. A case is a function of seed and number; ``--case N``
-  runs one again and ``--case N --save FILE`` keeps it.
+* *mutation*: the files of ``tests/hostile_files.py``, damaged with their format in mind. A case is a function of seed and number;
+  ``--case N`` runs one again and ``--save FILE`` keeps it.
 * *coverage*: libFuzzer through atheris (extra ``fuzz``), guided by the coverage of Pillow's Python readers and of this package.
 
-A case fails when anything but a typed error comes out, the process dies, or it takes more than 60 seconds. The process has the memory limit of
-a decoding process.
+A case fails when anything but a typed error comes out, the process dies, or it takes more than 60 seconds. The process has the memory
+limit of a decoding process.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def main() -> int:
 
 def versions() -> dict[str, str]:
     """What was tested, and with what."""
-    return {"python": sys.version.split()[0]} | {name: importlib.metadata.version(name) for name in ("pillow", "numpy", "c2pa-python", "atheris")}
+    return {"python": sys.version.split()[0]} | {
+        name: importlib.metadata.version(name) for name in ("pillow", "numpy", "c2pa-python", "atheris")
+    }
 
 
 # --- mutation ---

@@ -22,10 +22,7 @@ def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     """A file damaged in one to four places, perhaps with pieces of another file."""
     for _ in range(int(rng.integers(1, 5))):
         by_format = _of_format(data)
-        if by_format and rng.random() < 0.7:
-            data = by_format(data, other, rng)
-        else:
-            data = _bytes(data, other, rng)
+        data = by_format(data, other, rng) if by_format and rng.random() < 0.7 else _bytes(data, other, rng)
     return data
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_files import FILES, SCORED, encoded, write
 from PIL import Image
-from test_service import decoding_process_of, post, refused, serving
 
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.service.settings import Settings
+from hostile_files import FILES, SCORED, encoded, write
+from test_service import decoding_process_of, post, refused, serving
 
 SETTINGS = Settings(rate=0, decoders=1, request_seconds=120)
 MEMORY = 400 * 2**20  # bytes at the peak of a decoding process, of which 100 MB are the process itself

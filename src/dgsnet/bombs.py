@@ -1,7 +1,7 @@
 """Files that cost far more than their bytes, told before a reader works on them.
 
-Pillow's readers say the size of a picture before they decode it, but for three things: a WebP's canvas is allocated when the file is opened, a
-TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times.
+Pillow's readers say the size of a picture before they decode it, but for three things: a WebP's canvas is allocated when the file is
+opened, a TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ _STRIP = 2**20  # pixels that are converted at a time: the copies that conversio
 
 @dataclass(frozen=True)
 class DecodePolicy:
-    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it, `max_scans`
-    of a JPEG, each of which goes over all of it, `formats`. So neither memory nor time grows much beyond what bytes and pixels may cost.
+    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it,
+    `max_scans` of a JPEG, each of which goes over all of it, `formats`. Together they bound the memory and time that a file can cost.
 
     `truncated="fill"` keeps the part of a cut-off or damaged file that can be decoded: the rest of a JPEG is grey or coarse, of a PNG, GIF,
     BMP or TIFF the zero value (black, or the first palette colour). A damaged WebP holds nothing decodable and is always an error.

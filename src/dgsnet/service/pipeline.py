@@ -37,9 +37,10 @@ class Pipeline:
 
     def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
         self.detector, self.settings, self._metrics = detector, settings, metrics
-        self.places, self._drawing = Places(settings.queue), Places(settings.heatmap_queue, 10)
+        self.places = Places(settings.queue, settings.request_seconds)
+        self._drawing = Places(settings.heatmap_queue, settings.heatmap_seconds, 10)
         self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
-        self._scorer = Scorer(detector, settings.batch, self._took)
+        self._scorer = Scorer(detector, settings.batch, metrics.took)
         self._artist = ThreadPoolExecutor(1, "heatmap")
         metrics.watch(lambda: self.places.taken)
 
@@ -71,18 +72,23 @@ class Pipeline:
             Refusal: it cannot be decoded (413, 415, 422), too many wait (429), or time is up (503).
         """
         self._drawing.take(1)
+        done = False
         try:
             async with _within(self.settings.heatmap_seconds):
                 image = await asyncio.wrap_future(self.decoders.pixels(upload))
-                return await asyncio.wrap_future(self._artist.submit(self._draw, image))
+                drawn = await asyncio.wrap_future(self._artist.submit(self._draw, image))
+                done = True
+                return drawn
         finally:
-            self._drawing.give(1)
+            self._drawing.give(1, done)
 
     async def _detect_with_place(self, upload: Upload) -> Answered:
+        done = False
         try:
             answered = await self._detect(upload)
+            done = True
         finally:
-            self.places.give(1)
+            self.places.give(1, done)
         self._metrics.images.labels(answered.refusal.code if answered.refusal else answered.row.verdict).inc()
         return answered
 
@@ -107,10 +113,6 @@ class Pipeline:
         stream = io.BytesIO()
         drawn.save(stream, "PNG", compress_level=1)
         return stream.getvalue()
-
-    def _took(self, seconds: float, images: int) -> None:
-        self.places.took(seconds / images)
-        self._metrics.took(seconds, images)
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:
