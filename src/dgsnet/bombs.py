@@ -1,12 +1,14 @@
 """Files that cost far more than their bytes, told before a reader works on them.
 
 Pillow's readers say the size of a picture before they decode it, but for three things: a WebP's canvas is allocated when the file is
-opened, a TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times.
+opened, a TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times. And a directory of TIFF
+or EXIF may have as many entries as fit, each of which Pillow complains about when it is damaged.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 
 from PIL import TiffImagePlugin
 
@@ -55,3 +57,20 @@ def tiff_tile(image: TiffImagePlugin.TiffImageFile) -> int:
     """Pixels of a tile of a TIFF, of which one is decoded at a time; 0 where it has none."""
     sides = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
     return int(sides[0]) * int(sides[1]) if all(isinstance(side, int | float) for side in sides) else 0
+
+
+def directory_entries(block: bytes) -> int:
+    """Entries that the first directory of a TIFF structure announces; 0 where it has none.
+
+    Args:
+        block: a TIFF file, or an EXIF block with or without its name.
+    """
+    start = 6 * (block.startswith(b"Exif\0\0") + block.startswith(b"Exif\0\0Exif\0\0"))
+    order = "<" if block[start : start + 2] == b"II" else ">"
+    big = block[start + 2 : start + 4] in {b"+\0", b"\0+"}
+    try:
+        (place,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", block, start + (8 if big else 4))
+        (entries,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", block, start + place) if place <= len(block) else (0,)
+    except struct.error:  # it ends early
+        return 0
+    return int(entries)

@@ -32,10 +32,18 @@ from PIL.ImageFile import ImageFile
 from dgsnet import bombs, jpeg_quality
 from dgsnet.errors import DecodeError, FormatError, SizeError
 
+
+class _JpegReader(JpegImagePlugin.JpegImageFile):
+    """Pillow's, without its look into EXIF for a resolution that nobody here wants."""
+
+    def _read_dpi_from_exif(self) -> None:
+        return
+
+
 # The readers are called directly, not through Image.open: its decompression-bomb check obeys a process-wide setting and warns process-wide,
 # and its JPEG reader follows MPO side pictures. Here only `DecodePolicy` decides, and only these six parsers ever see the bytes.
 _READERS: tuple[tuple[str, re.Pattern[bytes], Callable[[BytesIO], ImageFile]], ...] = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    ("JPEG", re.compile(rb"\xff\xd8\xff"), _JpegReader),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     ("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
@@ -45,6 +53,7 @@ _READERS: tuple[tuple[str, re.Pattern[bytes], Callable[[BytesIO], ImageFile]], .
 FORMATS = tuple(name for name, _, _ in _READERS)
 
 _ORIENTATION_TAG = 0x0112
+_MOST_ENTRIES = 256  # of a directory of EXIF or TIFF: cameras write some dozens
 _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -132,6 +141,8 @@ def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
     kind, reader = _reader(data, policy)
     if kind == "WEBP":
         _check_size(bombs.webp_size(data), policy)
+    elif kind == "TIFF" and (entries := bombs.directory_entries(data)) > _MOST_ENTRIES:
+        raise DecodeError(f"a TIFF of {entries:,} tags; expected at most {_MOST_ENTRIES}: store it as PNG")
     elif kind == "JPEG" and bombs.jpeg_scans(data, policy.max_scans) > policy.max_scans:
         raise SizeError(f"a JPEG of more than {policy.max_scans} scans; raise max_scans or store it as a plain one")
     # An end marker lets libjpeg finish a cut-off file by itself, progressive ones too; behind a whole file it is never read.
@@ -226,9 +237,19 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _orientation(image: Image.Image) -> int:
     try:
+        if bombs.directory_entries(_exif_block(image)) > _MOST_ENTRIES:
+            return 1
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # metadata is a hint; whatever a broken block raises, the picture itself is whole and taken as upright
         return 1
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    """What `getexif` will read: the file's EXIF, or what ImageMagick keeps of it in a PNG's text."""
+    block, text = image.info.get("exif"), image.info.get("Raw profile type exif")
+    if block is None and isinstance(text, str):
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    return block if isinstance(block, bytes) else b""
 
 
 def _on_white(image: Image.Image) -> Image.Image:

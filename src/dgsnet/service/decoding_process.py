@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +59,7 @@ def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: Decod
 def main() -> None:
     """Answer jobs until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which finishes what it took
+    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata: whoever sends a picture does not fill the log
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
     _write_no_file()
