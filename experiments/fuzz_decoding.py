@@ -41,7 +41,7 @@ def main() -> int:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=20_000)
-    parser.add_argument("--runs", type=int, default=20_000, help="of the coverage-guided fuzzer; 0: none")
+    parser.add_argument("--runs", type=int, default=20_000, help="of the coverage-guided fuzzer")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--case", type=int, help="run one mutation again")
     parser.add_argument("--save", type=Path, help="with --case: write the file here")
@@ -59,11 +59,12 @@ def main() -> int:
             told.save.write_bytes(cases.make(told.case)[0])
         print(cases.run(told.case))
         return 0
-    result: dict[str, Any] = {"versions": versions(), "mutation": mutation(told.seed, told.mutations)}
-    if told.runs:
-        result["coverage"] = coverage(told.seed, told.runs)
+    result: dict[str, Any] = {"versions": versions()}
     told.out.parent.mkdir(parents=True, exist_ok=True)
-    told.out.write_text(json.dumps(result, indent=1) + "\n")
+    for name, part, number in (("mutation", mutation, told.mutations), ("coverage", coverage, told.runs)):
+        if number:
+            result[name] = part(told.seed, number)
+            told.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     return 1 if any(part.get("crashes") for part in result.values()) else 0
 
