@@ -12,13 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dgsnet import bombs
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, SizeError
+from dgsnet.preprocessing import Preprocessing
+from dgsnet.service.decoding_process import answers as answers_of
 from dgsnet.service.settings import Settings
 from hostile_files import FILES, SCORED, encoded, write
+from hostile_mutations import mutated
 from test_service import decoding_process_of, post, refused, serving
 
 # Wall clocks tell nothing of a busy machine: the decoder may take its time here, and its processor time is what is limited below.
@@ -47,19 +52,25 @@ def rows(folder, tiny_model):
 
 
 @pytest.fixture(scope="module")
-def answers(folder, detector):
-    """What the service says of each file, (status, body, processor seconds of the decoder); and what it took."""
-    with serving(detector, SETTINGS) as (client, server):
-        process = decoding_process_of(server)
-        told, before = [], processor_seconds(process)
-        for name in NAMES:
-            response = post(client, (folder / name).read_bytes())
-            after = processor_seconds(process)
-            told.append((response, after - before))
-            before = after
-        metrics = client.get("/metrics").text
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
-        yield told, int(peak[1]) * 1024, metrics
+def service(detector):
+    with serving(detector, SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def answers(folder, service):
+    """What the service says of each file and its decoder's processor seconds; the decoder's memory at its peak; the service's figures."""
+    client, server = service
+    process = decoding_process_of(server)
+    told, before = [], processor_seconds(process)
+    for name in NAMES:
+        response = post(client, (folder / name).read_bytes())
+        after = processor_seconds(process)
+        told.append((response, after - before))
+        before = after
+    metrics = client.get("/metrics").text
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return told, int(peak[1]) * 1024, metrics
 
 
 def processor_seconds(process):
@@ -127,6 +138,44 @@ def test_a_picture_that_needs_too_much_memory_is_refused_and_the_process_goes_on
         assert decoding_process_of(server) == process
     with serving(detector, SETTINGS) as (client, _):
         assert post(client, large).status_code == 200
+
+
+# --- what nobody has thought of ---
+
+SMALL = [data for file in FILES if 0 < len(data := file.make()) <= 16_384]
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(SMALL), st.sampled_from(SMALL), st.sampled_from(["error", "fill"]))
+def test_a_decoding_process_answers_whatever_is_damaged(seed, data, other, truncated):
+    damaged = mutated(data, other, np.random.default_rng(seed))
+    policy = DecodePolicy(max_pixels=250_000, truncated=truncated)
+    said = [header for header, _ in answers_of({"wants": "view", "path": None}, damaged, Preprocessing(view="crop"), policy, "model")]
+    json.dumps(said)
+    assert [header["stage"] for header in said] in (["failed"], ["decoded", "view", "provenance"])
+
+
+WHOLE_PART = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+PARTS = [
+    b"--x\r\n", b"--x--\r\n", b"--x", b"\r\n", b"\r\n\r\n", b"\n", b": ", b'"', b"; ", b"\0", b"\xff" * 9, b"a" * 5000,
+    b"Content-Disposition: form-data", b'; name="file"', b'; filename="a.png"', b"; filename*=utf-8''%ff", b"Content-Type: image/png",
+    WHOLE_PART, encoded("PNG", np.zeros((40, 40), np.uint8)),
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(PARTS) | st.binary(max_size=20), max_size=12), st.sampled_from(["x", "", '"x"', "y; charset=utf-7", "x" * 300])
+)
+def test_a_body_of_any_kind_is_answered(service, parts, boundary):
+    client, _ = service
+    kind = f"multipart/form-data; boundary={boundary}"
+    response = client.post("/v1/detect", content=b"".join([b"--x\r\n", *parts]), headers={"content-type": kind})
+    if response.status_code != 200:
+        assert refused(response) in {
+            (400, "malformed_multipart"), (400, "no_file"), (415, "unsupported_format"), (422, "broken_image"), (413, "too_many_files"),
+        }  # fmt: skip
 
 
 # --- what costs more than its bytes ---

@@ -138,6 +138,10 @@ def test_the_interface_is_described(client):
     assert all(one["content"]["application/json"].get("example") for code, one in operation["responses"].items() if code != "200")
     assert described["components"]["schemas"]["Detection"]["examples"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
+    for name in ("Models", "Status"):
+        assert described["components"]["schemas"][name]["examples"]
+    assert described["paths"]["/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"]
+    assert list(described["paths"]["/v1/heatmap"]["post"]["responses"]["200"]["content"]) == ["image/png"]
     assert client.get("/docs").status_code == 404  # it would load scripts from another host
 
 

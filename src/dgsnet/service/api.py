@@ -71,7 +71,9 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
         }
         return {"models": [model]}
 
-    @closed.get("/metrics", response_class=PlainTextResponse, responses=schemas.refusals(401, 429))
+    figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"example": "dgsnet_images_waiting 0.0\n"}}}}
+
+    @closed.get("/metrics", response_class=PlainTextResponse, responses=figures | schemas.refusals(401, 429))
     async def prometheus() -> PlainTextResponse:
         """Figures for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
