@@ -130,8 +130,8 @@ def test_the_decoder_keeps_its_limits(answers):
 
 
 def test_a_picture_that_needs_too_much_memory_is_refused_and_the_process_goes_on(detector):
-    large = encoded("PNG", np.zeros((3000, 4000), np.uint8))
-    with serving(detector, replace(SETTINGS, decoder_memory=30 * 2**20)) as (client, server):
+    large = encoded("PNG", np.zeros((5000, 6000), np.uint8))
+    with serving(detector, replace(SETTINGS, decoder_memory=100 * 2**20)) as (client, server):
         process = decoding_process_of(server)
         assert refused(post(client, large)) == (422, "broken_image")
         assert post(client, encoded("PNG")).status_code == 200

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dgsnet import preparation, provenance
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, FormatError, SizeError
@@ -67,6 +69,7 @@ def main() -> None:
     limits = told["policy"]
     policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
     look = Preprocessing.model_validate(told["look"])
+    look(np.zeros((look.size, look.size, 3), np.uint8))  # loads what a view needs before memory has a limit, and before anybody waits
     _limit_memory(told["memory"])
     frames.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
