@@ -132,7 +132,8 @@ class Run:
 
     async def all(self) -> dict[str, Any]:
         """Every stage the plan has."""
-        plan, found = self.plan, {}
+        plan = self.plan
+        found: dict[str, Any] = {}
         options = ("--rate", "0", "--queue", str(QUEUE), "--request-seconds", "60")
         with serving(self.model, *options) as service:
             found["throughput"] = await self.throughput(service)
