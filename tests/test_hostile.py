@@ -1,5 +1,6 @@
 """The table of hostile files (`hostile_files`), put to the command line and to the service over a real socket."""
 
+import functools
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -142,12 +143,18 @@ def test_a_picture_that_needs_too_much_memory_is_refused_and_the_process_goes_on
 
 # --- what nobody has thought of ---
 
-SMALL = [data for file in FILES if 0 < len(data := file.make()) <= 16_384]
+
+@functools.cache
+def small():
+    return [data for file in FILES if 0 < len(data := file.make()) <= 16_384]
+
+
+SMALL = st.deferred(lambda: st.sampled_from(small()))  # not made while tests are only collected
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
-@settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(SMALL), st.sampled_from(SMALL), st.sampled_from(["error", "fill"]))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32), SMALL, SMALL, st.sampled_from(["error", "fill"]))
 def test_a_decoding_process_answers_whatever_is_damaged(seed, data, other, truncated):
     damaged = mutated(data, other, np.random.default_rng(seed))
     policy = DecodePolicy(max_pixels=250_000, truncated=truncated)
@@ -164,7 +171,7 @@ PARTS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(PARTS) | st.binary(max_size=20), max_size=12), st.sampled_from(["x", "", '"x"', "y; charset=utf-7", "x" * 300])
 )
