@@ -37,6 +37,7 @@ from dgsnet.dataset import Dataset, Sample, load_dataset
 from dgsnet.decoding import decode
 from dgsnet.detector import answer
 from dgsnet.engines import Engine, telemetry
+from dgsnet.engines.exported import Contents
 from dgsnet.engines.openvino import OpenVinoEngine
 from dgsnet.files import sha256_bytes
 from dgsnet.preprocessing import SCORING_SEED
@@ -110,11 +111,12 @@ def main() -> None:
         calibration = views_of(detector, dataset, balanced(dataset, "train", args.calibrate))
         quantised(onnx / exported_folder.GRAPHS["onnx"][0], calibration, small)
         origin = exported_folder.load_config(onnx).export
+        contents = Contents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
         engines: dict[str, Engine] = {
             "torch_fp32": detector.engine,
             "onnx_fp32": exported_folder.load(onnx, threads=1)[0],
             "openvino_fp32": exported_folder.load(ir, threads=1)[0],
-            "openvino_int8": OpenVinoEngine(small, origin.backbone, detector.config.preprocessing.size, origin.width, threads=1),
+            "openvino_int8": OpenVinoEngine(small, contents, threads=1),
         }
         logits, seconds = measured(engines, views)
 

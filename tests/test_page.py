@@ -9,8 +9,6 @@ from importlib import resources
 import pytest
 from PIL import PngImagePlugin
 
-from dgsnet import Detector
-from dgsnet.errors import DgsnetError
 from dgsnet.pages.detection import WORDS
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.page import POLICY
@@ -110,7 +108,6 @@ def test_the_service_says_what_the_page_needs_to_know(client, detector):
     assert model["words"] == {"verdicts": WORDS, "warnings": PLAIN}
     assert model["view"] == {"kind": look.view, "size": look.size}
     assert model["calibrated_on"] is None
-    assert model["draws_heatmaps"] is True
 
 
 # --- report ---
@@ -140,17 +137,8 @@ def test_report_of_a_picture(client, detector, monkeypatch):
     assert "default-src 'none'" in answer.text
 
 
-def test_report_without_a_heatmap(client, detector, monkeypatch):
+def test_report_without_a_heatmap(client):
     assert len(Page(post(client, PNG, path="/v1/report?heatmap=false").text).pictures()) == 1
-
-    def none(_):
-        raise DgsnetError("an exported model draws no heatmap")
-
-    monkeypatch.setattr(Detector, "method", property(none))
-    with serving(detector) as (other, _):
-        assert other.get("/v1/models").json()["models"][0]["draws_heatmaps"] is False
-        assert len(Page(post(other, PNG, path="/v1/report").text).pictures()) == 1
-        assert refused(post(other, PNG, path="/v1/heatmap")) == (422, "no_heatmap")
 
 
 def test_reports_that_are_refused(client, detector):

@@ -25,6 +25,7 @@ from PIL import Image, PngImagePlugin
 from dgsnet.decoding import DecodePolicy
 from dgsnet.errors import DgsnetError
 from dgsnet.service import frames
+from dgsnet.service.admission import Places
 from dgsnet.service.app import create_app
 from dgsnet.service.errors import Refusal
 from dgsnet.service.keys import Keys, add_key
@@ -137,6 +138,10 @@ def test_the_interface_is_described(client):
     assert all(one["content"]["application/json"].get("example") for code, one in operation["responses"].items() if code != "200")
     assert described["components"]["schemas"]["Detection"]["examples"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
+    for name in ("Models", "Status"):
+        assert described["components"]["schemas"][name]["examples"]
+    assert described["paths"]["/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"]
+    assert list(described["paths"]["/v1/heatmap"]["post"]["responses"]["200"]["content"]) == ["image/png"]
     assert client.get("/docs").status_code == 404  # it would load scripts from another host
 
 
@@ -272,6 +277,31 @@ def test_overload_is_answered_with_429_and_nothing_else(detector, slow):
         slow.go.set()
         assert [one.result().status_code for one in asked] == [200] * 3
         assert post(client, data).status_code == 200
+
+
+def test_no_more_wait_than_can_be_answered_in_time():
+    now = [0.0]
+    places = Places(100, limit=10, seconds=0.1, clock=lambda: now[0])
+    for _ in range(30):  # one a second: the estimate learns it
+        places.take(1)
+        now[0] += 1
+        places.give(1)
+    places.take(8)
+    with pytest.raises(Refusal) as refusal:
+        places.take(1)
+    assert (refusal.value.code, refusal.value.headers) == ("queue_full", {"Retry-After": "4"})
+    now[0] += 100
+    places.give(8, done=False)  # given up on: nothing is known of what they would have taken
+    places.take(1)
+    places.give(1)
+    places.take(100)  # nobody waits, so it is tried
+    with pytest.raises(Refusal):
+        places.take(1)
+    for _ in range(100):  # two seconds for all of them, in work at once
+        now[0] += 0.02
+        places.give(1)
+    places.take(1)
+    places.take(99)
 
 
 def test_time_limit_frees_the_place(detector, slow):

@@ -29,13 +29,21 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from dgsnet import jpeg_quality
+from dgsnet import bombs, jpeg_quality
 from dgsnet.errors import DecodeError, FormatError, SizeError
+
+
+class _JpegReader(JpegImagePlugin.JpegImageFile):
+    """Pillow's, without its look into EXIF for a resolution that nobody here wants."""
+
+    def _read_dpi_from_exif(self) -> None:
+        return
+
 
 # The readers are called directly, not through Image.open: its decompression-bomb check obeys a process-wide setting and warns process-wide,
 # and its JPEG reader follows MPO side pictures. Here only `DecodePolicy` decides, and only these six parsers ever see the bytes.
 _READERS: tuple[tuple[str, re.Pattern[bytes], Callable[[BytesIO], ImageFile]], ...] = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    ("JPEG", re.compile(rb"\xff\xd8\xff"), _JpegReader),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     ("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
@@ -45,20 +53,24 @@ _READERS: tuple[tuple[str, re.Pattern[bytes], Callable[[BytesIO], ImageFile]], .
 FORMATS = tuple(name for name, _, _ in _READERS)
 
 _ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_MOST_ENTRIES = 256  # of a directory of EXIF or TIFF: cameras write some dozens
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored[::-1].swapaxes(0, 1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
 }
+
+_STRIP = 2**20  # pixels that are converted at a time: the copies that conversion makes of all of a large picture would take a gigabyte
 
 
 @dataclass(frozen=True)
 class DecodePolicy:
-    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it, `formats`.
+    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it,
+    `max_scans` of a JPEG, each of which goes over all of it, `formats`. Together they bound the memory and time that a file can cost.
 
     `truncated="fill"` keeps the part of a cut-off or damaged file that can be decoded: the rest of a JPEG is grey or coarse, of a PNG, GIF,
     BMP or TIFF the zero value (black, or the first palette colour). A damaged WebP holds nothing decodable and is always an error.
@@ -67,6 +79,7 @@ class DecodePolicy:
     max_bytes: int = 20 * 2**20
     max_pixels: int = 50_000_000
     max_side: int = 16_384
+    max_scans: int = 100
     truncated: Literal["error", "fill"] = "error"
     formats: tuple[str, ...] = FORMATS
 
@@ -118,16 +131,26 @@ def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
         return _from_bytes(_encoded(source, policy), policy)
     except DecodeError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
+    except Image.DecompressionBombError as error:  # of readers that look at the size before `_check_size` can
+        raise SizeError(f"{name}: {error}; scale it down") from error
     except Exception as error:  # Pillow answers damaged input with any exception, from SyntaxError to MemoryError
         raise DecodeError(f"{name}: cannot be decoded ({_reason(error)}); replace the file or leave it out") from error
 
 
 def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
     kind, reader = _reader(data, policy)
+    if kind == "WEBP":
+        _check_size(bombs.webp_size(data), policy)
+    elif kind == "TIFF" and (entries := bombs.directory_entries(data)) > _MOST_ENTRIES:
+        raise DecodeError(f"a TIFF of {entries:,} tags; expected at most {_MOST_ENTRIES}: store it as PNG")
+    elif kind == "JPEG" and bombs.jpeg_scans(data, policy.max_scans) > policy.max_scans:
+        raise SizeError(f"a JPEG of more than {policy.max_scans} scans; raise max_scans or store it as a plain one")
     # An end marker lets libjpeg finish a cut-off file by itself, progressive ones too; behind a whole file it is never read.
     closed = data + b"\xff\xd9" if kind == "JPEG" and policy.truncated == "fill" else data
     with reader(BytesIO(closed)) as image:
         _check_size(image.size, policy)
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and (tile := bombs.tiff_tile(image)) > policy.max_pixels:
+            raise SizeError(f"a TIFF whose tile of {tile:,} is more than {policy.max_pixels:,} pixels; store it in strips")
         try:
             image.load()
         except Exception as error:
@@ -201,17 +224,32 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     """A loaded image as upright (H, W, 3) uint8 on white."""
-    turn = _UPRIGHT.get(_orientation(image))  # after loading: a PNG may hold its EXIF behind the pixels, and TIFF turns by itself
-    deep = image.mode.startswith("I") or image.mode == "F"
-    flat = _eight_bit(image) if deep else _on_white(image)
-    return np.array(flat if turn is None else flat.transpose(turn), dtype=np.uint8, order="C")
+    upright = _UPRIGHT.get(_orientation(image))  # after loading: a PNG may hold its EXIF behind the pixels, and TIFF turns by itself
+    flat = _eight_bit if image.mode.startswith("I") or image.mode == "F" else _on_white
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
+        pixels[top : top + rows] = np.asarray(flat(strip))
+    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
 
 
 def _orientation(image: Image.Image) -> int:
     try:
+        if bombs.directory_entries(_exif_block(image)) > _MOST_ENTRIES:
+            return 1
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # metadata is a hint; whatever a broken block raises, the picture itself is whole and taken as upright
         return 1
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    """What `getexif` will read: the file's EXIF, or what ImageMagick keeps of it in a PNG's text."""
+    block, text = image.info.get("exif"), image.info.get("Raw profile type exif")
+    if block is None and isinstance(text, str):
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    return block if isinstance(block, bytes) else b""
 
 
 def _on_white(image: Image.Image) -> Image.Image:

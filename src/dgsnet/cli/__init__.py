@@ -87,3 +87,5 @@ def _settle_terminal() -> None:
     # peft asks transformers for this attribute by its old name whenever it adds an adapter: nothing anybody at the terminal can change.
     # Here and not in the library, since a program that imports dgsnet decides for itself what it warns of.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    # Of damaged metadata, hundreds of lines a file: whether a picture could be decoded stands in its row.
+    warnings.filterwarnings("ignore", module=r"PIL\.", category=UserWarning)

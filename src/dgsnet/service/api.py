@@ -87,11 +87,12 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
             "words": {"verdicts": WORDS, "warnings": PLAIN},
             "limits": limits | {"max_files": settings.max_files},
             "reads_c2pa": pipeline.decoders.reads_c2pa,
-            "draws_heatmaps": pipeline.draws_heatmaps,
         }
         return {"models": [model]}
 
-    @closed.get("/metrics", response_class=PlainTextResponse, responses=schemas.refusals(401, 429))
+    figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"example": "dgsnet_images_waiting 0.0\n"}}}}
+
+    @closed.get("/metrics", response_class=PlainTextResponse, responses=figures | schemas.refusals(401, 429))
     async def prometheus() -> PlainTextResponse:
         """Figures for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -59,7 +59,12 @@ class Decoders:
         Raises:
             Refusal: they do not start.
         """
-        self._told = {"look": look.model_dump(mode="json"), "model": model, "policy": asdict(settings.policy)}
+        self._told = {
+            "look": look.model_dump(mode="json"),
+            "model": model,
+            "policy": asdict(settings.policy),
+            "memory": settings.decoder_memory,
+        }
         self._settings, self._replaced = settings, replaced
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         self._closed = threading.Event()

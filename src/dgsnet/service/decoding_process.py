@@ -1,6 +1,7 @@
 """The process that decodes: ``python -m dgsnet.service.decoding_process``, driven over its standard input and output (`frames`).
 
-Pictures from outside meet native decoders here and only here, in a process that may be killed and that can write no file.
+Pictures from outside meet native decoders here and only here, in a process that may be killed, that can write no file, and whose memory has
+a limit.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dgsnet import preparation, provenance
 from dgsnet.decoding import DecodePolicy, decode
@@ -56,6 +61,7 @@ def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: Decod
 def main() -> None:
     """Answer jobs until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which finishes what it took
+    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata: whoever sends a picture does not fill the log
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
     _write_no_file()
@@ -63,6 +69,8 @@ def main() -> None:
     limits = told["policy"]
     policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
     look = Preprocessing.model_validate(told["look"])
+    look(np.zeros((look.size, look.size, 3), np.uint8))  # loads what a view needs before memory has a limit, and before anybody waits
+    _limit_memory(told["memory"])
     frames.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
         try:
@@ -80,6 +88,17 @@ def _write_no_file() -> None:
         return
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(limit, (0, 0))
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has. Decoders say that there is no more memory, and the picture is refused."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return  # not Linux, where pictures' sizes alone are the limit
+    import resource  # noqa: PLC0415 - not on Windows
+
+    limit = int(statm.read_text().split()[0]) * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ class Pipeline:
 
     def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
         self.detector, self.settings, self._metrics = detector, settings, metrics
-        self.places, self._drawing = Places(settings.queue), Places(settings.heatmap_queue, 10)
+        self.places = Places(settings.queue, settings.request_seconds)
+        self._drawing = Places(settings.heatmap_queue, settings.heatmap_seconds, 10)
         self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
-        self._scorer = Scorer(detector, settings.batch, self._took)
+        self._scorer = Scorer(detector, settings.batch, metrics.took)
         self._artist = ThreadPoolExecutor(1, "heatmap")
-        self.draws_heatmaps = _draws_heatmaps(detector)
         metrics.watch(lambda: self.places.taken)
 
     @property
@@ -82,7 +82,7 @@ class Pipeline:
 
         Args:
             upload: one picture.
-            with_heatmap: draw one, if the model does.
+            with_heatmap: draw one.
             request_id: stands on the page.
 
         Raises:
@@ -93,26 +93,29 @@ class Pipeline:
             if answered.refusal:
                 raise answered.refusal
             image = await asyncio.wrap_future(self.decoders.pixels(upload))
-            drawn = with_heatmap and self.draws_heatmaps
             made = f"Made {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC by dgsnet serve, request {request_id}"
-            if not drawn:  # no need to wait behind heatmaps
+            if not with_heatmap:  # no need to wait behind heatmaps
                 return answered.row, await asyncio.to_thread(detection.one_picture, self.detector, answered.row, image.pixels, None, made)
             return answered.row, await asyncio.wrap_future(self._artist.submit(self._write, answered.row, image, made))
 
     @asynccontextmanager
     async def _with_artist(self) -> AsyncIterator[None]:
         self._drawing.take(1)
+        done = False
         try:
             async with _within(self.settings.heatmap_seconds):
                 yield
+                done = True
         finally:
-            self._drawing.give(1)
+            self._drawing.give(1, done)
 
     async def _detect_with_place(self, upload: Upload) -> Answered:
+        done = False
         try:
             answered = await self._detect(upload)
+            done = True
         finally:
-            self.places.give(1)
+            self.places.give(1, done)
         self._metrics.images.labels(answered.refusal.code if answered.refusal else answered.row.verdict).inc()
         return answered
 
@@ -140,18 +143,6 @@ class Pipeline:
 
     def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
         return detection.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
-
-    def _took(self, seconds: float, images: int) -> None:
-        self.places.took(seconds / images)
-        self._metrics.took(seconds, images)
-
-
-def _draws_heatmaps(detector: Detector) -> bool:
-    try:
-        _ = detector.method
-    except DgsnetError:  # an exported model
-        return False
-    return True
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:

@@ -18,6 +18,12 @@ _ROW: JsonDict = {
     },
 }  # fmt: skip
 
+_MODEL: JsonDict = {
+    "name": "dgsnet-b16", "fingerprint": "3f1c", "version": "0.1.0", "thresholds": {"real": 0.3, "generated": 0.7},
+    "limits": {"formats": ["JPEG", "PNG", "WEBP"], "max_bytes": 20_971_520, "max_pixels": 50_000_000, "max_side": 16_384, "max_files": 16},
+    "reads_c2pa": True,
+}  # fmt: skip
+
 
 class Finding(BaseModel):
     """One piece of metadata and what it claims."""
@@ -112,17 +118,20 @@ class Model(BaseModel):
     words: Words
     limits: Limits
     reads_c2pa: bool
-    draws_heatmaps: bool
 
 
 class Models(BaseModel):
     """All that are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"models": [_MODEL]}]})
 
     models: list[Model]
 
 
 class Status(BaseModel):
     """Health."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok"}]})
 
     status: Literal["ok", "ready"]
 

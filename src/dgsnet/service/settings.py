@@ -33,6 +33,8 @@ class Settings:
     """Processes that decode."""
     decode_seconds: float = 2.0
     """To decode a picture, and again to read its metadata; a process that takes longer is killed."""
+    decoder_memory: int = 1536 * 2**20
+    """Bytes a decoding process may take beyond what it needs idle; what would need more is refused. The largest picture needs half."""
     batch: int = 8
     """Images a GPU gets at once; on the CPU it is one."""
     rate: float = 600.0

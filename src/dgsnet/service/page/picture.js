@@ -35,7 +35,6 @@ export function scored(item, parts, model, announce) {
   parts.looked.textContent = looked(model.view, box, width, height);
   parts.controls.hidden = false;
   if (box) outline(parts, box, width, height);
-  parts.draw.hidden = !model.draws_heatmaps;
   parts.opacity.addEventListener("input", () => fade(item, parts));
   if (item.heatmap) overlay(item, parts);
   whenPressed(parts.draw, () => draw(item, parts, model, announce));

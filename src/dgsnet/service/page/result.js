@@ -80,7 +80,6 @@ function scored(item, parts, model, { announce }) {
     request: `${item.requestId}, ${Math.round(item.milliseconds)} ms`,
   });
   parts.actions.hidden = false;
-  parts["with-heatmap-label"].hidden = !model.draws_heatmaps;
   whenPressed(parts.report, () => report(item, parts, model, announce));
 }
 
@@ -120,7 +119,7 @@ function facts(parts, known) {
 }
 
 async function report(item, parts, model, announce) {
-  const drawn = model.draws_heatmaps && parts["with-heatmap"].checked;
+  const drawn = parts["with-heatmap"].checked;
   const seconds = item.heatmapSeconds();
   parts["report-error"].textContent = "";
   parts.reporting.hidden = false;
