@@ -267,6 +267,10 @@ def curves(corpus: Path, more: Path) -> None:
     header = {"data": [images.dataset.fingerprint(), unseen.dataset.fingerprint()], "seed": 0, "draws": DRAWS, "dgsnet": __version__}
     write_json(RESULTS / "curves.json", header | {"curves": found})
     write_text(RESULTS / "curves.md", tables.markdown(["more of", "count", "mean AUROC on test", "spread over draws"], rows))
+    _plot(found)
+
+
+def _plot(found: list[dict[str, Any]]) -> None:
     picture = Figure(figsize=(7, 3.4), layout="constrained")
     for axes, title in zip(picture.subplots(1, 2, sharey=True), ("photo sources", "generators"), strict=True):
         points = [point for point in found if point["more of"] == title]
@@ -274,7 +278,8 @@ def curves(corpus: Path, more: Path) -> None:
         axes.errorbar([point["count"] for point in points], means, yerr=spreads, fmt="o-", capsize=3, markersize=4, linewidth=1)
         axes.set_title(f"training {title}", loc="left", fontsize=10)
         axes.set_xscale("log")
-        axes.set_xticks([point["count"] for point in points], [str(point["count"]) for point in points])
+        counts = [point["count"] for point in points]
+        axes.set_xticks(counts, [str(count) if count == counts[-1] or count * 1.2 < counts[-1] else "" for count in counts])
         axes.minorticks_off()
     picture.axes[0].set_ylabel("mean AUROC on test")
     with replacing(RESULTS / "curves.png") as aside:

@@ -35,8 +35,9 @@ CORPUS = {
     "gradient surgery, `balanced`": "dgs-balanced",
 }
 DETECTORS = {
-    "**`dgsnet-b16`**: surgery, head refitted": findings.SHIPPED,
-    "LoRA, head refitted": "refit/lora",
+    "**`dgsnet-b16`**: surgery, head from 43 photo sources and 33 generators": findings.SHIPPED,
+    "surgery, head refitted on the corpus": "refit/dgs",
+    "LoRA, head refitted on the corpus": "refit/lora",
     "surgery, head as trained": "shipped/dgs",
     "LoRA, head as trained": "shipped/lora",
     "probe on the frozen CLIP, closed form": "ridge/linear",
