@@ -200,14 +200,14 @@ def _pictures(row: dict[str, Any], name: str, shown: _Shown, explained: bool) ->
         return picture
     try:
         return picture + shell.figure(_heatmap(shown.detector, image), f"heatmap of {name}", "", side=320)
-    except DgsnetError as error:  # an exported model has none
+    except DgsnetError as error:  # a picture too small to judge
         return picture + _why_not(error)
 
 
 def _heatmap(detector: Detector, image: DecodedImage) -> Image.Image:
     try:
         return heatmap.explain(detector, image, "gradient").image
-    except ValueError:  # a method without gradient
+    except (ValueError, DgsnetError):  # a method without gradient, or an engine without a method
         return heatmap.explain(detector, image, "occlusion").image
 
 
