@@ -19,7 +19,7 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest -n 2 -m "not browser"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not browser"
 
 # The page of `dgsnet serve` in Chromium, which this installs nothing of.
 test-browser: $(VENV)/.installed

@@ -32,6 +32,8 @@ from dgsnet.scoring.cluster import Cluster
 from dgsnet.scoring.known import KnownOnDisk
 from dgsnet.scoring.run import Settings, Summary, score
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+
 PART_ROWS, SECONDS = 25, 600
 INPUTS = Summary(inputs=64, scored=62, failed=2, duplicates=2, parts=3)
 
@@ -95,6 +97,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespa
     from ray.cluster_utils import Cluster as Machines
 
     with tempfile.TemporaryDirectory(prefix="dgsnet-", dir="/tmp") as temp:  # sockets need short names
+        patch.setenv("RAY_TMPDIR", temp)  # where Ray notes which cluster is the last
+        (Path(temp) / "ray").mkdir()
         each = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
         cluster = Machines(initialize_head=True, connect=True, head_node_args=each | {"temp_dir": temp}, shutdown_at_exit=False)
         yield SimpleNamespace(cluster=cluster, second=cluster.add_node(**each))
