@@ -27,6 +27,8 @@ from hostile_files import FILES, SCORED, encoded, write
 from hostile_mutations import mutated
 from test_service import decoding_process_of, post, refused, serving
 
+pytestmark = pytest.mark.xdist_group("hostile")  # their answers are asked for once
+
 # Wall clocks tell nothing of a busy machine: the decoder may take its time here, and its processor time is what is limited below.
 SETTINGS = Settings(rate=0, decoders=1, request_seconds=600, decode_seconds=120)
 MEMORY = 400 * 2**20  # bytes at the peak of a decoding process, of which 100 MB are the process itself

@@ -18,9 +18,11 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
+from dgsnet import row_file
 from dgsnet.detector import Detector
 from dgsnet.errors import DatasetError, ScoringError
 from dgsnet.scoring import run as scoring_run
+from dgsnet.scoring.output import Output
 from dgsnet.scoring.run import Settings, Summary, score
 from dgsnet.scoring.shards import Shard
 
@@ -211,3 +213,15 @@ def test_the_command_says_what_failed_and_ends_with_1(run, pictures, tiny_model,
     assert err.count("not scored: ") == 2
     assert "16 rows" in err
     assert "2 with the bytes of an earlier image" in err
+
+
+def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
+    """The part is renamed into place first, its journal deleted after that."""
+    output = Output(tmp_path, "", {})
+    output.part(0).touch()
+    finished, begun = (row_file.partial_of(output.part(number)) for number in (0, 1))
+    for left in (finished, begun):
+        left.touch()
+    output.tidy()
+    assert not finished.exists()
+    assert begun.exists()

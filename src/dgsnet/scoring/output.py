@@ -143,6 +143,9 @@ class Output:
         for pattern in (f".part{self.mark}-[0-9]*.part", f"{ERRORS}/.part{self.mark}-[0-9]*.part", f".summary{self.mark}.json.*.part"):
             for left in self.folder.glob(pattern):
                 left.unlink()
+        for left in self.folder.glob(f".part{self.mark}-[0-9]*.partial.jsonl"):  # of a part that was finished just before the kill
+            if (self.folder / f"{left.name[1:].removesuffix('.partial.jsonl')}.parquet").exists():
+                left.unlink()
 
 
 def _has_errors(part: Path) -> bool:
