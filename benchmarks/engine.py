@@ -188,7 +188,7 @@ def parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
 
     def detectors() -> dict[str, Detector]:
         if not loaded:
-            shipped = Detector.from_pretrained(args.model)
+            shipped = Detector.from_pretrained(args.model, provider="torch")
             every = {"torch_fp32": shipped} | {f"{form}_fp32": exported(shipped, args.work, form) for form in ("onnx", "openvino")}
             loaded.update({name: viewing(detector, "patches") for name, detector in every.items()})
         return loaded

@@ -49,17 +49,29 @@ class Connection:
     async def ask(self, request: bytes) -> Reply:
         """Send a request and wait for its answer; a connection that the service has closed meanwhile is made anew."""
         start = time.perf_counter()
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._to)
-        reader, writer = self._streams
-        writer.write(request)
-        await writer.drain()
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        kept = self._streams is not None
+        try:
+            reader, head = await self._sent(request)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            # What a service closes because nobody asked may cross with a request: nothing of an answer came, so it is sent again.
+            if not kept or getattr(error, "partial", b""):
+                raise
+            self.close()
+            reader, head = await self._sent(request)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers["content-length"]))
         if headers.get("connection") == "close":
             self.close()
         return Reply(int(head[0].split()[1]), headers, body, time.perf_counter() - start)
+
+    async def _sent(self, request: bytes) -> tuple[asyncio.StreamReader, list[str]]:
+        """The lines of the answer's head, and where its body comes."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(*self._to)
+        reader, writer = self._streams
+        writer.write(request)
+        await writer.drain()
+        return reader, (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
 
     def close(self) -> None:
         """Close it."""

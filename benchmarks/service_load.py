@@ -91,6 +91,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             model = str(tiny_model.make(Path(folder))) if name == "tiny" else name
             result["models"][name] = asyncio.run(Run(model, (QUICK if told.quick else PLANS)[name]).all())
+        print(name, json.dumps(result["models"][name]), flush=True)  # should the next one fail
     result["seconds"] = round(time.perf_counter() - began, 1)
     print(json.dumps(result, indent=1))
     print(table(result))

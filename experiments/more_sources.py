@@ -19,9 +19,10 @@ import argparse
 import csv
 import io
 import subprocess
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__, refitting, tables
+from dgsnet.augmentation import Pixels
 from dgsnet.dataset import Dataset, load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import Detector
@@ -40,8 +42,10 @@ from dgsnet.errors import DecodeError
 from dgsnet.files import replacing, sha256_bytes, write_json, write_text
 from dgsnet.methods import Method
 from dgsnet.methods.ridge import ridge_probe
+from dgsnet.perturbations import suite
 from dgsnet.preprocessing import SCORING_SEED
 
+Kind = Literal["tuned", "frozen", "changed"]
 HERE = Path(__file__).parent
 LISTED, FEATURES = HERE / "more_sources.csv", HERE.parent / "runs" / "more_sources"
 RESULTS, MODEL = HERE.parent / "results" / "more_sources", HERE.parent / "runs" / "dgsnet-b16" / "more" / "dgs"
@@ -57,6 +61,8 @@ TOGETHER = 4
 """Images that pass the tower together. Another number changes the last bits."""
 BLOCK, PENALTY = 5, 0.1
 """The block that the model reads; of the ridge, chosen by `choose`."""
+CHANGED = 6
+"""Images of a source of which is measured how far everyday perturbations move their features."""
 FOLDS, DRAWS, COUNTS = 5, 8, (1, 2, 5, 10, 20, 30)
 
 Floats, Labels, Strings = NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]
@@ -120,28 +126,49 @@ def _crop(pixels: NDArray[np.uint8], sha256: str) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def features(data: Path, name: str) -> None:
-    """What the tower of `dgsnet-b16` says of every image of a data set: one file a source and split, those that are there are kept.
+def features(data: Path, name: str, kind: Kind) -> None:
+    """What a tower says of the images of a data set: one file a source and split, those that are there are kept.
 
     `blocks` (N, blocks + 1, 3, width) float16: class token, mean and spread of the patch tokens at the input and after every block;
     `embedding` (N, joint width) float32; `path` (N,).
+
+    `tuned` is the tower of `dgsnet-b16`, `frozen` the same without its adapter, and `changed` what the tuned tower says of a few training
+    images of each source under the perturbations of the suite `everyday`, one after the other.
     """
     dataset, method = load_dataset(data), Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
-    parts = sorted({(sample.split, sample.source) for sample in dataset})
-    for split, source in track(parts, "sources"):
-        file = FEATURES / name / f"{split}-{source}.npz"
-        if file.exists():
-            continue
-        samples = [sample for sample in dataset if (sample.split, sample.source) == (split, source)]
-        said = [_said(method, [dataset.read(sample) for sample in samples[at : at + TOGETHER]]) for at in range(0, len(samples), TOGETHER)]
-        blocks, embedding = (np.concatenate(each) for each in zip(*said, strict=True))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as aside, aside.open("wb") as stream:
-            np.savez(stream, blocks=blocks, embedding=embedding, path=[sample.path for sample in samples], data=dataset.fingerprint())
+    adapted = method.backbone.vision.disable_adapter() if kind == "frozen" else nullcontext()
+    parts = sorted({(sample.split, sample.source) for sample in dataset if kind != "changed" or sample.split == "train"})
+    with adapted:
+        for split, source in track(parts, "sources"):
+            file = features_folder(name, kind) / f"{split}-{source}.npz"
+            if file.exists():
+                continue
+            samples = [sample for sample in dataset if (sample.split, sample.source) == (split, source)]
+            if kind == "changed":
+                samples = samples[:CHANGED]
+            images = [image for sample in samples for image in _images(dataset.read(sample), kind)]
+            said = [_said(method, images[at : at + TOGETHER]) for at in range(0, len(images), TOGETHER)]
+            blocks, embedding = (np.concatenate(each) for each in zip(*said, strict=True))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as aside, aside.open("wb") as stream:
+                np.savez(stream, blocks=blocks, embedding=embedding, path=[sample.path for sample in samples], data=dataset.fingerprint())
 
 
-def _said(method: Method, images: list[bytes]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    views = np.stack([method.recipe.preprocessing(decode(image).pixels, SCORING_SEED) for image in images])
+def features_folder(name: str, kind: Kind) -> Path:
+    """Where `features` writes."""
+    return FEATURES / (name if kind == "tuned" else f"{name}-{kind}")
+
+
+def _images(data: bytes, kind: Kind) -> list[Pixels]:
+    image = decode(data)
+    if kind != "changed":
+        return [image.pixels]
+    changed = (perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday"))
+    return [decode(one).pixels if isinstance(one, bytes) else one for one in changed]
+
+
+def _said(method: Method, images: list[Pixels]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    views = np.stack([method.recipe.preprocessing(image, SCORING_SEED) for image in images])
     seen = method.backbone.vision(pixel_values=torch.from_numpy(views), output_hidden_states=True)
     states = [torch.stack([state[:, 0], state[:, 1:].mean(dim=1), state[:, 1:].std(dim=1)], dim=1) for state in seen.hidden_states]
     return torch.stack(states, dim=1).numpy().astype(np.float16), seen.image_embeds.numpy()
@@ -301,6 +328,7 @@ if __name__ == "__main__":
     features_parser = commands.add_parser("features")
     features_parser.add_argument("--data", type=Path, required=True)
     features_parser.add_argument("name", choices=("corpus", "more", "twins"))
+    features_parser.add_argument("--of", choices=get_args(Kind), default="tuned", help="the tower, or what is done to the images")
     both = {"choose": choose, "curves": curves, "fit": fit}
     for command in both:
         of_both = commands.add_parser(command)
@@ -310,6 +338,6 @@ if __name__ == "__main__":
     if arguments.command == "crops":
         crops(arguments.repositories, arguments.out)
     elif arguments.command == "features":
-        features(arguments.data, arguments.name)
+        features(arguments.data, arguments.name, arguments.of)
     else:
         both[arguments.command](arguments.corpus, arguments.more)

@@ -68,6 +68,22 @@ def test_platt_is_the_minimum_of_the_smoothed_balanced_cross_entropy(n_real, n_f
     assert -fitted.offset / fitted.temperature == pytest.approx(constant, abs=1e-4)
 
 
+@pytest.mark.parametrize("method", ["platt", "temperature"])
+def test_sources_weigh_the_same_whatever_images_there_are_of_each(method):
+    """The fit is that of a set in which each source's images are repeated until all sources of a class have as many."""
+    logits, labels = drawn(6000, 4000, offset=1, seed=4)
+    logits[:1000] -= 2  # else it would not matter how many there are of which
+    sources = np.where(labels == 0, np.where(np.arange(10_000) < 1000, "a", "b"), np.where(np.arange(10_000) % 4 == 0, "c", "d"))
+    counts = {name: int((sources == name).sum()) for name in "abcd"}
+    assert counts == {"a": 1000, "b": 5000, "c": 1000, "d": 3000}
+    even = np.concatenate([np.repeat(np.flatnonzero(sources == name), 15_000 // count) for name, count in counts.items()])
+    by_source, repeated = fit(logits, labels, method, sources.tolist()), fit(logits[even], labels[even], method)
+    # Smoothing counts images, so the many copies are a little surer.
+    assert by_source.temperature == pytest.approx(repeated.temperature, rel=0.005)
+    assert by_source.offset == pytest.approx(repeated.offset, abs=0.005)
+    assert abs(by_source.temperature - fit(logits, labels, method).temperature) > 0.02
+
+
 def test_temperature_is_the_minimum_on_a_grid():
     logits, labels = drawn(150, 60, slope=0.5, offset=0.3)
     targets, weights = smoothed(labels)

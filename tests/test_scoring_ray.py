@@ -180,8 +180,8 @@ def test_a_driver_that_is_killed_goes_on(whole, pictures, model, machines, tmp_p
 def test_another_model_on_a_worker_ends_the_run_with_what_the_worker_said(pictures, model, machines, tmp_path, monkeypatch):
     load = Settings.load
 
-    def other(settings: Settings, threads: int | None = None) -> Any:
-        detector = load(settings, threads)
+    def other(settings: Settings) -> Any:
+        detector = load(settings)
         detector.fingerprint = "another"
         return detector
 
@@ -233,7 +233,7 @@ def test_a_machine_that_cannot_do_says_why(model, tmp_path, changed, said):
     from dgsnet.scoring.ray_worker import Job, Worker
 
     (tmp_path / "list").touch()
-    job = {"threads": 1, "fingerprint": "", "worklist": tmp_path / "list", "root": tmp_path, "folder": None} | changed
+    job = {"fingerprint": "", "worklist": tmp_path / "list", "root": tmp_path, "folder": None} | changed
     with pytest.raises(ScoringError, match=said):
         Worker(Job(Settings(str(model)), **job), None)
 

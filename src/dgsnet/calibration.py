@@ -5,6 +5,8 @@ Three choices, all of them visible in what a model folder then says of itself:
 - *Equal priors.* The score answers "photograph or generated, if both are equally likely beforehand?". Both classes weigh the same in the
   fit, however many there are of each. The share of generated images where a detector is used is unknown; that of the calibration data is
   how somebody put it together.
+- *Equal sources*, for stand-ins: an image to come is of a source that nobody has seen, so a source is one draw, and all of a class weigh the
+  same. Otherwise the calibration would be that of the largest collections.
 - *Smoothed targets* (Platt, 1999): n+ generated images are fitted to (n+ + 1) / (n+ + 2) instead of 1, n- photographs to 1 / (n- + 2)
   instead of 0. Otherwise data that a threshold separates would ask for an infinite slope: certainty from a handful of images.
 - *Thresholds* bound the share of errors among images to come, not only among those at hand, and a verdict never contradicts its score:
@@ -48,7 +50,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def fit(logits: ArrayLike, labels: ArrayLike, method: Method = "platt") -> Calibration:
+def fit(logits: ArrayLike, labels: ArrayLike, method: Method = "platt", sources: Sequence[str] | None = None) -> Calibration:
     """Temperature and offset that make sigmoid((logit - offset) / temperature) a probability at equal priors; thresholds stay 0.5.
 
     `platt` fits both by logistic regression on the logit; `temperature` keeps the offset at 0, so that the side of 0.5 an image is on
@@ -58,6 +60,7 @@ def fit(logits: ArrayLike, labels: ArrayLike, method: Method = "platt") -> Calib
         logits: (N,), finite.
         labels: (N,), 0 photograph, 1 generated.
         method: ``platt`` or ``temperature``.
+        sources: (N,); the sources of a class then weigh the same, whatever images there are of each. None: the images do.
 
     Raises:
         CalibrationError: a class is missing, a logit is not finite, or larger logits do not go with generated images.
@@ -65,7 +68,7 @@ def fit(logits: ArrayLike, labels: ArrayLike, method: Method = "platt") -> Calib
     x, y = _checked(logits, labels)
     n_real, n_fake = int((y == 0).sum()), int((y == 1).sum())
     targets = np.where(y == 1, (n_fake + 1) / (n_fake + 2), 1 / (n_real + 2))
-    weights = np.where(y == 1, 0.5 / n_fake, 0.5 / n_real)
+    weights = _weights(y, np.arange(len(y)) if sources is None else np.array([str(name) for name in sources]))
     # The sign of this is the sign of the slope that either fit would give: the loss is convex, and its derivative by the slope, where the
     # slope is 0, is minus this (with the constant that is best there, or none).
     centre = float(weights @ x) if method == "platt" else 0.0
@@ -80,6 +83,15 @@ def fit(logits: ArrayLike, labels: ArrayLike, method: Method = "platt") -> Calib
     unit = (x - centre) / scale  # logits of any size are the same problem to the solvers
     slope, constant = (_platt if method == "platt" else _temperature)(unit, targets, weights)
     return Calibration(temperature=scale / slope, offset=centre - scale * constant / slope)
+
+
+def _weights(y: Labels, units: NDArray[Any]) -> Floats:
+    """(N,), the sum of a class 0.5: of each of its units (images, or sources) the same share."""
+    weights = np.zeros(len(y))
+    for label in (0, 1):
+        _, unit, count = np.unique(units[y == label], return_inverse=True, return_counts=True)
+        weights[y == label] = 0.5 / len(count) / count[unit]
+    return weights
 
 
 def _platt(x: Floats, targets: Floats, weights: Floats) -> tuple[float, float]:
@@ -179,8 +191,17 @@ def _too_few(n: int, what: str, target: float, verdict: str) -> str:
     )
 
 
-def predict(folder: Path, dataset: Dataset, *, backbone: str | None = None, device: str = "cpu", progress: Progress | None = None) -> Path:
-    """Score a data set for calibration, into the model folder below `calibration/`.
+def predict(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    backbone: str | None = None,
+    device: str = "cpu",
+    provider: str | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Score a data set for calibration, into the model folder below `calibration/`; what runs the model as in `Detector.from_pretrained`.
 
     The predictions are of the model without its calibration, so that they serve again when it changes. Each data set has its own folder;
     what is there is reused, what was interrupted is gone on with.
@@ -188,7 +209,7 @@ def predict(folder: Path, dataset: Dataset, *, backbone: str | None = None, devi
     Raises:
         ModelFolderError, WeightsError, DgsnetError: as `Detector.from_pretrained`.
     """
-    detector = Detector.from_pretrained(folder, backbone=backbone, device=device).uncalibrated(folder)
+    detector = Detector.from_pretrained(folder, backbone=backbone, device=device, provider=provider, threads=threads).uncalibrated(folder)
     key = sha256_bytes(f"{detector.fingerprint} {dataset.fingerprint()} {__version__}".encode())[:16]
     return evaluation.predict(detector, dataset, folder / "calibration" / key, progress)
 
@@ -218,7 +239,8 @@ def calibrate(
         split: only rows of this split.
         every_source: hold `target_fpr` for the photographs of each source, not only for all together.
         stand_ins: the predictions are not this model's but those of models trained as it was, on other images than they scored. So a model
-            that was trained on all there is can be calibrated on sources and generators that its like never saw (cross-fitting).
+            that was trained on all there is can be calibrated on sources and generators that its like never saw (cross-fitting). Where
+            these say their source, all sources of a class weigh the same in the fit.
         resamples: of the bootstrap.
 
     Raises:
@@ -230,7 +252,7 @@ def calibrate(
     config = model_folder.load_config(folder)
     identity = _checked_identity(folder, predictions, None if stand_ins else config.calibration)
     logits, labels, sources = _columns(predictions, split)
-    fitted = fit(logits, labels, method)
+    fitted = fit(logits, labels, method, sources if stand_ins else None)
     before, after = (
         Reliability(labels, np.array([one.score(logit) for logit in logits.tolist()]), resamples) for one in (Calibration(), fitted)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.errors import CalibrationError
 from dgsnet.figures import interval
 
@@ -44,7 +44,9 @@ def calibrate(
     ] = False,
     method: Annotated[_Method, typer.Option("--method", help="Fit slope and offset, or only the slope.")] = _Method.platt,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
 ) -> None:
     """Make the score a probability (photographs and generated images equally likely) and set the thresholds of the verdicts."""
     from rich.console import Console
@@ -58,7 +60,7 @@ def calibrate(
         raise CalibrationError("--stand-ins says whose --predictions are; with --data the model scores for itself")
     model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
     if data is not None:
-        predictions, split = _predict(model, data, split, device, Console(stderr=True)), None
+        predictions, split = _predict(model, data, split, device, provider, threads, Console(stderr=True)), None
     assert predictions is not None  # noqa: S101 - one of the two was given
     failed = [row["error"] for row in evaluation.read_predictions(predictions).to_pylist() if row.get("error")]
     for error in failed:
@@ -80,7 +82,7 @@ def calibrate(
         raise typer.Exit(1)
 
 
-def _predict(model: Path, data: Path, split: str | None, device: str, console: Any) -> Path:
+def _predict(model: Path, data: Path, split: str | None, device: str, provider: str | None, threads: int | None, console: Any) -> Path:
     from rich.progress import Progress
 
     from dgsnet import calibration
@@ -88,7 +90,7 @@ def _predict(model: Path, data: Path, split: str | None, device: str, console: A
 
     dataset = _chosen(load_dataset(data), split, console)
     with Progress(console=console) as progress:
-        return calibration.predict(model, dataset, device=device, progress=progress)
+        return calibration.predict(model, dataset, device=device, provider=provider, threads=threads, progress=progress)
 
 
 def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dgsnet.cli import options
 from dgsnet.errors import DecodeError, DgsnetError
 from dgsnet.models import DEFAULT
 
@@ -33,11 +34,9 @@ def detect(
     out: Annotated[Path | None, typer.Option("--out", help="Write rows to F.jsonl, F.csv or F.parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
-    device: Annotated[str, typer.Option("--device", help="torch device; others than `cpu` ask for torch.")] = "cpu",
-    provider: Annotated[
-        str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch.")] = None,
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
     heatmap: Annotated[
         Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; fifty times the work.")
     ] = None,
@@ -60,9 +59,7 @@ def detect(
     file = open_sink(out) if out else None
     _check_pictures(heatmap, report)
 
-    from dgsnet.detector import Detector
-
-    detector = Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
+    detector = options.loader(device, provider, threads)(model)
     failed, console = 0, Console(stderr=True)
     table = provenance_rows.TerminalTable() if provenance else rows.TerminalTable()
     with ExitStack() as stack:

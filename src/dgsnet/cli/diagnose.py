@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.errors import DatasetError, DgsnetError
 from dgsnet.figures import interval
 
@@ -33,7 +33,7 @@ def diagnose(
         list[Path] | None, typer.Option("--task", help="Folder of images whose subfolders are classes: one more task. Repeatable.")
     ] = None,
     caption_column: Annotated[str, typer.Option("--caption-column", help="Manifest column with captions.")] = "caption",
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.TorchDevice = "cpu",
 ) -> None:
     """How much of the frozen CLIP survives fine-tuning. After a kill the same call goes on where it stopped."""
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.errors import DgsnetError
 from dgsnet.figures import figure, interval
 
@@ -48,30 +48,32 @@ def evaluate(
     heatmaps: Annotated[
         int, typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes of each kind; seconds each.")
     ] = 6,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console, load = Console(stderr=True), options.loader(device, provider, threads)
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
-        _compare(compared or [], out, baseline, data, split, resamples, device, console)
+        _compare(compared or [], out, baseline, data, split, resamples, load, console)
         return
     if compared or baseline:
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if benchmark is not None:
         if data is not None or split is not None or cluster is not None:
             raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data, --split and --cluster")
-        _benchmark(benchmark, root, model, predictions, out, resamples, heatmaps, device, console)
+        _benchmark(benchmark, root, model, predictions, out, resamples, heatmaps, load, console)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
     if predictions is None:
         if model is None or data is None:
             raise DgsnetError("evaluate needs --model and --data, or --predictions")
-        scored = _predict(model, _chosen(data, split, console), out, device, console)
+        scored = _predict(model, _chosen(data, split, console), out, load, console)
     elif model is not None or data is not None:
         raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
     else:
@@ -119,13 +121,12 @@ def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
     return splits.chosen(load_dataset(data), split, "test", console)
 
 
-def _predict(model: str, dataset: Dataset, out: Path, device: str, console: Console) -> _Scored:
+def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, console: Console) -> _Scored:
     from rich.progress import Progress
 
     from dgsnet import evaluation
-    from dgsnet.detector import Detector
 
-    detector = Detector.from_pretrained(model, device=device)
+    detector = load(model)
     with Progress(console=console) as progress:
         return _Scored(evaluation.predict(detector, dataset, out, progress), dataset, detector)
 
@@ -138,7 +139,7 @@ def _benchmark(
     out: Path,
     resamples: int,
     heatmaps: int,
-    device: str,
+    load: options.Load,
     console: Console,
 ) -> None:
     from dgsnet.benchmarks import layouts, registry, scoring
@@ -152,7 +153,7 @@ def _benchmark(
         strange = found.strange
         for folder, count in strange.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
-        scored = _predict(model, found.dataset, out, device, console)
+        scored = _predict(model, found.dataset, out, load, console)
     elif model is not None or root is not None:
         raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
     else:
@@ -178,7 +179,7 @@ def _compare(
     data: Path | None,
     split: str | None,
     resamples: int,
-    device: str,
+    load: options.Load,
     console: Console,
 ) -> None:
     from dgsnet import comparison, evaluation
@@ -194,7 +195,7 @@ def _compare(
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
             dataset = dataset or _chosen(data, split, console)
-            file = _predict(str(one), dataset, out / "scored" / name.replace("/", "-"), device, console).predictions
+            file = _predict(str(one), dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
             failed |= dict.fromkeys(evaluation.failures(file))
         files.append(file)
     for error in failed:

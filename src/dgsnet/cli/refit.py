@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.models import DEFAULT
 
 
@@ -20,7 +20,7 @@ def refit(
         int | None, typer.Option("--limit", min=2, help="At most so many images, as many of each label. Default: all.")
     ] = None,
     penalty: Annotated[float, typer.Option("--penalty", help="Of the ridge, in units of the features' variance.")] = 0.01,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.TorchDevice = "cpu",
 ) -> None:
     """Give a trained model a new head in closed form, calibrated on sources left out: for new generators, or after fine-tuning."""
     from rich.console import Console

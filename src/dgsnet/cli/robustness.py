@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.errors import DgsnetError
 from dgsnet.figures import figure, interval
 
@@ -31,7 +31,9 @@ def robustness(
     baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 2,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
 ) -> None:
     """How often the verdict flips when an image is compressed, scaled or cropped. After a kill the same call goes on where it stopped."""
     from rich.console import Console
@@ -58,9 +60,7 @@ def robustness(
     if limit is not None:
         dataset = dataset.balanced_subset(limit, seed=0)
 
-    from dgsnet.detector import Detector
-
-    detector = Detector.from_pretrained(model, device=device)
+    detector = options.loader(device, provider, threads)(model)
     with Progress(console=console) as progress:
         predictions = measure.predict(detector, dataset, out, chosen, progress, batch_size)
     errors = evaluation.read_predictions(predictions).column("error").to_pylist()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.cli import options
 from dgsnet.errors import DgsnetError
 from dgsnet.models import DEFAULT
 
@@ -38,7 +39,9 @@ def score(
         int, typer.Option("--batch-size", "--batch", min=1, help="Images a GPU gets at once; changes no score on the CPU.")
     ] = 32,
     part_rows: Annotated[int, typer.Option("--part-rows", min=1, help="Rows a Parquet file.")] = 10_000,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from rich.console import Console
@@ -49,7 +52,7 @@ def score(
     from dgsnet.scoring.shards import Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, Shard.parse(shard), batch_size, part_rows, cluster)
+    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
     summary, output = score(data, out, settings, Console(stderr=True))
     for reason in output.reasons(summary.parts):
         typer.echo(f"not scored: {printable(reason)}", err=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.cli import options
 from dgsnet.errors import DgsnetError
 from dgsnet.models import DEFAULT
 
@@ -28,7 +29,9 @@ def serve(
     decode_seconds: Annotated[float, typer.Option("--decode-seconds", min=0.1, help="Time limit of decoding a picture.")] = 2,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode.")] = 2,
     cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="Origin whose pages may ask; may be repeated.")] = None,
-    device: Annotated[str, typer.Option("--device", help="torch device.")] = "cpu",
+    device: options.Device = "cpu",
+    provider: options.Provider = None,
+    threads: options.Threads = None,
 ) -> None:
     """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
@@ -53,10 +56,9 @@ def serve(
         cors_origins=tuple(cors_origin or ()),
     )
 
-    from dgsnet.detector import Detector
     from dgsnet.service.app import create_app
 
-    app = create_app(Detector.from_pretrained(model, device=device), settings, known)
+    app = create_app(options.loader(device, provider, threads)(model), settings, known)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has finished what it took
     uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False)
 

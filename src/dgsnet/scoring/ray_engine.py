@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ _TASKS = 20_000
 _ROUNDS = 8
 """Tasks a worker gets at least, so that all end at about the same time."""
 _CPUS = 0.5
-"""That a worker reserves. It uses one: the other half is where the workers of a lost machine are started again. Were there none, what they
-were at would wait until a machine joins."""
+"""That a worker reserves for each of its threads, which use a whole one: the other half is where the workers of a lost machine are started
+again. Were there none, what they were at would wait until a machine joins."""
 _DEATHS = 3
 """Workers that may die while they load the model, one after the other."""
 
@@ -121,9 +121,10 @@ def _workers(
     copy = shutil.copyfile(index, index.with_name("registry.sqlite"))
     registry = ray.remote(num_cpus=0, scheduling_strategy=here)(Registry).remote(str(copy.absolute()))
     paths = (worklist.file, worklist.root, *[Path(settings.model)] * Path(settings.model).is_dir())
+    threads = settings.threads or 1
     job = Job(
-        settings,
-        threads=1 if isinstance(detector.engine, ExportedEngine) else None,
+        # Of a torch model Ray says it, by OMP_NUM_THREADS.
+        replace(settings, threads=threads if isinstance(detector.engine, ExportedEngine) else None),
         fingerprint=detector.fingerprint,
         worklist=worklist.file,
         root=worklist.root,
@@ -139,7 +140,7 @@ def _workers(
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(chunks))),
-        num_cpus=_CPUS,
+        num_cpus=_CPUS * threads,
         num_gpus=None if settings.device == "cpu" else 1,
     )
     stream = _stream(scored)

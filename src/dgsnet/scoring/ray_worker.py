@@ -88,7 +88,6 @@ class Job:
 
     Attributes:
         settings: of the run.
-        threads: that compute one image; None for a torch model, where Ray says it (OMP_NUM_THREADS).
         fingerprint: of the driver's detector.
         worklist: file.
         root: folder that its paths are relative to.
@@ -97,7 +96,6 @@ class Job:
     """
 
     settings: Settings
-    threads: int | None
     fingerprint: str
     worklist: Path
     root: Path
@@ -127,7 +125,7 @@ class Worker:
                 ) from error
         if not job.worklist.is_file():
             raise ScoringError(f"{here} does not see {job.worklist}: --out, --data and --model must lie where all machines see them")
-        detector = job.settings.load(job.threads)
+        detector = job.settings.load()
         if detector.fingerprint != job.fingerprint:
             raise ScoringError(f"{job.settings.model} is another model on {here} than where the run was begun: copy that one")
         self._detector, self._settings, self._registry = detector, job.settings, registry

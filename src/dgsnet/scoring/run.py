@@ -38,6 +38,8 @@ class Settings:
     Attributes:
         model: shipped model, model folder or hub id.
         device: torch device.
+        provider: what runs the model; None: what it runs on by itself.
+        threads: that compute one image without torch; None: as many as there are cores, on a cluster one.
         shard: which of the inputs to score.
         batch_size: images a GPU gets at once.
         part_rows: rows a file.
@@ -46,14 +48,16 @@ class Settings:
 
     model: str
     device: str = "cpu"
+    provider: str | None = None
+    threads: int | None = None
     shard: Shard = WHOLE
     batch_size: int = 32
     part_rows: int = PART_ROWS
     cluster: Cluster | None = None
 
-    def load(self, threads: int | None = None) -> Detector:
-        """The detector of a process; `threads` that compute one image are for an exported model only."""
-        return Detector.from_pretrained(self.model, device=self.device, threads=threads)
+    def load(self) -> Detector:
+        """The detector of a process."""
+        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads)
 
 
 @dataclass(frozen=True)
