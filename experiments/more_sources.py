@@ -3,8 +3,12 @@
     python experiments/more_sources.py crops --repositories DIR --out MORE      256x256 crops and MORE/manifest.csv, as the corpus was made
     python experiments/more_sources.py features --data CORPUS corpus            runs/more_sources/corpus: what the tower says of every image
     python experiments/more_sources.py features --data MORE more                the same of the new images
+    python experiments/more_sources.py features --data D NAME --of changed      the same of copies that were compressed and scaled
+    python experiments/more_sources.py features --data D NAME --of frozen       the same of CLIP as it was
     python experiments/more_sources.py choose --corpus CORPUS --more MORE       results/more_sources/choices.{json,md}
+    python experiments/more_sources.py steady --corpus CORPUS --more MORE       results/more_sources/steady.{json,md}
     python experiments/more_sources.py curves --corpus CORPUS --more MORE       results/more_sources/curves.{json,md,png}
+    python experiments/more_sources.py frozen --corpus CORPUS --more MORE       results/dgsnet-b16/more/linear: that head on the frozen CLIP
     python experiments/more_sources.py fit --corpus CORPUS --more MORE          runs/dgsnet-b16/more/dgs: the model with a head from both
 
 `more_sources.csv` lists the files: public repositories, each with the commit, DIR holds them as git repositories (with or without a work
@@ -19,6 +23,7 @@ import argparse
 import csv
 import io
 import subprocess
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +38,7 @@ from PIL import Image
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, refitting, tables
+from dgsnet import __version__, calibration, refitting, tables
 from dgsnet.augmentation import Pixels
 from dgsnet.dataset import Dataset, load_dataset
 from dgsnet.decoding import DecodePolicy, decode
@@ -49,6 +54,7 @@ Kind = Literal["tuned", "frozen", "changed"]
 HERE = Path(__file__).parent
 LISTED, FEATURES = HERE / "more_sources.csv", HERE.parent / "runs" / "more_sources"
 RESULTS, MODEL = HERE.parent / "results" / "more_sources", HERE.parent / "runs" / "dgsnet-b16" / "more" / "dgs"
+LINEAR = HERE.parent / "results" / "dgsnet-b16" / "more" / "linear"
 SIDE, SMALLEST, QUALITY = 256, 224, 95
 """Of a crop, pixels; a picture less wide or high than `SMALLEST` is left out, one between the two keeps its size; JPEG quality."""
 LOOK_TWICE = 320
@@ -61,8 +67,10 @@ TOGETHER = 4
 """Images that pass the tower together. Another number changes the last bits."""
 BLOCK, PENALTY = 5, 0.1
 """The block that the model reads; of the ridge, chosen by `choose`."""
-CHANGED = 6
+CHANGED = 4
 """Images of a source of which is measured how far everyday perturbations move their features."""
+STEADINESS = (0, 1, 3, 10, 30, 100, 300)
+"""How much more than training on the changed copies would."""
 FOLDS, DRAWS, COUNTS = 5, 8, (1, 2, 5, 10, 20, 30)
 
 Floats, Labels, Strings = NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]
@@ -133,7 +141,7 @@ def features(data: Path, name: str, kind: Kind) -> None:
     `embedding` (N, joint width) float32; `path` (N,).
 
     `tuned` is the tower of `dgsnet-b16`, `frozen` the same without its adapter, and `changed` what the tuned tower says of a few training
-    images of each source under the perturbations of the suite `everyday`, one after the other.
+    images of each source under half of the perturbations of the suite `everyday`, by turns, one after the other.
     """
     dataset, method = load_dataset(data), Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
     adapted = method.backbone.vision.disable_adapter() if kind == "frozen" else nullcontext()
@@ -146,7 +154,7 @@ def features(data: Path, name: str, kind: Kind) -> None:
             samples = [sample for sample in dataset if (sample.split, sample.source) == (split, source)]
             if kind == "changed":
                 samples = samples[:CHANGED]
-            images = [image for sample in samples for image in _images(dataset.read(sample), kind)]
+            images = [image for at, sample in enumerate(samples) for image in _images(dataset.read(sample), at, kind)]
             said = [_said(method, images[at : at + TOGETHER]) for at in range(0, len(images), TOGETHER)]
             blocks, embedding = (np.concatenate(each) for each in zip(*said, strict=True))
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -159,11 +167,11 @@ def features_folder(name: str, kind: Kind) -> Path:
     return FEATURES / (name if kind == "tuned" else f"{name}-{kind}")
 
 
-def _images(data: bytes, kind: Kind) -> list[Pixels]:
+def _images(data: bytes, number: int, kind: Kind) -> list[Pixels]:
     image = decode(data)
     if kind != "changed":
         return [image.pixels]
-    changed = (perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday"))
+    changed = (perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday")[number % 2 :: 2])
     return [decode(one).pixels if isinstance(one, bytes) else one for one in changed]
 
 
@@ -189,7 +197,7 @@ class Known:
     """(N,), images that serve for training in every fold."""
 
 
-def known(corpus: Path, more: Path, split: str = "train") -> Known:
+def known(corpus: Path, more: Path, split: str = "train", kind: Kind = "tuned") -> Known:
     """The features of the split of the corpus, and of all new images where it is `train`."""
     folder = FEATURES / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,23 +209,29 @@ def known(corpus: Path, more: Path, split: str = "train") -> Known:
             continue
         dataset = load_dataset(data).with_split(split)
         samples += [replace(sample, path=f"{name}/{sample.path}") for sample in dataset]
-        read.append(features_of(name, dataset))
+        read.append(features_of(name, dataset, kind))
         new += [name == "more"] * len(dataset)
     sources = np.array([sample.source for sample in samples])
     together = Dataset(folder, tuple(samples), "manifest")
     return Known(together, np.concatenate(read), together.labels(), sources, np.array(new))
 
 
-@torch.inference_mode()
-def features_of(name: str, dataset: Dataset) -> Floats:
+def features_of(name: str, dataset: Dataset, kind: Kind = "tuned") -> Floats:
     """What the shipped model's head reads of every image, (N, D), from the files that `features` wrote under that name."""
-    stored: dict[str, NDArray[np.float32]] = {}
-    for file in sorted((FEATURES / name).glob("*.npz")):
+    stored = {path: read[0] for path, read in _stored(name, kind)}
+    return np.stack([stored[sample.path] for sample in dataset])
+
+
+@torch.inference_mode()
+def _stored(name: str, kind: Kind) -> Iterator[tuple[str, Floats]]:
+    """What the head reads of an image's copies, (copies, D), by path: one copy, where the image was not changed."""
+    method = Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
+    for file in sorted(features_folder(name, kind).glob("*.npz")):
         with np.load(file) as given:
             rows = np.concatenate([given["embedding"], given["blocks"][:, BLOCK, 1].astype(np.float32)], axis=1)
-            stored |= dict(zip(given["path"].tolist(), rows, strict=True))
-    method = Detector.from_pretrained("dgsnet-b16", provider="torch").method.eval()
-    return method.read(torch.from_numpy(np.stack([stored[sample.path] for sample in dataset]))).numpy().astype(np.float64)
+            paths = given["path"].tolist()
+        read = method.read(torch.from_numpy(rows)).numpy().astype(np.float64)
+        yield from zip(paths, np.split(read, len(paths)), strict=True)
 
 
 def choose(corpus: Path, more: Path) -> None:
@@ -242,13 +256,13 @@ def choose(corpus: Path, more: Path) -> None:
     write_text(RESULTS / "choices.md", tables.markdown(titles, rows))
 
 
-def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float) -> dict[str, Any]:
+def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shifts: refitting.Shifts | None = None) -> dict[str, Any]:
     """Generators against photo sources that were both left out, by a head from those of `used` (N,; None: all) that were not."""
     fold, aurocs, rates = _folds(images), {}, []
     for number in range(FOLDS):
         asked = fold == number
         taken = ~asked if used is None else used & ~asked
-        weight, bias = ridge_probe(images.read[taken], images.labels[taken], penalty)
+        weight, bias = ridge_probe(images.read[taken], images.labels[taken], penalty, shifts and shifts.among(taken))
         scores, labels, sources = images.read[asked] @ weight + bias, images.labels[asked], images.sources[asked]
         for name in np.unique(sources[labels == 1]):
             one = (labels == 0) | (sources == name)
@@ -273,6 +287,51 @@ def _folds(images: Known) -> Labels:
         for place, name in enumerate(names):
             fold[asked & (images.sources == name) & (images.labels == label)] = place % FOLDS
     return fold
+
+
+def steady(corpus: Path, more: Path) -> None:
+    """How much steadiness to ask of the head: what it does to sources and generators left out, and to verdicts of their changed copies."""
+    images = known(corpus, more)
+    shifts, labels, found, rows = shifts_of(images), images.labels, [], []
+    fold = _folds(images)
+    for asked in track(STEADINESS, "steadiness"):
+        given = shifts.times(asked) if asked else None
+        logits, moved = np.empty(len(labels)), np.empty(len(shifts.of))
+        for number in range(FOLDS):
+            new = fold == number
+            weight, bias = ridge_probe(images.read[~new], labels[~new], PENALTY, given and given.among(~new))
+            logits[new] = images.read[new] @ weight + bias
+            copies = new[shifts.of]
+            moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight
+        fitted = calibration.fit(logits, labels, sources=images.sources.tolist())
+        scores, after = (np.array([fitted.score(one) for one in each.tolist()]) for each in (logits, moved))
+        cut = calibration.thresholds(scores, labels)
+        before, then = (np.digitize(each, [cut.real, cut.generated]) for each in (scores[shifts.of], after))
+        figures = {
+            "auroc": left_out(images, None, PENALTY, given)["auroc"],
+            "changed_verdicts": float(np.mean(before != then)),
+            "opposite_verdicts": float(np.mean(abs(before - then) == 2)),
+            "found": float(np.mean(scores[labels == 1] >= cut.generated)),
+            "inconclusive": float(np.mean((scores >= cut.real) & (scores < cut.generated))),
+        }
+        found.append({"steadiness": asked} | figures)
+        rows.append([f"{asked:g}", *(f"{figure:.3f}" for figure in figures.values())])
+    header = {"data": images.dataset.fingerprint(), "seed": 0, "folds": FOLDS, "copies": len(shifts.of), "dgsnet": __version__}
+    write_json(RESULTS / "steady.json", header | {"steadiness": found})
+    titles = ["steadiness", "AUROC, mean over generators", "verdicts that change", "to the opposite", "found", "inconclusive"]
+    write_text(RESULTS / "steady.md", tables.markdown(titles, rows))
+
+
+def shifts_of(images: Known) -> refitting.Shifts:
+    """Of the images that `features --of changed` read: by how much what the head reads of them moved, copy by copy."""
+    place = {sample.path: number for number, sample in enumerate(images.dataset)}
+    of, by = [], []
+    for name in ("corpus", "more"):
+        for path, read in _stored(name, "changed"):
+            number = place[f"{name}/{path}"]
+            of += [number] * len(read)
+            by.append(read - images.read[number])
+    return refitting.Shifts(np.array(of), np.concatenate(by))
 
 
 def curves(corpus: Path, more: Path) -> None:
@@ -313,6 +372,15 @@ def _plot(found: list[dict[str, Any]]) -> None:
         picture.savefig(aside, format="png", dpi=150)
 
 
+def frozen(corpus: Path, more: Path) -> None:
+    """A head like the shipped model's, fitted to the same images, on CLIP as it was before fine-tuning: what it says of `test`."""
+    images, unseen = (known(corpus, more, split, "frozen") for split in ("train", "test"))
+    weight, bias = ridge_probe(images.read, images.labels, PENALTY)
+    refitting.write_logits(LINEAR / "test", "frozen CLIP, ridge", unseen.dataset, unseen.read @ weight + bias)
+    if (left := refitting.left_out_logits(images.read, images.dataset, PENALTY)) is not None:
+        refitting.write_logits(LINEAR / refitting.LEFT_OUT, "frozen CLIP, ridge", images.dataset, left)
+
+
 def fit(corpus: Path, more: Path) -> None:
     """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out."""
     images = known(corpus, more)
@@ -329,7 +397,7 @@ if __name__ == "__main__":
     features_parser.add_argument("--data", type=Path, required=True)
     features_parser.add_argument("name", choices=("corpus", "more", "twins"))
     features_parser.add_argument("--of", choices=get_args(Kind), default="tuned", help="the tower, or what is done to the images")
-    both = {"choose": choose, "curves": curves, "fit": fit}
+    both = {"choose": choose, "steady": steady, "curves": curves, "frozen": frozen, "fit": fit}
     for command in both:
         of_both = commands.add_parser(command)
         of_both.add_argument("--corpus", type=Path, required=True)

@@ -5,8 +5,8 @@ Three choices, all of them visible in what a model folder then says of itself:
 - *Equal priors.* The score answers "photograph or generated, if both are equally likely beforehand?". Both classes weigh the same in the
   fit, however many there are of each. The share of generated images where a detector is used is unknown; that of the calibration data is
   how somebody put it together.
-- *Equal sources*, for stand-ins: an image to come is of a source that nobody has seen, so a source is one draw, and all of a class weigh the
-  same. Otherwise the calibration would be that of the largest collections.
+- *Equal sources*, for stand-ins: an image to come is of a source that nobody has seen, so a source is one draw, and all of a class weigh
+  the same. Otherwise the calibration would be that of the largest collections.
 - *Smoothed targets* (Platt, 1999): n+ generated images are fitted to (n+ + 1) / (n+ + 2) instead of 1, n- photographs to 1 / (n- + 2)
   instead of 0. Otherwise data that a threshold separates would ask for an infinite slope: certainty from a handful of images.
 - *Thresholds* bound the share of errors among images to come, not only among those at hand, and a verdict never contradicts its score:
