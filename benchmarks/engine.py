@@ -6,7 +6,7 @@
 |---|---|
 | `large` | torch, ONNX Runtime, OpenVINO (fp32 each) and the literal way on 12-megapixel JPEGs, taking turns, round by round |
 | `sizes` | images a second over the size of the picture, 256 pixels to 24 megapixels |
-| `numbers` | seconds and memory over the number of images, 1e2 to 1e5, with a tiny model |
+| `numbers` | seconds and memory over the number of images, 1e2 to 1e5, with a tiny model on one thread |
 
 *Bare* is the forward pass alone, image after image, views made beforehand. Where the model has all cores, what decoding costs is lost to
 it however well both overlap: `share_of_bare_processor`, bare over whole by processor time, is what the pipeline could reach by the clock.
@@ -71,12 +71,12 @@ def viewing(detector: Detector, view: str) -> Detector:
     return Detector(detector.engine, config, detector.name, detector.fingerprint, detector.policy, detector.domain)
 
 
-def exported(detector: Detector, work: Path, form: exporting.Format) -> Detector:
+def exported(detector: Detector, work: Path, form: exporting.Format, threads: int | None = None) -> Detector:
     """A detector of the exported model, written where it is not there yet."""
     folder = work / f"{form}-{detector.fingerprint[:12]}"
     if not (folder / "config.json").exists():
         exporting.export(detector, folder, form)
-    return Detector.from_pretrained(folder)
+    return Detector.from_pretrained(folder, threads=threads)
 
 
 def timed(work: Callable[[], object]) -> Took:
@@ -196,7 +196,7 @@ def parts(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
     def tiny() -> Detector:
         if not (args.work / "tiny" / "model").exists():
             tiny_model.make(args.work / "tiny")
-        return exported(Detector.from_pretrained(args.work / "tiny" / "model"), args.work, "onnx")
+        return exported(Detector.from_pretrained(args.work / "tiny" / "model"), args.work, "onnx", threads=1)
 
     pictures = args.work / "pictures"
 
