@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -86,6 +87,25 @@ def test_openvino_runs_its_own_format_and_onnx(folders, exported, openvino_folde
         together = [verdict.logit for verdict in theirs.detect_many(files)]
         assert together == pytest.approx(ours, abs=1e-3)
         assert [theirs.detect(file).logit for file in files] == together
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate", "robustness"])
+def test_commands_run_on_the_provider_asked_for(run, exported, corpus, tmp_path, command):
+    code, _, err = run(
+        command, "--data", corpus, "--out", tmp_path, "--model", exported["lora"], "--provider", "openvino", "--threads", "1"
+    )
+    assert code == 0, err
+    table = pq.read_table(next(tmp_path.glob("p*.parquet")), columns=["path", "logit"])
+    logits = dict(zip(*(table.column(name).to_pylist() for name in ("path", "logit")), strict=True))
+    asked = list(logits)[:8]
+    files = [corpus / name for name in asked]
+    on = {name: Detector.from_pretrained(exported["lora"], provider=name, threads=1) for name in ("openvino", "cpu")}
+    if command != "robustness":  # its rows are of changed pictures
+        assert [verdict.logit for verdict in on["openvino"].detect_many(files)] == [logits[name] for name in asked]
+        assert [verdict.logit for verdict in on["cpu"].detect_many(files)] != [logits[name] for name in asked]
+    code, _, err = run(command, "--data", corpus, "--out", tmp_path / "no", "--model", exported["lora"], "--provider", "coreml")
+    assert code == 2
+    assert "coreml" in err
 
 
 def test_signals_arrive_after_one_openvino_model_of_two_is_gone(openvino_folder):
