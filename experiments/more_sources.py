@@ -256,7 +256,7 @@ def choose(corpus: Path, more: Path) -> None:
     write_text(RESULTS / "choices.md", tables.markdown(titles, rows))
 
 
-def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shifts: refitting.Shifts | None = None) -> dict[str, Any]:
+def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shifts: Shifts | None = None) -> dict[str, Any]:
     """Generators against photo sources that were both left out, by a head from those of `used` (N,; None: all) that were not."""
     fold, aurocs, rates = _folds(images), {}, []
     for number in range(FOLDS):
@@ -287,6 +287,24 @@ def _folds(images: Known) -> Labels:
         for place, name in enumerate(names):
             fold[asked & (images.sources == name) & (images.labels == label)] = place % FOLDS
     return fold
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """By how much what the head reads of an image moves when the image is compressed or scaled; `ridge_probe` makes use of them."""
+
+    of: Labels
+    """(M,), the image's number in the data set."""
+    by: Floats
+    """(M, D)."""
+
+    def among(self, images: NDArray[np.bool_]) -> Floats:
+        """Those of some images (N,) of the data set."""
+        return self.by[images[self.of]]
+
+    def times(self, steadiness: float) -> Shifts:
+        """Those whose term in `ridge_probe` weighs so many times as much."""
+        return replace(self, by=np.sqrt(steadiness) * self.by)
 
 
 def steady(corpus: Path, more: Path) -> None:
@@ -322,7 +340,7 @@ def steady(corpus: Path, more: Path) -> None:
     write_text(RESULTS / "steady.md", tables.markdown(titles, rows))
 
 
-def shifts_of(images: Known) -> refitting.Shifts:
+def shifts_of(images: Known) -> Shifts:
     """Of the images that `features --of changed` read: by how much what the head reads of them moved, copy by copy."""
     place = {sample.path: number for number, sample in enumerate(images.dataset)}
     of, by = [], []
@@ -331,7 +349,7 @@ def shifts_of(images: Known) -> refitting.Shifts:
             number = place[f"{name}/{path}"]
             of += [number] * len(read)
             by.append(read - images.read[number])
-    return refitting.Shifts(np.array(of), np.concatenate(by))
+    return Shifts(np.array(of), np.concatenate(by))
 
 
 def curves(corpus: Path, more: Path) -> None:

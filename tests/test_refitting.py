@@ -98,19 +98,6 @@ def test_a_label_of_one_source_leaves_nothing_out(training):
     assert refitting.left_out_logits(features, shared, 0.1) is not None
 
 
-def test_shifts_of_what_is_left_out_are_left_out_too(training):
-    rng = np.random.default_rng(0)
-    named = tuple(replace(sample, source=f"{'fake' if sample.label else 'camera'}{at % 2}") for at, sample in enumerate(training))
-    dataset, features = replace(training, samples=named), rng.normal(size=(len(training), 5))
-    shifts = refitting.Shifts(np.arange(len(dataset)), rng.normal(size=(len(dataset), 5)))
-    assert shifts.times(4).by == pytest.approx(2 * shifts.by)
-    found = refitting.left_out_logits(features, dataset, 0.1, shifts)
-    for fold in range(2):
-        new = np.array([sample.source.endswith(str(fold)) for sample in dataset])
-        weight, bias = ridge_probe(features[~new], dataset.labels()[~new], 0.1, shifts.by[~new])
-        assert found[new] == pytest.approx(features[new] @ weight + bias)
-
-
 def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
     represent, calls = Method.represent, []
     method = type(Detector.from_pretrained(tiny_model).method)

@@ -279,6 +279,14 @@ def test_overload_is_answered_with_429_and_nothing_else(detector, slow):
         assert post(client, data).status_code == 200
 
 
+def test_the_first_flood_is_refused_as_well_where_the_model_is_slow(detector, monkeypatch):
+    run = detector.engine.run
+    monkeypatch.setattr(detector.engine, "run", lambda views: (time.sleep(0.3), run(views))[1])
+    with serving(detector, replace(SETTINGS, queue=100, request_seconds=5)) as (client, _), ThreadPoolExecutor(40) as pool:
+        answers = [one.status_code for one in pool.map(lambda _: post(client, encoded()), range(40))]
+    assert {200, 429} == set(answers)
+
+
 def test_no_more_wait_than_can_be_answered_in_time():
     now = [0.0]
     places = Places(100, limit=10, seconds=0.1, clock=lambda: now[0])

@@ -9,9 +9,8 @@ makes of those. The tower may have seen them in training, so on new sources the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,32 +68,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     return found.failed
 
 
-@dataclass(frozen=True)
-class Shifts:
-    """By how much what the head reads of an image moves when the image is compressed or scaled."""
-
-    of: NDArray[np.int64]
-    """(M,), the image's number in the data set."""
-    by: NDArray[np.float64]
-    """(M, D)."""
-
-    def among(self, images: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Those of some images (N,) of the data set."""
-        return self.by[images[self.of]]
-
-    def times(self, steadiness: float) -> Shifts:
-        """Those whose term in `ridge_probe` weighs so many times as much."""
-        return replace(self, by=math.sqrt(steadiness) * self.by)
-
-
-def refit_to(
-    detector: Detector,
-    dataset: Dataset,
-    features: NDArray[np.float64],
-    out: Path,
-    penalty: float = PENALTY,
-    shifts: Shifts | None = None,
-) -> None:
+def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64], out: Path, penalty: float = PENALTY) -> None:
     """Write `out`, the model with a head fitted to features that are known already; otherwise as `refit`.
 
     Args:
@@ -103,7 +77,6 @@ def refit_to(
         features: (N, D), what the head reads of each (`Method.represent`).
         out: folder, new or empty.
         penalty: of the ridge, above 0.
-        shifts: that the head is to heed little; see `ridge_probe`.
 
     Raises:
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
@@ -111,7 +84,7 @@ def refit_to(
     _check(out, penalty)
     counts = _counts(dataset)
     method, before = detector.method, detector.config
-    fit_head(method.detecting_head, features, dataset.labels(), penalty, shifts and shifts.by)
+    fit_head(method.detecting_head, features, dataset.labels(), penalty)
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
     domain = fit(features[photographs], [dataset.samples[at].source for at in photographs])
     out.mkdir(parents=True, exist_ok=True)
@@ -121,7 +94,7 @@ def refit_to(
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})
-    logits = left_out_logits(features, dataset, penalty, shifts)
+    logits = left_out_logits(features, dataset, penalty)
     if logits is not None:
         predictions = write_logits(out / LEFT_OUT, f"{detector.fingerprint} refitted", dataset, logits)
         calibration.calibrate(out, predictions, stand_ins=True)
@@ -148,9 +121,7 @@ def _check(out: Path, penalty: float) -> None:
         raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
 
 
-def left_out_logits(
-    features: NDArray[np.float64], dataset: Dataset, penalty: float, shifts: Shifts | None = None
-) -> NDArray[np.float64] | None:
+def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
     """What heads that saw nothing of an image's source say of it, (N,); None where a label has fewer than two sources.
 
     A fold is every k-th source of photographs and of generated images, by name. A source that both labels have is left out of both.
@@ -159,7 +130,6 @@ def left_out_logits(
         features: (N, D), what the head reads.
         dataset: the N images.
         penalty: of the ridge.
-        shifts: of all images; a head is given those of the images that it sees.
     """
     labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
     names = [sorted(set(sources[labels == label])) for label in (0, 1)]
@@ -171,7 +141,7 @@ def left_out_logits(
         new = np.isin(sources, [*names[0][fold::count], *names[1][fold::count]])
         if len(set(labels[~new])) < 2:  # sources that both labels share
             return None
-        weight, bias = ridge_probe(features[~new], labels[~new], penalty, shifts and shifts.among(~new))
+        weight, bias = ridge_probe(features[~new], labels[~new], penalty)
         logits[new] = features[new] @ weight + bias
     return logits
 

@@ -12,9 +12,9 @@ Floats = NDArray[np.float64]
 
 
 @torch.no_grad()
-def fit_head(head: nn.Linear, features: Floats, labels: NDArray[np.int64], penalty: float, shifts: Floats | None = None) -> None:
+def fit_head(head: nn.Linear, features: Floats, labels: NDArray[np.int64], penalty: float) -> None:
     """Set a head (D,) -> 1 to the `ridge_probe` of features (N, D) and labels (N,)."""
-    weight, bias = ridge_probe(features, labels, penalty, shifts)
+    weight, bias = ridge_probe(features, labels, penalty)
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.fill_(bias)
 

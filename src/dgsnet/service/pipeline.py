@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
+
 from dgsnet import heatmap
 from dgsnet.decoding import DecodedImage
 from dgsnet.detector import Detector
@@ -25,6 +27,10 @@ from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
 from dgsnet.verdict import Verdict
 
+_UNSEEN = 3
+"""Times what the model alone takes that an image is taken to need until some have been seen: decoding, and a flood of requests that are
+refused, take their part of the processor."""
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -39,7 +45,7 @@ class Pipeline:
 
     def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
         self.detector, self.settings, self._metrics = detector, settings, metrics
-        self.places = Places(settings.queue, settings.request_seconds)
+        self.places = Places(settings.queue, settings.request_seconds, _UNSEEN * _seconds_an_image(detector))
         self._drawing = Places(settings.heatmap_queue, settings.heatmap_seconds, 10)
         self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
         self._scorer = Scorer(detector, settings.batch, metrics.took)
@@ -156,3 +162,13 @@ async def _within(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Refusal(503, "timeout", f"no answer within {seconds:g} s; try again later", {"Retry-After": "5"}) from error
+
+
+def _seconds_an_image(detector: Detector) -> float:
+    """Of the model alone, on a grey picture, once it is warm."""
+    look, number = detector.config.preprocessing, detector.at_once(1)
+    views = np.stack([look(np.full((look.size, look.size, 3), 128, np.uint8))] * number)
+    detector.engine.run(views)
+    start = time.perf_counter()
+    detector.engine.run(views)
+    return (time.perf_counter() - start) / number
