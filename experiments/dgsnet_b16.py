@@ -43,7 +43,7 @@ METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
 FROZEN = "more/linear"
-"""The head of what ships on CLIP as it was, from the same images (`experiments/more_sources.py frozen`): what is left is the tower's doing."""
+"""The head of what ships on CLIP as it was, from the same images (`more_sources.py frozen`): what is left is the tower's doing."""
 ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/linear", "more/dgs")
 """Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
