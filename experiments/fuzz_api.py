@@ -32,7 +32,7 @@ negative_data_rejection.expected-statuses = ["400", "401", "413", "415", "422"]
 def main() -> int:
     """Start the service, ask it, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=1200, help="of each route, in the phase that makes them up")
+    parser.add_argument("--examples", type=int, default=700, help="of each route, in the phase that makes them up")
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--out", type=Path, default=OUT)
     told = parser.parse_args()
