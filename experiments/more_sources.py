@@ -8,7 +8,7 @@
     python experiments/more_sources.py choose --corpus CORPUS --more MORE       results/more_sources/choices.{json,md}
     python experiments/more_sources.py steady --corpus CORPUS --more MORE       results/more_sources/steady.{json,md}
     python experiments/more_sources.py curves --corpus CORPUS --more MORE       results/more_sources/curves.{json,md,png}
-    python experiments/more_sources.py frozen --corpus CORPUS --more MORE       results/dgsnet-b16/more/linear: that head on the frozen CLIP
+    python experiments/more_sources.py towers --corpus CORPUS --more MORE       results/more_sources/towers.{json,md}
     python experiments/more_sources.py fit --corpus CORPUS --more MORE          runs/dgsnet-b16/more/dgs: the model with a head from both
 
 `more_sources.csv` lists the files: public repositories, each with the commit, DIR holds them as git repositories (with or without a work
@@ -38,12 +38,13 @@ from PIL import Image
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, calibration, refitting, tables
+from dgsnet import __version__, calibration, metrics, refitting, tables
 from dgsnet.augmentation import Pixels
 from dgsnet.dataset import Dataset, load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import Detector
 from dgsnet.errors import DecodeError
+from dgsnet.figures import interval
 from dgsnet.files import replacing, sha256_bytes, write_json, write_text
 from dgsnet.methods import Method
 from dgsnet.methods.ridge import ridge_probe
@@ -54,7 +55,6 @@ Kind = Literal["tuned", "frozen", "changed"]
 HERE = Path(__file__).parent
 LISTED, FEATURES = HERE / "more_sources.csv", HERE.parent / "runs" / "more_sources"
 RESULTS, MODEL = HERE.parent / "results" / "more_sources", HERE.parent / "runs" / "dgsnet-b16" / "more" / "dgs"
-LINEAR = HERE.parent / "results" / "dgsnet-b16" / "more" / "linear"
 SIDE, SMALLEST, QUALITY = 256, 224, 95
 """Of a crop, pixels; a picture less wide or high than `SMALLEST` is left out, one between the two keeps its size; JPEG quality."""
 LOOK_TWICE = 320
@@ -197,7 +197,7 @@ class Known:
     """(N,), images that serve for training in every fold."""
 
 
-def known(corpus: Path, more: Path, split: str = "train", kind: Kind = "tuned") -> Known:
+def known(corpus: Path, more: Path, split: str = "train") -> Known:
     """The features of the split of the corpus, and of all new images where it is `train`."""
     folder = FEATURES / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def known(corpus: Path, more: Path, split: str = "train", kind: Kind = "tuned") 
             continue
         dataset = load_dataset(data).with_split(split)
         samples += [replace(sample, path=f"{name}/{sample.path}") for sample in dataset]
-        read.append(features_of(name, dataset, kind))
+        read.append(features_of(name, dataset))
         new += [name == "more"] * len(dataset)
     sources = np.array([sample.source for sample in samples])
     together = Dataset(folder, tuple(samples), "manifest")
@@ -390,13 +390,21 @@ def _plot(found: list[dict[str, Any]]) -> None:
         picture.savefig(aside, format="png", dpi=150)
 
 
-def frozen(corpus: Path, more: Path) -> None:
-    """A head like the shipped model's, fitted to the same images, on CLIP as it was before fine-tuning: what it says of `test`."""
-    images, unseen = (known(corpus, more, split, "frozen") for split in ("train", "test"))
-    weight, bias = ridge_probe(images.read, images.labels, PENALTY)
-    refitting.write_logits(LINEAR / "test", "frozen CLIP, ridge", unseen.dataset, unseen.read @ weight + bias)
-    if (left := refitting.left_out_logits(images.read, images.dataset, PENALTY)) is not None:
-        refitting.write_logits(LINEAR / refitting.LEFT_OUT, "frozen CLIP, ridge", images.dataset, left)
+def towers(corpus: Path, more: Path) -> None:
+    """A head from the new images alone, which no tower has seen, on the fine-tuned tower and on CLIP as it was: what it says of `test`."""
+    new, test = load_dataset(more).with_split("train"), load_dataset(corpus).with_split("test")
+    labels, generators = test.labels(), [sample.generator for sample in test]
+    kinds: tuple[Kind, ...] = ("tuned", "frozen")
+    scores = {}
+    for kind in kinds:
+        weight, bias = ridge_probe(features_of("more", new, kind), new.labels(), PENALTY)
+        scores[kind] = 1 / (1 + np.exp(-(features_of("corpus", test, kind) @ weight + bias)))
+    means = {kind: vars(metrics.macro_average(labels, scores[kind], generators)["auroc"]) for kind in kinds}
+    difference = vars(metrics.paired_macro_difference(labels, scores["tuned"], scores["frozen"], generators)["auroc"])
+    header = {"trained_on": new.fingerprint(), "images": len(new), "test": test.fingerprint(), "seed": 0, "dgsnet": __version__}
+    write_json(RESULTS / "towers.json", header | {"auroc": means, "tuned_minus_frozen": difference})
+    rows = [[kind, interval(means[kind], 3)] for kind in kinds] + [["tuned minus frozen, paired", interval(difference, 3, sign=True)]]
+    write_text(RESULTS / "towers.md", tables.markdown(["tower", "AUROC, mean over 14 generators of test"], rows))
 
 
 def fit(corpus: Path, more: Path) -> None:
@@ -415,7 +423,7 @@ if __name__ == "__main__":
     features_parser.add_argument("--data", type=Path, required=True)
     features_parser.add_argument("name", choices=("corpus", "more", "twins"))
     features_parser.add_argument("--of", choices=get_args(Kind), default="tuned", help="the tower, or what is done to the images")
-    both = {"choose": choose, "steady": steady, "curves": curves, "frozen": frozen, "fit": fit}
+    both = {"choose": choose, "steady": steady, "curves": curves, "towers": towers, "fit": fit}
     for command in both:
         of_both = commands.add_parser(command)
         of_both.add_argument("--corpus", type=Path, required=True)

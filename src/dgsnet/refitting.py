@@ -96,22 +96,15 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})
     logits = left_out_logits(features, dataset, penalty)
     if logits is not None:
-        predictions = write_logits(out / LEFT_OUT, f"{detector.fingerprint} refitted", dataset, logits)
+        identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
+        predictions = row_file.write(
+            out / LEFT_OUT / evaluation.PREDICTIONS,
+            identity,
+            evaluation.PREDICTION_SCHEMA,
+            lambda done: _rows(dataset, logits, done),
+            len(logits),
+        )
         calibration.calibrate(out, predictions, stand_ins=True)
-
-
-def write_logits(out: Path, model: str, dataset: Dataset, logits: NDArray[np.float64]) -> Path:
-    """Write what a head says of images (N,) as a file of predictions into `out`, at the plain sigmoid; the file.
-
-    Args:
-        out: folder.
-        model: what said it.
-        dataset: the N images.
-        logits: (N,).
-    """
-    identity = {"model": model, "data": dataset.fingerprint(), "dgsnet": __version__}
-    file, schema = out / evaluation.PREDICTIONS, evaluation.PREDICTION_SCHEMA
-    return row_file.write(file, identity, schema, lambda done: _rows(dataset, logits, done), len(logits))
 
 
 def _check(out: Path, penalty: float) -> None:
