@@ -54,7 +54,7 @@ class Connection:
             reader, head = await self._sent(request)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             # What a service closes because nobody asked may cross with a request: nothing of an answer came, so it is sent again.
-            if not kept or getattr(error, "partial", b""):
+            if not kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
                 raise
             self.close()
             reader, head = await self._sent(request)
