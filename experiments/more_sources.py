@@ -262,7 +262,7 @@ def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shif
     for number in range(FOLDS):
         asked = fold == number
         taken = ~asked if used is None else used & ~asked
-        weight, bias = ridge_probe(images.read[taken], images.labels[taken], penalty, shifts and shifts.among(taken))
+        weight, bias = steady_probe(images.read[taken], images.labels[taken], penalty, shifts and shifts.among(taken))
         scores, labels, sources = images.read[asked] @ weight + bias, images.labels[asked], images.sources[asked]
         for name in np.unique(sources[labels == 1]):
             one = (labels == 0) | (sources == name)
@@ -291,7 +291,7 @@ def _folds(images: Known) -> Labels:
 
 @dataclass(frozen=True)
 class Shifts:
-    """By how much what the head reads of an image moves when the image is compressed or scaled; `ridge_probe` makes use of them."""
+    """By how much what the head reads of an image moves when the image is compressed or scaled."""
 
     of: Labels
     """(M,), the image's number in the data set."""
@@ -303,8 +303,20 @@ class Shifts:
         return self.by[images[self.of]]
 
     def times(self, steadiness: float) -> Shifts:
-        """Those whose term in `ridge_probe` weighs so many times as much."""
+        """Those whose term in `steady_probe` weighs so many times as much."""
         return replace(self, by=np.sqrt(steadiness) * self.by)
+
+
+def steady_probe(features: Floats, labels: Labels, penalty: float, shifts: Floats | None) -> tuple[Floats, float]:
+    """`ridge_probe` with a further term, the mean over shifts d (M, D) of (d.v)^2: to first order what training on the changed copies adds.
+
+    penalty |v|^2 plus that term is penalty |u|^2 for v = A u, A the inverse root of 1 + D'D / (M penalty).
+    """
+    if shifts is None:
+        return ridge_probe(features, labels, penalty)
+    root = np.linalg.cholesky(np.eye(features.shape[1]) + shifts.T @ shifts / (len(shifts) * penalty))
+    weight, bias = ridge_probe(np.linalg.solve(root, features.T).T, labels, penalty)
+    return np.linalg.solve(root.T, weight), bias
 
 
 def steady(corpus: Path, more: Path) -> None:
@@ -317,7 +329,7 @@ def steady(corpus: Path, more: Path) -> None:
         logits, moved = np.empty(len(labels)), np.empty(len(shifts.of))
         for number in range(FOLDS):
             new = fold == number
-            weight, bias = ridge_probe(images.read[~new], labels[~new], PENALTY, given and given.among(~new))
+            weight, bias = steady_probe(images.read[~new], labels[~new], PENALTY, given and given.among(~new))
             logits[new] = images.read[new] @ weight + bias
             copies = new[shifts.of]
             moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight

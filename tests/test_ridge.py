@@ -37,23 +37,6 @@ def test_it_is_the_weighted_ridge_with_the_slope_of_left_out_predictions(data):
     assert features @ weight + bias == pytest.approx(truth, rel=1e-5, abs=1e-5)
 
 
-def test_what_moves_features_is_heeded_less(data):
-    """The direction is that of least squares with a row for each term of the sum; along what moves, the slope goes to nothing."""
-    features, labels = data
-    shifts = np.random.default_rng(1).normal(size=(7, 40))
-    weights = 0.5 / np.bincount(labels)[labels]
-    root, centred = np.sqrt(weights), features - weights @ features
-    rows = np.concatenate([root[:, None] * centred, np.sqrt(0.05) * np.eye(40), shifts / np.sqrt(7)])
-    slope = np.linalg.lstsq(rows, np.concatenate([root * (labels - weights @ labels), np.zeros(47)]), rcond=None)[0]
-    weight, _ = ridge_probe(features, labels, 0.05, shifts)
-    assert weight / np.linalg.norm(weight) == pytest.approx(slope / np.linalg.norm(slope), abs=1e-9)
-    moved = [
-        np.linalg.norm(shifts @ (each := ridge_probe(features, labels, 0.05, times * shifts)[0])) / np.linalg.norm(each)
-        for times in (0, 1, 1e3)
-    ]
-    assert moved[0] > moved[1] > 100 * moved[2]
-
-
 def test_both_classes_are_needed(data):
     features, labels = data
     with pytest.raises(ValueError, match="60 photographs and 0"):

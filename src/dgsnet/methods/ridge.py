@@ -19,17 +19,13 @@ def fit_head(head: nn.Linear, features: Floats, labels: NDArray[np.int64], penal
     head.bias.fill_(bias)
 
 
-def ridge_probe(features: Floats, labels: NDArray[np.int64], penalty: float, shifts: Floats | None = None) -> tuple[Floats, float]:
+def ridge_probe(features: Floats, labels: NDArray[np.int64], penalty: float) -> tuple[Floats, float]:
     """Weight (D,) and bias of a logit that is linear in features (N, D).
 
-    Minimises sum_i w_i (y_i - a - c_i.v)^2 + penalty |v|^2 + mean_j (d_j.v)^2 with weights w_i = 1 / (2 n_label) and features c_i centred
-    by them, so `penalty` is in units of the features' variance. The last term is there where `shifts` d_j (M, D) are given: by how much
-    features move when an image is changed in a way that leaves it what it is (compressed, scaled). To first order it is what training on
-    the changed copies as well would add; multiples of the shifts ask for more steadiness than that.
-
-    Then the logit is s (a + c.v) + t with s and t from the logistic regression of the labels on the *leave-one-out* predictions, which
-    ridge gives in closed form: (p_i - h_i y_i) / (1 - h_i), h the diagonal of the hat matrix (Allen's PRESS). On its own training data a
-    probe of so many dimensions separates the classes, and any slope would do.
+    Minimises sum_i w_i (y_i - a - c_i.v)^2 + penalty |v|^2 with weights w_i = 1 / (2 n_label) and features c_i centred by them, so
+    `penalty` is in units of the features' variance. Then the logit is s (a + c.v) + t with s and t from the logistic regression of the
+    labels on the *leave-one-out* predictions, which ridge gives in closed form: (p_i - h_i y_i) / (1 - h_i), h the diagonal of the hat
+    matrix (Allen's PRESS). On its own training data a probe of so many dimensions separates the classes, and any slope would do.
 
     Raises:
         ValueError: a class is missing, or a feature is not finite.
@@ -42,8 +38,6 @@ def ridge_probe(features: Floats, labels: NDArray[np.int64], penalty: float, shi
     mean, middle = weights @ features, weights @ y
     centred = features - mean
     gram = centred.T @ (centred * weights[:, None]) + penalty * np.eye(features.shape[1])
-    if shifts is not None:
-        gram += shifts.T @ shifts / len(shifts)
     slope = np.linalg.solve(gram, centred.T @ (weights * (y - middle)))
     predicted = middle + centred @ slope
     leverage = weights * (1 + np.einsum("ij,ij->i", centred, np.linalg.solve(gram, centred.T).T))
