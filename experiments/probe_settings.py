@@ -21,13 +21,11 @@ from sklearn.metrics import roc_auc_score
 from dgsnet import __version__, methods
 from dgsnet.backbones import Backbone
 from dgsnet.dataset import Dataset, load_dataset
-from dgsnet.feature_cache import FeatureCache
 from dgsnet.files import write_json, write_text
 from dgsnet.methods.ridge import ridge_probe
 from dgsnet.recipe import Recipe, make_recipe
 from dgsnet.tables import markdown
 from dgsnet.training.views import FrozenFeatures, Views
-from dgsnet.weights import cache_dir
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "search"
@@ -67,8 +65,7 @@ def _read(dataset: Dataset, recipe: Recipe, progress: Progress) -> Floats:
     backbone = Backbone.load(recipe.backbone)
     method = methods.create(recipe, backbone)
     views = Views(dataset, recipe)
-    cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"{backbone.fingerprint} {views.space} blocks {list(recipe.blocks)}")
-    frozen = FrozenFeatures(views, backbone, cache)
+    frozen = FrozenFeatures.cached(views, backbone)
     wanted = [(index, 0) for index in range(len(dataset))]
     frozen.prepare(wanted, progress)
     method.standardise_blocks(frozen[wanted])

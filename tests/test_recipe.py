@@ -155,6 +155,8 @@ def test_one_nested_setting_leaves_its_neighbours_alone():
         ("seed=a", ["seed", "'a'"]),
         ("finetune.lr", ["expected a setting like finetune.lr=1e-4", "'finetune.lr'"]),
         ("=3", ["expected a setting"]),
+        ("data={cache_trunk: true, views: 1}", ["cache_trunk", "lora.layers"]),
+        ("data.cache_trunk=true", ["cache_trunk", "fixed views"]),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(assignment, words):

@@ -24,7 +24,7 @@ from dgsnet.backbones import Backbone, load_tower
 from dgsnet.dataset import load_dataset
 from dgsnet.errors import DgsnetError, TrainingError
 from dgsnet.feature_cache import FeatureCache
-from dgsnet.recipe import make_recipe
+from dgsnet.recipe import LoraRecipe, make_recipe
 from dgsnet.training import run as run_module
 from dgsnet.training import train
 from dgsnet.training.batches import Batches, epoch_views
@@ -532,6 +532,58 @@ def test_cached_features_do_not_change_the_result(start, tmp_path, monkeypatch):
     start("computed", "augmentation.flip=false", "lora.dropout=0")
     for cached, computed in zip(rows_of(tmp_path / "cached"), rows_of(tmp_path / "computed"), strict=True):
         assert figures(computed) == pytest.approx(figures(cached), rel=1e-3)
+
+
+TRUNK = ("lora.layers=[1]", "data.views=1", "lora.dropout=0")
+
+
+@pytest.mark.parametrize("method", ["lora", "dgs"])
+def test_a_cached_trunk_does_not_change_the_result(start, tmp_path, method):
+    settings = (*TRUNK, "blocks=[1, 2]", "finetune.micro_batch=3")
+    start("whole", *settings, method=method)
+    start("cached", *settings, "data.cache_trunk=true", method=method)
+    for whole, cached in zip(rows_of(tmp_path / "whole"), rows_of(tmp_path / "cached"), strict=True):
+        assert figures(cached) == pytest.approx(figures(whole), rel=1e-3)
+        assert cached["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+
+
+def test_with_a_cached_trunk_fine_tuning_runs_the_adapted_blocks_alone(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("DGSNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Backbone, "forward", lambda *_: pytest.fail("the whole tower was run"))
+    seen = []
+    through = Backbone.frozen_with_trunk
+    monkeypatch.setattr(Backbone, "frozen_with_trunk", lambda self, pixels: seen.append(len(pixels)) or through(self, pixels))
+    # What a run does after it has trained does look at pictures.
+    monkeypatch.setattr(run_module, "domain_of_photographs", lambda *_: None)
+    monkeypatch.setattr(run_module._Run, "_record", lambda *_: {})
+    monkeypatch.setattr(run_module.model_folder, "save", lambda *_: None)
+    for out in ("first", "second"):
+        start(out, *TRUNK, "data.cache_trunk=true", "data.workers=2")
+    assert seen == [1] * 24
+
+
+def test_a_broken_image_has_no_trunk(start, corpus, tmp_path):
+    data = shutil.copytree(corpus, tmp_path / "data")
+    (data / "train/fake/3.png").write_bytes(b"no image")
+    printed = start("out", *TRUNK, "data.cache_trunk=true", "finetune.batch=1", data=data)
+    assert printed.count("left out: train/fake/3.png") == 1, printed
+    assert model_folder.is_complete(tmp_path / "out")
+
+
+@pytest.mark.parametrize("blocks", [(), (2,), (1,), (2, 1)])
+def test_a_feature_from_the_trunk_is_that_of_the_picture(tiny_clip, blocks):
+    backbone = Backbone.load(str(tiny_clip))
+    backbone.read_blocks(blocks)
+    backbone.add_adapter(LoraRecipe(rank=2, layers=(1,)))
+    backbone.eval()
+    pixels = torch.randn(3, 3, backbone.size, backbone.size, generator=torch.Generator().manual_seed(0))
+    frozen, trunk = backbone.frozen_with_trunk(pixels)
+    torch.testing.assert_close(frozen, backbone.frozen(pixels))
+    with torch.no_grad():
+        for parameter in backbone.adapter_parameters():
+            parameter.add_(0.5)
+        assert not torch.allclose(backbone(pixels), frozen, atol=1e-3)
+        torch.testing.assert_close(backbone.from_trunk(trunk, frozen), backbone(pixels))
 
 
 def test_steps_and_batches_of_several_processes(corpus):

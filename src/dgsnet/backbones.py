@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -62,6 +62,7 @@ class Backbone(nn.Module):
         width: D, numbers in a feature.
         joint_width: how many of them, the first ones, lie in CLIP's joint space: all but those of `blocks`.
         blocks: blocks whose mean patch token is part of a feature, see `read_blocks`.
+        trunk_depth: blocks below the first adapted one, see `frozen_with_trunk`.
         size: side of the input, pixels.
         fingerprint: sha256 over the image tower's tensors, whatever file they came from.
         folder: where the weights lie.
@@ -75,6 +76,7 @@ class Backbone(nn.Module):
         self.block_width: int = vision.config.hidden_size
         self.depth: int = vision.config.num_hidden_layers
         self.blocks: tuple[int, ...] = ()
+        self.trunk_depth = 0
         self.size: int = vision.config.image_size
 
     @classmethod
@@ -121,6 +123,7 @@ class Backbone(nn.Module):
             layers_pattern=None if recipe.layers is None else "layers",
         )
         self.vision = get_peft_model(self.vision, config)
+        self.trunk_depth = recipe.trunk_depth
 
     def adapter_parameters(self) -> Iterator[nn.Parameter]:
         """The adapter's parameters: all there is to train in the tower."""
@@ -129,14 +132,53 @@ class Backbone(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection first, then the mean patch tokens of `blocks`."""
         seen = self.vision(pixel_values=pixels, output_hidden_states=bool(self.blocks))
-        parts: list[Tensor] = [seen.image_embeds, *(seen.hidden_states[block][:, 1:].mean(dim=1) for block in self.blocks)]
-        return torch.cat(parts, dim=1) if self.blocks else parts[0]
+        return self._feature(seen.image_embeds, [_mean_patch(seen.hidden_states[block]) for block in self.blocks])
+
+    def from_trunk(self, trunk: Tensor, frozen: Tensor) -> Tensor:
+        """Student features of views that `frozen_with_trunk` has seen, by the blocks from the first adapted one on.
+
+        Args:
+            trunk: (B, T, W), what that block reads.
+            frozen: (B, D), the teacher's features: whatever is read of the blocks below is the same in both.
+
+        Returns:
+            (B, D), as `forward` gives it for the views themselves.
+        """
+        clip = self._clip
+        means = {
+            block: frozen[:, self.joint_width + place * self.block_width :][:, : self.block_width]
+            for place, block in enumerate(self.blocks)
+        }
+        for number, block in enumerate(clip.vision_model.encoder.layers[self.trunk_depth :], self.trunk_depth + 1):
+            trunk = block(trunk, None)
+            if number in means:
+                means[number] = _mean_patch(trunk)
+        embedding = clip.visual_projection(clip.vision_model.post_layernorm(trunk[:, 0]))
+        return self._feature(embedding, [means[block] for block in self.blocks])
 
     @torch.no_grad()
     def frozen(self, pixels: Tensor) -> Tensor:
         """Teacher features fT, the tower without its adapter: (B, 3, S, S) -> (B, D), detached."""
-        with self.vision.disable_adapter() if isinstance(self.vision, PeftModel) else nullcontext():
+        with self._without_adapter():
             return self.forward(pixels)
+
+    @torch.no_grad()
+    def frozen_with_trunk(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher features, (B, D), and what the first adapted block reads, (B, T, W): the class token's row first, then the patches'."""
+        with self._without_adapter():
+            seen = self.vision(pixel_values=pixels, output_hidden_states=True)
+        states = seen.hidden_states
+        return self._feature(seen.image_embeds, [_mean_patch(states[block]) for block in self.blocks]), states[self.trunk_depth]
+
+    def _feature(self, embedding: Tensor, means: list[Tensor]) -> Tensor:
+        return torch.cat([embedding, *means], dim=1) if means else embedding
+
+    @property
+    def _clip(self) -> CLIPVisionModelWithProjection:
+        return cast(CLIPVisionModelWithProjection, self.vision.get_base_model()) if isinstance(self.vision, PeftModel) else self.vision
+
+    def _without_adapter(self) -> AbstractContextManager[None]:
+        return self.vision.disable_adapter() if isinstance(self.vision, PeftModel) else nullcontext()
 
     def train(self, mode: bool = True) -> Backbone:
         """Only the adapter's dropout follows `mode`; the tower itself stays in eval, being frozen."""
@@ -151,3 +193,8 @@ class Backbone(nn.Module):
         """What a model folder records of its backbone; see `dgsnet.backbone_identity` for the probe, which takes one pass."""
         known = {"name": self.name, "fingerprint": self.fingerprint, "width": self.joint_width, "size": self.size}
         return known | {"probe": backbone_identity.probe(self)}
+
+
+def _mean_patch(tokens: Tensor) -> Tensor:
+    """(B, T, W) -> (B, W): the mean over all tokens but the class token."""
+    return tokens[:, 1:].mean(dim=1)

@@ -33,6 +33,12 @@ class FeatureCache:
                     found[key] = np.frombuffer(row[0], np.float32)
         return found
 
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys whose vectors are there."""
+        with closing(self._connect()) as connection:
+            asked = "SELECT 1 FROM features WHERE space = ? AND key = ?"
+            return {key for key in set(keys) if connection.execute(asked, (self.space, key)).fetchone() is not None}
+
     def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Store vectors in one transaction; a key that is there already is overwritten."""
         rows = [(self.space, key, np.ascontiguousarray(vector, np.float32).tobytes()) for key, vector in vectors.items()]

@@ -32,6 +32,7 @@ _STEP = 16  # grey levels a step between blocks counts at most
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (2, 0), (0, 2), (1, 2), (2, 1), (0, 3), (3, 0))  # what even heavy compression leaves other than 0
 _BIN = 0.5  # width of a histogram bin, in units of a coefficient; rounding to whole grey levels alone blurs by about as much
 _BINS = 1024  # the last one takes what lies beyond
+_PIECE = 256  # blocks a matrix product
 _FEW = 64  # coefficients other than 0, below which nothing is said
 _PERIODIC = 0.5  # mean cosine; 1 is a perfect comb, and photographs without a JPEG past stay below 0.3
 _AS_GOOD = 0.9  # of the best cosine: a comb also fits half and a third of its step, and the widest step is the true one
@@ -72,15 +73,21 @@ def of_pixels(luma: NDArray[np.float32]) -> int | None:
 def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
     """(blocks, 64) -> the quality whose steps the coefficients are multiples of."""
     blocks = blocks[(blocks.min(axis=1, initial=255) > 1) & (blocks.max(axis=1, initial=0) < 254)]
-    bins = np.minimum(np.rint(np.abs(blocks @ _dct()) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
-    counts = np.bincount(bins.ravel(), minlength=len(_FREQUENCIES) * _BINS).astype(np.float32)
-    cosines, chosen = _combs()
-    number = chosen @ counts
-    fit = np.where(number >= _FEW, cosines @ counts / np.maximum(number, 1), -1)
+    bins = np.minimum(np.rint(np.abs(_coefficients(blocks)) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
+    counts = np.bincount(bins.ravel(), minlength=len(_FREQUENCIES) * _BINS)
+    taken = np.flatnonzero(counts)  # few: most bins are empty
+    cosines, number = np.einsum("kbq,b->kq", _combs()[:, taken], counts[taken].astype(np.float32))
+    fit = np.where(number >= _FEW, cosines / np.maximum(number, 1), -1)
     if fit.max() < _PERIODIC:
         return None
     widest = int(np.argmax(fit >= _AS_GOOD * fit.max()))
     return int(_QUALITIES[widest + np.argmax(fit[widest : widest + 5])])  # neighbouring qualities fit nearly as well; the best is meant
+
+
+def _coefficients(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(blocks, 64) -> (blocks, F), in pieces that BLAS leaves to the thread that asks: it would wait for cores that run the model."""
+    pieces = [blocks[first : first + _PIECE] @ _dct() for first in range(0, len(blocks), _PIECE)]
+    return np.concatenate(pieces) if pieces else np.zeros((0, len(_FREQUENCIES)), np.float32)
 
 
 @functools.cache
@@ -99,8 +106,8 @@ def _dct() -> NDArray[np.float32]:
 
 
 @functools.cache
-def _combs() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of each quality and histogram bin, (100, F * bins): cos(2 pi c / step), and whether the coefficient c counts at all.
+def _combs() -> NDArray[np.float32]:
+    """Of each histogram bin and quality, (2, F * bins, 100): cos(2 pi c / step), and whether the coefficient c counts at all.
 
     What was rounded to 0 says nothing. The limit is a quarter of the step, not half, so that a comb of half the step is refuted by its
     first tooth.
@@ -109,7 +116,8 @@ def _combs() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     steps = np.stack([_standard()[:, v, u] for v, u in _FREQUENCIES], axis=1)[:, :, None]
     chosen = (coefficients > steps / 4) & (np.arange(_BINS) < _BINS - 1)
     cosines = np.cos(2 * np.pi * coefficients / steps) * chosen
-    return cosines.reshape(len(steps), -1).astype(np.float32), chosen.reshape(len(steps), -1).astype(np.float32)
+    both = np.stack([cosines, chosen]).reshape(2, len(steps), -1)
+    return np.ascontiguousarray(both.swapaxes(1, 2), np.float32)
 
 
 def _phases(luma: NDArray[np.float32]) -> list[int]:

@@ -32,6 +32,9 @@ class DataRecipe(_Settings):
     sampling: Literal["balanced", "shuffled"] = "balanced"
     views: int | None = Field(None, ge=1)
     """Fixed views an image, of which the frozen teacher's features are computed once and cached; None draws a fresh view every epoch."""
+    cache_trunk: bool = False
+    """Compute what the first adapted block reads once and cache it too: every later step runs the blocks from there on alone. Needs fixed
+    views and `lora.layers`; takes 0.6 MB a view with ViT-B/16."""
     workers: int = Field(0, ge=0)
     """Processes that decode; the result does not depend on it."""
 
@@ -54,6 +57,11 @@ class LoraRecipe(_Settings):
     targets: tuple[Literal["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"], ...] = ("q_proj", "k_proj", "v_proj")
     layers: tuple[int, ...] | None = None
     """Blocks that are adapted, counted from 0; None: all."""
+
+    @property
+    def trunk_depth(self) -> int:
+        """Blocks below the first adapted one: these say the same before and after training."""
+        return min(self.layers, default=0) if self.layers else 0
 
 
 class StageRecipe(_Settings):
@@ -137,6 +145,14 @@ class Recipe(_Settings):
     def _ridge_sees_all_features(self) -> Recipe:
         if self.probe.solver == "ridge" and self.fixed_views is None:
             raise ValueError("probe.solver=ridge needs fixed views: set data.views, or leave out augmentation and shuffling")
+        return self
+
+    @model_validator(mode="after")
+    def _trunk_is_fixed(self) -> Recipe:
+        if self.data.cache_trunk and self.fixed_views is None:
+            raise ValueError("data.cache_trunk needs fixed views: set data.views, or leave out augmentation and shuffling")
+        if self.data.cache_trunk and self.lora.trunk_depth == 0:
+            raise ValueError("data.cache_trunk needs blocks that stay as they are: set lora.layers to the last ones, as [8, 9, 10, 11]")
         return self
 
     @property

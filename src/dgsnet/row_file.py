@@ -59,6 +59,7 @@ def write(
             first = list(islice(rows, _ROW_GROUP))
             for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
                 writer.write_table(arrow_table(group, schema))
+    pa.default_memory_pool().release_unused()  # or Arrow keeps what the file took, some 10 MB, until the next one
     partial_of(target).unlink()
     return target
 

@@ -32,6 +32,9 @@ class Batch:
     """(B, 3, S, S); None when a stage needs only frozen features and has them."""
     frozen: Tensor | None = None
     """(B, D) cached features of the frozen teacher on the same view; None: the method computes them."""
+    trunk: Tensor | None = None
+    """(B, T, W) cached, what the first adapted block reads of the view (`Backbone.frozen_with_trunk`); then `frozen` is there, and
+    `pixels` are not needed."""
     text: Tensor | None = None
     """(B, D) caption features; None: the run has no text branch. A row of zeros is an image without a caption."""
     share: float = 1.0
@@ -105,7 +108,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def needs_pixels(self, stage: Stage) -> bool:
-        """Whether a stage needs pixels even when frozen features are cached."""
+        """Whether a stage needs pixels, or a cached trunk, even when frozen features are cached."""
 
     @property
     def wants_text(self) -> bool:
@@ -150,6 +153,15 @@ class Method(nn.Module, ABC):
         if batch.pixels is None:
             raise ValueError("expected a batch with pixels or cached frozen features, but got neither")
         return self.backbone.frozen(batch.pixels)
+
+    def student_features(self, batch: Batch) -> Tensor:
+        """Student features of a batch, from the trunk where it is cached: (B, D)."""
+        if batch.trunk is not None:
+            return self.backbone.from_trunk(batch.trunk, self.frozen_features(batch))
+        if batch.pixels is None:
+            raise ValueError("expected a batch with pixels or a cached trunk, but got neither")
+        features: Tensor = self.backbone(batch.pixels)
+        return features
 
     def bce(self, logits: Tensor, batch: Batch) -> Tensor:
         """Mean binary cross entropy with logits, weighted by the batch's share of the step."""

@@ -65,7 +65,7 @@ class Dgs(Lora):
     @override
     def finetune(self, batch: Batch) -> Losses:
         teacher_gradient = self._teacher_gradient(batch) if self.wants_teacher else None
-        features = self.backbone(batch.pixels)
+        features = self.student_features(batch)
         read = self.read(features)
 
         text_loss, text_gradient = self._text_branch(batch) if self._has_text(batch) else (None, None)

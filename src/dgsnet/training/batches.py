@@ -23,14 +23,15 @@ class Loaded:
 
     views: tuple[View, ...]
     pixels: torch.Tensor | None
+    trunk: torch.Tensor | None
     failed: dict[int, str]
 
 
 class _ViewLoader(Dataset[Loaded]):
     """Item i is batch i: one process decodes a whole batch, so that the batches are the same for any number of workers."""
 
-    def __init__(self, views: Views, batches: Sequence[Sequence[View]], show: bool) -> None:
-        self.views, self.batches, self.show = views, batches, show
+    def __init__(self, views: Views, batches: Sequence[Sequence[View]], show: bool, frozen: FrozenFeatures | None) -> None:
+        self.views, self.batches, self.show, self.frozen = views, batches, show, frozen
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -38,7 +39,10 @@ class _ViewLoader(Dataset[Loaded]):
     def __getitem__(self, number: int) -> Loaded:
         batch = self.batches[number]
         if not self.show:
-            return Loaded(tuple(batch), None, {})
+            return Loaded(tuple(batch), None, None, {})
+        if self.frozen is not None and self.frozen.trunks is not None:
+            known = tuple(view for view in batch if view[0] not in self.frozen.failed)
+            return Loaded(known, None, self.frozen.trunk(known) if known else None, {})
         shown: dict[View, NDArray[np.float32]] = {}
         failed: dict[int, str] = {}
         for view in batch:
@@ -48,7 +52,7 @@ class _ViewLoader(Dataset[Loaded]):
                 failed[view[0]] = str(error)
         kept = tuple(view for view in batch if view in shown)
         pixels = torch.from_numpy(np.stack([shown[view] for view in kept])) if kept else None
-        return Loaded(kept, pixels, failed)
+        return Loaded(kept, pixels, None, failed)
 
 
 def epoch_views(views: Views, labels: NDArray[np.int64], recipe: Recipe, epoch: int) -> list[View]:
@@ -87,7 +91,7 @@ class Batches:
             mine = cut[rank::processes][:per_epoch]
             begin = max(0, start - epoch * per_epoch)
             workers = self.recipe.data.workers if show else 0
-            loader = DataLoader(_ViewLoader(self.views, mine[begin:], show), batch_size=None, num_workers=workers)
+            loader = DataLoader(_ViewLoader(self.views, mine[begin:], show, self.frozen), batch_size=None, num_workers=workers)
             for loaded in loader:
                 yield epoch, loaded
 
@@ -100,10 +104,11 @@ class Batches:
         place = {view: row for row, view in enumerate(loaded.views)}
         for first in range(0, len(views), size):
             part = views[first : first + size]
-            index = torch.tensor([view[0] for view in part])
+            index, rows = torch.tensor([view[0] for view in part]), torch.tensor([place[view] for view in part])
             yield Batch(
                 labels=torch.from_numpy(self.labels)[index].float(),
-                pixels=None if loaded.pixels is None else loaded.pixels[torch.tensor([place[view] for view in part])],
+                pixels=None if loaded.pixels is None else loaded.pixels[rows],
+                trunk=None if loaded.trunk is None else loaded.trunk[rows],
                 frozen=None if self.frozen is None else self.frozen[part],
                 text=None if self.text is None else self.text[index],
                 share=len(part) / len(views),

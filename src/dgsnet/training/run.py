@@ -22,7 +22,6 @@ from dgsnet.backbones import Backbone
 from dgsnet.captions import LEAK, TextBranch, caption_only_auc, text_branch
 from dgsnet.dataset import Dataset, load_dataset
 from dgsnet.errors import TrainingError
-from dgsnet.feature_cache import FeatureCache
 from dgsnet.methods import Method, Stage
 from dgsnet.recipe import Recipe, StageRecipe
 from dgsnet.training.batches import Batches, epoch_views
@@ -151,9 +150,7 @@ class _Run:
     def _prepare(self, method: Method, progress: TrainingProgress) -> tuple[FrozenFeatures | None, TextBranch]:
         """Frozen features of all fixed views, and the text branch."""
         views = Views(self.training, self.recipe)
-        blocks = f" blocks {list(self.recipe.blocks)}" if self.recipe.blocks else ""
-        cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"{method.backbone.fingerprint} {views.space}{blocks}")
-        frozen = FrozenFeatures(views, method.backbone, cache)
+        frozen = FrozenFeatures.cached(views, method.backbone)
         fixed = self.recipe.fixed_views
         if fixed is not None:
             if self.recipe.probe.solver == "ridge":

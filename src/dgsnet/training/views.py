@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet.backbones import Backbone
+from dgsnet.cache_folder import cache_dir
 from dgsnet.dataset import Dataset
 from dgsnet.decoding import decode
 from dgsnet.errors import DatasetError, DecodeError
@@ -65,38 +66,74 @@ class Views:
 
 
 class FrozenFeatures:
-    """Features of the frozen teacher on training views, computed once and kept in the cache."""
+    """Features of the frozen teacher on training views, computed once and kept in the cache; and with them, where a cache for it is given,
+    the trunk: what the first adapted block reads of the view, which training cannot change."""
 
-    def __init__(self, views: Views, backbone: Backbone, cache: FeatureCache) -> None:
-        self.views, self.backbone, self.cache = views, backbone, cache
+    def __init__(self, views: Views, backbone: Backbone, cache: FeatureCache, trunks: FeatureCache | None = None) -> None:
+        self.views, self.backbone, self.cache, self.trunks = views, backbone, cache, trunks
         self._known: dict[View, torch.Tensor] = {}
+        self._keys: dict[View, str] = {}
         self.failed: dict[int, str] = {}
+
+    @classmethod
+    def cached(cls, views: Views, backbone: Backbone) -> FrozenFeatures:
+        """Those that every run over the same views shares; with trunks where the recipe asks for them and there is an adapter."""
+        folder, space = cache_dir() / "features", f"{backbone.fingerprint} {views.space}"
+        blocks = f" blocks {list(backbone.blocks)}" if backbone.blocks else ""
+        trunks = None
+        if views.recipe.data.cache_trunk and backbone.trunk_depth:
+            trunks = FeatureCache(folder / "trunks.sqlite", f"{space} trunk {backbone.trunk_depth}")
+        return cls(views, backbone, FeatureCache(folder / "images.sqlite", f"{space}{blocks}"), trunks)
 
     def prepare(self, wanted: Sequence[View], progress: Progress) -> None:
         """Make the features of these views available. An image that cannot be decoded ends up in `failed` by its index."""
         keys = {view: self._key(view) for view in wanted if view not in self._known and view[0] not in self.failed}
         keys = {view: key for view, key in keys.items() if key}
         stored = self.cache.get(keys.values())
+        if self.trunks is not None:
+            whole = self.trunks.known(stored)
+            stored = {key: vector for key, vector in stored.items() if key in whole}
+        self._keys |= keys
         self._known |= {view: torch.from_numpy(stored[key].copy()) for view, key in keys.items() if key in stored}
         missing = [view for view, key in keys.items() if key not in stored]
-        fresh: dict[str, NDArray[np.float32]] = {}
+        features: dict[str, NDArray[np.float32]] = {}
+        trunks: dict[str, NDArray[np.float32]] = {}
         for view in progress.track(missing, description="frozen CLIP features") if missing else ():
             try:
-                pixels = torch.from_numpy(self.views.pixels(view)).unsqueeze(0)
+                pixels = torch.from_numpy(self.views.pixels(view)).unsqueeze(0).to(self.backbone.device)
             except DecodeError as error:
                 self.failed[view[0]] = str(error)
                 continue
-            self._known[view] = self.backbone.frozen(pixels.to(self.backbone.device))[0].cpu()
-            fresh[keys[view]] = self._known[view].numpy()
-            if len(fresh) == _SAVE_EVERY:
-                self.cache.put(fresh)
-                fresh = {}
-        self.cache.put(fresh)
+            if self.trunks is None:
+                self._known[view] = self.backbone.frozen(pixels)[0].cpu()
+            else:
+                frozen, trunk = self.backbone.frozen_with_trunk(pixels)
+                self._known[view], trunks[keys[view]] = frozen[0].cpu(), trunk[0].cpu().numpy()
+            features[keys[view]] = self._known[view].numpy()
+            if len(features) == _SAVE_EVERY:
+                self._save(features, trunks)
+        self._save(features, trunks)
+
+    def _save(self, features: dict[str, NDArray[np.float32]], trunks: dict[str, NDArray[np.float32]]) -> None:
+        """Write to the caches, and empty both."""
+        if self.trunks is not None:
+            self.trunks.put(trunks)
+        self.cache.put(features)
+        features.clear()
+        trunks.clear()
 
     def __getitem__(self, views: Sequence[View]) -> torch.Tensor:
         """(n, D) features of prepared views; a row of NaN is an image that cannot be shown."""
         blank = torch.full((self.backbone.width,), float("nan"))
         return torch.stack([self._known.get(view, blank) for view in views])
+
+    def trunk(self, views: Sequence[View]) -> torch.Tensor:
+        """(n, T, W) trunks of prepared views that can be shown, read from the cache each time: they are too large to be held."""
+        if self.trunks is None:
+            raise ValueError("expected a cache for trunks, but none was given")
+        stored = self.trunks.get(self._keys[view] for view in views)
+        rows = [stored[self._keys[view]].reshape(-1, self.backbone.block_width) for view in views]
+        return torch.from_numpy(np.stack(rows))
 
     def _key(self, view: View) -> str:
         """Content and view number; empty for an image that cannot be read."""

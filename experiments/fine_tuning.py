@@ -1,0 +1,239 @@
+"""What fine-tuning adds to a head on the frozen CLIP, when tower and head learn from many photo sources and generators.
+
+    python experiments/fine_tuning.py prepare --corpus CORPUS --more MORE     frozen features and trunks of all images, half an hour
+    python experiments/fine_tuning.py run 0|1|all lora|dgs                     train; score the other half, and `test` (restartable)
+    python experiments/fine_tuning.py table                                    results/fine_tuning/table.{json,md}
+
+The images are those of `more_sources.py`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are dealt
+out to two halves, by label and name: what is trained on one half is asked about photo sources and generators of the other, none of which it
+saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships (`dgsnet.methods.ridge`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pyarrow import parquet
+from rich.console import Console
+from rich.progress import Progress
+
+from dgsnet import __version__, methods, metrics, model_folder, tables
+from dgsnet.backbones import Backbone
+from dgsnet.dataset import Dataset, Sample, load_dataset
+from dgsnet.figures import interval
+from dgsnet.files import replacing, write_json, write_text
+from dgsnet.methods import Method
+from dgsnet.methods.ridge import ridge_probe
+from dgsnet.recipe import Recipe, make_recipe
+from dgsnet.training import photographs, train
+from dgsnet.training.views import FrozenFeatures, Views
+
+HERE = Path(__file__).parent
+RUNS, RESULTS = HERE.parent / "runs" / "fine_tuning", HERE.parent / "results" / "fine_tuning"
+IMAGES = RUNS / "images"
+"""Both collections, linked, with the manifests `train.csv`, `test.csv`, and one a half."""
+METHODS, PARTS = ("lora", "dgs"), ("0", "1", "all")
+SOURCE = 60
+"""Images of a source, at most: more of the same are worth little (`results/search/curves.md`)."""
+NAMES = 3
+"""Names in a caption."""
+TOGETHER = 16
+"""Trunks that pass the adapted blocks together."""
+COLUMNS = ("path", "label", "split", "source", "generator", "caption")
+
+Floats, Strings = NDArray[np.float64], NDArray[np.str_]
+
+
+def recipe_of(method: str) -> Recipe:
+    """The recipe of the towers."""
+    return make_recipe(method, config=HERE / "fine-tuning.yaml")
+
+
+def prepare(corpus: Path, more: Path) -> None:
+    """Manifests of all images, captions of the new ones, and what the frozen tower says of every image."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, folder in (("corpus", corpus), ("more", more)):
+        (IMAGES / name).unlink(missing_ok=True)
+        (IMAGES / name).symlink_to(folder.absolute(), target_is_directory=True)
+    old = load_dataset(corpus, caption_column="caption_uniform")
+    parts = [("corpus", old.with_split("train")), ("more", load_dataset(more))]
+    rows = [vars(sample) | {"path": f"{name}/{sample.path}"} for name, dataset in parts for sample in _some(dataset)]
+    _write("train", rows)
+    _write("test", [vars(sample) | {"path": f"corpus/{sample.path}"} for sample in old.with_split("test")])
+    method = methods.create(recipe_of("dgs"), Backbone.load(recipe_of("dgs").backbone))
+    with Progress(console=Console(stderr=True)) as progress:
+        for split in ("train", "test"):
+            frozen, _ = _frozen(method, load_dataset(IMAGES / f"{split}.csv"), progress)
+            if split == "train":
+                embeddings = frozen[:, : method.backbone.joint_width]
+    _caption(rows, embeddings.double().numpy(), {f"corpus/{sample.path}": sample.caption for sample in load_dataset(corpus)})
+    _write("train", rows)
+    for half in (0, 1):
+        _write(str(half), [row for row in rows if _half(rows)[row["source"]] == half])
+
+
+def _some(dataset: Dataset) -> list[Sample]:
+    """At most `SOURCE` images of a source, the first by name, which is a hash."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for sample in sorted(dataset, key=lambda one: one.path):
+        taken[sample.source] += 1
+        if taken[sample.source] <= SOURCE:
+            kept.append(sample)
+    return kept
+
+
+def _write(name: str, rows: list[dict[str, Any]]) -> None:
+    with replacing(IMAGES / f"{name}.csv") as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _half(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """The half of every source: every second one of a label, by name."""
+    names = [sorted({row["source"] for row in rows if row["label"] == label}) for label in (0, 1)]
+    return {source: place % 2 for of_label in names for place, source in enumerate(of_label)}
+
+
+def _caption(rows: list[dict[str, Any]], embeddings: Floats, classes: dict[str, str]) -> None:
+    """Caption the new images as the corpus is: by the names of the nearest ImageNet pictures, without the mean difference of the labels."""
+    labels = np.array([row["label"] for row in rows])
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    away = unit[labels == 1].mean(axis=0) - unit[labels == 0].mean(axis=0)
+    away /= np.linalg.norm(away)
+    unit -= np.outer(unit @ away, away)
+    known = [at for at, row in enumerate(rows) if row["source"] == "imagenet_sample"]
+    nearest = np.argsort(-(unit @ unit[known].T), axis=1, kind="stable")
+    for row, order in zip(rows, nearest, strict=True):
+        if not row["caption"]:
+            row["caption"] = "a picture of " + ", ".join(classes[rows[known[at]]["path"]] for at in order[:NAMES])
+
+
+def _frozen(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.Tensor, FrozenFeatures]:
+    """(N, D) features of the frozen tower, and where their trunks are."""
+    frozen = FrozenFeatures.cached(Views(dataset, method.recipe), method.backbone)
+    views = [(index, 0) for index in range(len(dataset))]
+    frozen.prepare(views, progress)
+    if frozen.failed:
+        raise SystemExit(f"cannot be shown: {'; '.join(frozen.failed.values())}")
+    return frozen[views], frozen
+
+
+@torch.inference_mode()
+def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, D) twice: what the head reads of the frozen tower, and of the tuned one."""
+    features, frozen = _frozen(method, dataset, progress)
+    tuned = []
+    for first in progress.track(range(0, len(dataset), TOGETHER), description="tuned features"):
+        views = [(index, 0) for index in range(first, min(first + TOGETHER, len(dataset)))]
+        tuned.append(method.backbone.from_trunk(frozen.trunk(views), frozen[views]))
+    return method.read(features), method.read(torch.cat(tuned))
+
+
+def run(part: str, name: str) -> None:
+    """Train on a half, or on all; score the other half and `test` into `results/fine_tuning/PART/METHOD-ASKED.parquet`."""
+    photographs.AT_MOST = 2  # nobody asks these models what is out of their domain, and each photograph is a pass through the whole tower
+    learnt = IMAGES / f"{'train' if part == 'all' else part}.csv"
+    console, model = Console(stderr=True), RUNS / part / name
+    train(learnt, model, recipe_of(name), resume=True, console=console)
+    method, _ = model_folder.load(model)
+    method.eval()
+    asked = ["test"] if part == "all" else ["test", str(1 - int(part))]
+    with Progress(console=console) as progress:
+        known = load_dataset(learnt)
+        frozen, tuned = _read(method, known, progress)
+        heads = [ridge_probe(read.double().numpy(), known.labels(), method.recipe.probe.penalty) for read in (frozen, tuned)]
+        for split in asked:
+            dataset = load_dataset(IMAGES / f"{split}.csv")
+            (was, now), (of_frozen, of_tuned) = _read(method, dataset, progress), heads
+            with torch.inference_mode():
+                own = method.classify(now).double().numpy()
+            _store(
+                RESULTS / part / f"{name}-{split}.parquet",
+                dataset,
+                {
+                    "frozen": was.double().numpy() @ of_frozen[0] + of_frozen[1],
+                    "own": own,
+                    "ridge": now.double().numpy() @ of_tuned[0] + of_tuned[1],
+                },
+            )
+
+
+def _store(file: Path, dataset: Dataset, logits: dict[str, Floats]) -> None:
+    columns: dict[str, Any] = {key: [getattr(sample, key) for sample in dataset] for key in ("path", "label", "source", "generator")}
+    table = pa.table(columns | logits).replace_schema_metadata({"data": dataset.fingerprint(), "dgsnet": __version__})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as aside:
+        parquet.write_table(table, aside)
+
+
+def table() -> None:
+    """Every head on every set of images that was asked."""
+    found, rows = [], []
+    for part in PARTS:
+        for asked in ("1", "0", "test"):
+            files = {name: RESULTS / part / f"{name}-{asked}.parquet" for name in METHODS}
+            if not all(file.exists() for file in files.values()):
+                continue
+            scored = {name: parquet.read_table(file) for name, file in files.items()}
+            labels, generators = scored["dgs"]["label"].to_pylist(), scored["dgs"]["source"].to_pylist()
+            logits = {"frozen CLIP": _logits(scored["dgs"], "frozen")}
+            for name, head in ((name, head) for name in METHODS for head in ("own", "ridge")):
+                logits[f"{name}, {'its own head' if head == 'own' else 'ridge'}"] = _logits(scored[name], head)
+            origins = [source if label else "" for source, label in zip(generators, labels, strict=True)]
+            for title, scores in logits.items():
+                mean = metrics.macro_average(labels, scores, origins)
+                against = {base: metrics.paired_macro_difference(labels, scores, logits[base], origins) for base in _rivals(title)}
+                found.append({"trained on": part, "asked": asked, "model": title} | _plain(mean, against))
+                rows.append([part, asked, title, interval(vars(mean["auroc"]))])
+                rows[-1] += [interval(vars(one["auroc"]), sign=True) for one in against.values()] + [""] * (2 - len(against))
+    header = {"seed": 0, "dgsnet": __version__, "recipe": recipe_of("dgs").model_dump(mode="json")}
+    write_json(RESULTS / "table.json", header | {"rows": found})
+    titles = ["trained on half", "asked about", "model", "AUROC, mean over generators", "minus frozen CLIP", "minus lora, same head"]
+    write_text(RESULTS / "table.md", tables.markdown(titles, rows))
+
+
+def _logits(scored: pa.Table, head: str) -> Floats:
+    return np.asarray(scored[head].to_numpy())
+
+
+def _rivals(title: str) -> list[str]:
+    """What a model is compared with: the head on the frozen tower, and for surgery LoRA with the same kind of head."""
+    return [] if title == "frozen CLIP" else ["frozen CLIP", *([title.replace("dgs", "lora")] if title.startswith("dgs") else [])]
+
+
+def _plain(mean: dict[str, Any], against: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """As written to the file."""
+    return {
+        "auroc": vars(mean["auroc"]),
+        "tpr_at_fpr_5": vars(mean["tpr_at_fpr_5"]) if "tpr_at_fpr_5" in mean else None,
+        "minus": {base: vars(one["auroc"]) for base, one in against.items()},
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare_parser = commands.add_parser("prepare")
+    prepare_parser.add_argument("--corpus", type=Path, required=True)
+    prepare_parser.add_argument("--more", type=Path, required=True)
+    run_parser = commands.add_parser("run")
+    run_parser.add_argument("part", choices=PARTS)
+    run_parser.add_argument("method", choices=METHODS)
+    commands.add_parser("table")
+    arguments = parser.parse_args()
+    if arguments.command == "prepare":
+        prepare(arguments.corpus, arguments.more)
+    elif arguments.command == "run":
+        run(arguments.part, arguments.method)
+    else:
+        table()
