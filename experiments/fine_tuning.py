@@ -186,13 +186,13 @@ def table() -> None:
                 continue
             scored = {name: parquet.read_table(file) for name, file in files.items()}
             labels, generators = scored["dgs"]["label"].to_pylist(), scored["dgs"]["source"].to_pylist()
-            logits = {"frozen CLIP": _logits(scored["dgs"], "frozen")}
+            given = {"frozen CLIP": _scores(scored["dgs"], "frozen")}
             for name, head in ((name, head) for name in METHODS for head in ("own", "ridge")):
-                logits[f"{name}, {'its own head' if head == 'own' else 'ridge'}"] = _logits(scored[name], head)
+                given[f"{name}, {'its own head' if head == 'own' else 'ridge'}"] = _scores(scored[name], head)
             origins = [source if label else "" for source, label in zip(generators, labels, strict=True)]
-            for title, scores in logits.items():
+            for title, scores in given.items():
                 mean = metrics.macro_average(labels, scores, origins)
-                against = {base: metrics.paired_macro_difference(labels, scores, logits[base], origins) for base in _rivals(title)}
+                against = {base: metrics.paired_macro_difference(labels, scores, given[base], origins) for base in _rivals(title)}
                 found.append({"trained on": part, "asked": asked, "model": title} | _plain(mean, against))
                 rows.append([part, asked, title, interval(vars(mean["auroc"]))])
                 rows[-1] += [interval(vars(one["auroc"]), sign=True) for one in against.values()] + [""] * (2 - len(against))
@@ -202,8 +202,9 @@ def table() -> None:
     write_text(RESULTS / "table.md", tables.markdown(titles, rows))
 
 
-def _logits(scored: pa.Table, head: str) -> Floats:
-    return np.asarray(scored[head].to_numpy())
+def _scores(scored: pa.Table, head: str) -> Floats:
+    """Uncalibrated: only the order counts here."""
+    return np.asarray(1 / (1 + np.exp(-scored[head].to_numpy())))
 
 
 def _rivals(title: str) -> list[str]:
