@@ -32,13 +32,13 @@ class Batch:
     """(B, 3, S, S); None when a stage needs only frozen features and has them."""
     frozen: Tensor | None = None
     """(B, D) cached features of the frozen teacher on the same view; None: the method computes them."""
-    trunk: Tensor | None = None
-    """(B, T, W) cached, what the first adapted block reads of the view (`Backbone.frozen_with_trunk`); then `frozen` is there, and
-    `pixels` are not needed."""
     text: Tensor | None = None
     """(B, D) caption features; None: the run has no text branch. A row of zeros is an image without a caption."""
     share: float = 1.0
     """Part of the optimiser step this batch makes up: below 1 when a step is accumulated from several."""
+    trunk: Tensor | None = None
+    """(B, T, W) cached, what the first adapted block reads of the view (`Backbone.frozen_with_trunk`); then `frozen` is there, and
+    `pixels` are not needed."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
