@@ -23,8 +23,8 @@ class Loaded:
 
     views: tuple[View, ...]
     pixels: torch.Tensor | None
-    trunk: torch.Tensor | None
     failed: dict[int, str]
+    trunk: torch.Tensor | None = None
 
 
 class _ViewLoader(Dataset[Loaded]):
@@ -39,10 +39,10 @@ class _ViewLoader(Dataset[Loaded]):
     def __getitem__(self, number: int) -> Loaded:
         batch = self.batches[number]
         if not self.show:
-            return Loaded(tuple(batch), None, None, {})
+            return Loaded(tuple(batch), None, {})
         if self.frozen is not None and self.frozen.trunks is not None:
             known = tuple(view for view in batch if view[0] not in self.frozen.failed)
-            return Loaded(known, None, self.frozen.trunk(known) if known else None, {})
+            return Loaded(known, None, {}, self.frozen.trunk(known) if known else None)
         shown: dict[View, NDArray[np.float32]] = {}
         failed: dict[int, str] = {}
         for view in batch:
@@ -52,7 +52,7 @@ class _ViewLoader(Dataset[Loaded]):
                 failed[view[0]] = str(error)
         kept = tuple(view for view in batch if view in shown)
         pixels = torch.from_numpy(np.stack([shown[view] for view in kept])) if kept else None
-        return Loaded(kept, pixels, None, failed)
+        return Loaded(kept, pixels, failed)
 
 
 def epoch_views(views: Views, labels: NDArray[np.int64], recipe: Recipe, epoch: int) -> list[View]:
