@@ -1,7 +1,7 @@
 """What fine-tuning adds to a head on the frozen CLIP, when tower and head learn from many photo sources and generators.
 
     python experiments/fine_tuning.py prepare --corpus CORPUS --more MORE     frozen features and trunks of all images, half an hour
-    python experiments/fine_tuning.py run 0|1|all lora|dgs                     train; score the other half, and `test` (restartable)
+    python experiments/fine_tuning.py run 0|1 lora|dgs                        train; score the other half, and `test` (restartable)
     python experiments/fine_tuning.py table                                    results/fine_tuning/table.{json,md}
 
 The images are those of `more_sources.py`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are dealt
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE.parent / "runs" / "fine_tuning", HERE.parent / "results" / "fine_tuning"
 IMAGES = RUNS / "images"
 """Both collections, linked, with the manifests `train.csv`, `test.csv`, and one a half."""
-METHODS, PARTS = ("lora", "dgs"), ("0", "1", "all")
+METHODS, HALVES = ("lora", "dgs"), ("0", "1")
 SOURCE = 60
 """Images of a source, at most: more of the same are worth little (`results/search/curves.md`)."""
 NAMES = 3
@@ -49,7 +50,7 @@ TOGETHER = 16
 """Trunks that pass the adapted blocks together."""
 COLUMNS = ("path", "label", "split", "source", "generator", "caption")
 
-Floats, Strings = NDArray[np.float64], NDArray[np.str_]
+Floats = NDArray[np.float64]
 
 
 def recipe_of(method: str) -> Recipe:
@@ -76,8 +77,9 @@ def prepare(corpus: Path, more: Path) -> None:
                 embeddings = frozen[:, : method.backbone.joint_width]
     _caption(rows, embeddings.double().numpy(), {f"corpus/{sample.path}": sample.caption for sample in load_dataset(corpus)})
     _write("train", rows)
-    for half in (0, 1):
-        _write(str(half), [row for row in rows if _half(rows)[row["source"]] == half])
+    half = _half(rows)
+    for name in HALVES:
+        _write(name, [row for row in rows if half[row["source"]] == name])
 
 
 def _some(dataset: Dataset) -> list[Sample]:
@@ -98,10 +100,10 @@ def _write(name: str, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _half(rows: list[dict[str, Any]]) -> dict[str, int]:
+def _half(rows: list[dict[str, Any]]) -> dict[str, str]:
     """The half of every source: every second one of a label, by name."""
     names = [sorted({row["source"] for row in rows if row["label"] == label}) for label in (0, 1)]
-    return {source: place % 2 for of_label in names for place, source in enumerate(of_label)}
+    return {source: HALVES[place % 2] for of_label in names for place, source in enumerate(of_label)}
 
 
 def _caption(rows: list[dict[str, Any]], embeddings: Floats, classes: dict[str, str]) -> None:
@@ -139,26 +141,24 @@ def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.T
     return method.read(features), method.read(torch.cat(tuned))
 
 
-def run(part: str, name: str) -> None:
-    """Train on a half, or on all; score the other half and `test` into `results/fine_tuning/PART/METHOD-ASKED.parquet`."""
+def run(half: str, name: str) -> None:
+    """Train on a half; score the other one and `test` into `results/fine_tuning/HALF/METHOD-ASKED.parquet`."""
     photographs.AT_MOST = 2  # nobody asks these models what is out of their domain, and each photograph is a pass through the whole tower
-    learnt = IMAGES / f"{'train' if part == 'all' else part}.csv"
-    console, model = Console(stderr=True), RUNS / part / name
+    learnt, console, model = IMAGES / f"{half}.csv", Console(stderr=True), RUNS / half / name
     train(learnt, model, recipe_of(name), resume=True, console=console)
     method, _ = model_folder.load(model)
     method.eval()
-    asked = ["test"] if part == "all" else ["test", str(1 - int(part))]
     with Progress(console=console) as progress:
         known = load_dataset(learnt)
         frozen, tuned = _read(method, known, progress)
         heads = [ridge_probe(read.double().numpy(), known.labels(), method.recipe.probe.penalty) for read in (frozen, tuned)]
-        for split in asked:
+        for split in (_other(half), "test"):
             dataset = load_dataset(IMAGES / f"{split}.csv")
             (was, now), (of_frozen, of_tuned) = _read(method, dataset, progress), heads
             with torch.inference_mode():
                 own = method.classify(now).double().numpy()
             _store(
-                RESULTS / part / f"{name}-{split}.parquet",
+                RESULTS / half / f"{name}-{split}.parquet",
                 dataset,
                 {
                     "frozen": was.double().numpy() @ of_frozen[0] + of_frozen[1],
@@ -166,6 +166,11 @@ def run(part: str, name: str) -> None:
                     "ridge": now.double().numpy() @ of_tuned[0] + of_tuned[1],
                 },
             )
+    shutil.copyfile(model / "training" / "log.jsonl", RESULTS / half / f"{name}-log.jsonl")
+
+
+def _other(half: str) -> str:
+    return HALVES[1 - HALVES.index(half)]
 
 
 def _store(file: Path, dataset: Dataset, logits: dict[str, Floats]) -> None:
@@ -179,23 +184,24 @@ def _store(file: Path, dataset: Dataset, logits: dict[str, Floats]) -> None:
 def table() -> None:
     """Every head on every set of images that was asked."""
     found, rows = [], []
-    for part in PARTS:
-        for asked in ("1", "0", "test"):
-            files = {name: RESULTS / part / f"{name}-{asked}.parquet" for name in METHODS}
+    for half in HALVES:
+        for asked in (_other(half), "test"):
+            files = {name: RESULTS / half / f"{name}-{asked}.parquet" for name in METHODS}
             if not all(file.exists() for file in files.values()):
                 continue
             scored = {name: parquet.read_table(file) for name, file in files.items()}
-            labels, generators = scored["dgs"]["label"].to_pylist(), scored["dgs"]["source"].to_pylist()
+            labels, sources = scored["dgs"]["label"].to_pylist(), scored["dgs"]["source"].to_pylist()
             given = {"frozen CLIP": _scores(scored["dgs"], "frozen")}
             for name, head in ((name, head) for name in METHODS for head in ("own", "ridge")):
                 given[f"{name}, {'its own head' if head == 'own' else 'ridge'}"] = _scores(scored[name], head)
-            origins = [source if label else "" for source, label in zip(generators, labels, strict=True)]
+            origins = [source if label else "" for source, label in zip(sources, labels, strict=True)]
             for title, scores in given.items():
                 mean = metrics.macro_average(labels, scores, origins)
                 against = {base: metrics.paired_macro_difference(labels, scores, given[base], origins) for base in _rivals(title)}
-                found.append({"trained on": part, "asked": asked, "model": title} | _plain(mean, against))
-                rows.append([part, asked, title, interval(vars(mean["auroc"]))])
-                rows[-1] += [interval(vars(one["auroc"]), sign=True) for one in against.values()] + [""] * (2 - len(against))
+                minus = {base: vars(one["auroc"]) for base, one in against.items()}
+                found.append({"trained on": half, "asked": asked, "model": title, "auroc": vars(mean["auroc"]), "minus": minus})
+                cells = [interval(one, sign=True) for one in minus.values()] + [""] * (2 - len(minus))
+                rows.append([half, asked, title, interval(vars(mean["auroc"])), *cells])
     header = {"seed": 0, "dgsnet": __version__, "recipe": recipe_of("dgs").model_dump(mode="json")}
     write_json(RESULTS / "table.json", header | {"rows": found})
     titles = ["trained on half", "asked about", "model", "AUROC, mean over generators", "minus frozen CLIP", "minus lora, same head"]
@@ -212,15 +218,6 @@ def _rivals(title: str) -> list[str]:
     return [] if title == "frozen CLIP" else ["frozen CLIP", *([title.replace("dgs", "lora")] if title.startswith("dgs") else [])]
 
 
-def _plain(mean: dict[str, Any], against: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """As written to the file."""
-    return {
-        "auroc": vars(mean["auroc"]),
-        "tpr_at_fpr_5": vars(mean["tpr_at_fpr_5"]) if "tpr_at_fpr_5" in mean else None,
-        "minus": {base: vars(one["auroc"]) for base, one in against.items()},
-    }
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -228,13 +225,13 @@ if __name__ == "__main__":
     prepare_parser.add_argument("--corpus", type=Path, required=True)
     prepare_parser.add_argument("--more", type=Path, required=True)
     run_parser = commands.add_parser("run")
-    run_parser.add_argument("part", choices=PARTS)
+    run_parser.add_argument("half", choices=HALVES)
     run_parser.add_argument("method", choices=METHODS)
     commands.add_parser("table")
     arguments = parser.parse_args()
     if arguments.command == "prepare":
         prepare(arguments.corpus, arguments.more)
     elif arguments.command == "run":
-        run(arguments.part, arguments.method)
+        run(arguments.half, arguments.method)
     else:
         table()
