@@ -192,6 +192,7 @@ def test_another_model_on_a_worker_ends_the_run_with_what_the_worker_said(pictur
 
 def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
     import ray
+    from ray.exceptions import RayActorError
 
     from dgsnet.scoring.ray_worker import BEGINNINGS, KnownToAll, Registry, Worker
     from dgsnet.verdict import COLUMNS
@@ -216,6 +217,9 @@ def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
     with pytest.raises(ScoringError, match="workers died one after the other at the inputs from a to b"):
         worker._begin(0, 0, 2)
     ray.kill(registry)
+    with pytest.raises(RayActorError):  # `kill` does not wait
+        while True:
+            ray.get(registry.get.remote("0" * 64))
     worker._begin(0, 0, 2)
     assert other.get("0" * 64, "c.png")  # has been told already
     assert late.get("0" * 64, "c.png") is None
