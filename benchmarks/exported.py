@@ -4,9 +4,10 @@
     python benchmarks/exported.py --model dgsnet-b16 --data DATA --limit 100 --out results/benchmarks/exported.json
 
 torch fp32, ONNX Runtime fp32, OpenVINO fp32, and OpenVINO int8: static, calibrated on DATA's train split, weights by channel,
-activations by tensor with SmoothQuant, as NNCF does it for transformers. Scored is DATA's test split, balanced by label, chosen under a
-fixed seed. int8 becomes a precision of `dgsnet export` only if it holds `REQUIRED`. The views are made beforehand, so that only the models
-are timed.
+activations by tensor with SmoothQuant, as NNCF does it for transformers. Once with all layers in int8, and once with those in fp32 that
+transformers are known to be sensitive in: the second layer of every MLP, whose input has outliers, the first and the last two blocks, the
+patch embedding and the heads. Scored is DATA's test split, balanced by label, chosen under a fixed seed. int8 becomes a precision of
+`dgsnet export` only if it holds `REQUIRED`. The views are made beforehand, so that only the models are timed.
 """
 
 # ruff: noqa: E402
@@ -48,6 +49,10 @@ with telemetry.off():
 
 REQUIRED = {"auroc_difference": 0.003, "verdict_flips": 0.005, "ratio_to_fp32": 1.0}
 SEED = 0
+SPARED = "openvino_int8_spared"
+INT8 = ("openvino_int8", SPARED)
+EDGE = 2
+"""Blocks at either end that stay in fp32 where sensitive layers are spared."""
 
 Views = NDArray[np.float32]
 
@@ -67,12 +72,28 @@ def views_of(detector: Detector, dataset: Dataset, samples: list[Sample]) -> lis
     return [look(decode(dataset.read(sample), detector.policy).pixels, SCORING_SEED)[None] for sample in samples]
 
 
-def quantised(graph: Path, views: list[Views], out: Path) -> None:
-    """Write the int8 IR of an ONNX graph."""
+def quantised(graph: Path, views: list[Views], out: Path, spare: bool) -> Path:
+    """Write the int8 IR of an ONNX graph, with sensitive layers spared or not."""
     model = openvino.Core().read_model(graph)
     kind, preset = nncf.ModelType.TRANSFORMER, nncf.QuantizationPreset.MIXED
-    made = nncf.quantize(model, nncf.Dataset(views), model_type=kind, preset=preset, subset_size=len(views))
+    ignored = nncf.IgnoredScope(names=sensitive(model)) if spare else None
+    made = nncf.quantize(model, nncf.Dataset(views), model_type=kind, preset=preset, subset_size=len(views), ignored_scope=ignored)
     openvino.save_model(made, out, compress_to_fp16=False)
+    return out
+
+
+def sensitive(model: openvino.Model) -> list[str]:
+    """Layers to keep in fp32, told by their order and the shape of their weights: the names of nodes are numbers."""
+    layers = [node for node in model.get_ordered_ops() if node.get_type_name() in {"Convolution", "MatMul"}]
+    closing = [place for place, node in enumerate(layers) if _narrows(node)]  # the last layer of each block
+    within = range(closing[EDGE - 1] + 1, closing[-EDGE - 1] + 1)
+    return [node.get_friendly_name() for place, node in enumerate(layers) if place not in within or place in closing]
+
+
+def _narrows(node: openvino.Node) -> bool:
+    """Whether a layer is the second of an MLP: four times as many numbers in as out."""
+    given, made = (port.get_partial_shape()[-1] for port in (node.input(0), node.output(0)))
+    return node.get_type_name() == "MatMul" and given.is_static and made.is_static and given.get_length() == 4 * made.get_length()
 
 
 def measured(engines: dict[str, Engine], views: list[Views]) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
@@ -107,17 +128,18 @@ def main() -> None:
     views = views_of(detector, dataset, chosen)
     with tempfile.TemporaryDirectory() as folder:
         onnx, ir = (exporting.export(detector, Path(folder) / form, form) for form in ("onnx", "openvino"))
-        small = Path(folder) / "int8.xml"
-        calibration = views_of(detector, dataset, balanced(dataset, "train", args.calibrate))
-        quantised(onnx / exported_folder.GRAPHS["onnx"][0], calibration, small)
+        graph, calibration = (
+            onnx / exported_folder.GRAPHS["onnx"][0],
+            views_of(detector, dataset, balanced(dataset, "train", args.calibrate)),
+        )
+        small = {name: quantised(graph, calibration, Path(folder) / f"{name}.xml", name == SPARED) for name in INT8}
         origin = exported_folder.load_config(onnx).export
         contents = Contents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
         engines: dict[str, Engine] = {
             "torch_fp32": detector.engine,
             "onnx_fp32": exported_folder.load(onnx, threads=1)[0],
             "openvino_fp32": exported_folder.load(ir, threads=1)[0],
-            "openvino_int8": OpenVinoEngine(small, contents, threads=1),
-        }
+        } | {name: OpenVinoEngine(file, contents, threads=1) for name, file in small.items()}
         logits, seconds = measured(engines, views)
 
     labels = [sample.label for sample in chosen]
@@ -138,13 +160,14 @@ def main() -> None:
             "verdict_flips": sum(flips) / len(flips),
             "max_logit_difference": max(abs(a - b) for a, b in zip(given, reference, strict=True)),
         }
-    int8 = table["openvino_int8"]
-    fastest = min(one["median_processor_seconds"] for name, one in table.items() if name != "openvino_int8")
-    holds = (
-        abs(int8["auroc_difference"]) <= REQUIRED["auroc_difference"]
-        and int8["verdict_flips"] <= REQUIRED["verdict_flips"]
-        and fastest / int8["median_processor_seconds"] > REQUIRED["ratio_to_fp32"]
-    )
+    fastest = min(one["median_processor_seconds"] for name, one in table.items() if name not in INT8)
+    holds = {
+        name: abs(one["auroc_difference"]) <= REQUIRED["auroc_difference"]
+        and one["verdict_flips"] <= REQUIRED["verdict_flips"]
+        and fastest / one["median_processor_seconds"] > REQUIRED["ratio_to_fp32"]
+        for name, one in table.items()
+        if name in INT8
+    }
     result: dict[str, Any] = {
         "benchmark": "exported models against torch: one image at a time, one thread, engines take turns",
         "images": len(views),

@@ -9,12 +9,14 @@
     python experiments/more_sources.py steady --corpus CORPUS --more MORE       results/more_sources/steady.{json,md}
     python experiments/more_sources.py curves --corpus CORPUS --more MORE       results/more_sources/curves.{json,md,png}
     python experiments/more_sources.py towers --corpus CORPUS --more MORE       results/more_sources/towers.{json,md}
+    python experiments/more_sources.py parts --corpus CORPUS --more MORE        results/more_sources/parts.{json,md}
     python experiments/more_sources.py fit --corpus CORPUS --more MORE          runs/dgsnet-b16/more/dgs: the model with a head from both
 
 `more_sources.csv` lists the files: public repositories, each with the commit, DIR holds them as git repositories (with or without a work
 tree) OWNER/NAME. The licences are mixed and mostly unstated, so the images themselves are not ours to hand on.
 
-None of them is of a generator or of a photo source that the corpus tests on.
+None of them is of a generator or of a photo source that the corpus tests on. Of a generator whose maker or line has another version there,
+`kin` is 1 (FLUX.2 and Kontext, GPT Image 2, Midjourney 5, StyleGAN of faces, ...). `batch` tells when a file was added: 1 or 2.
 """
 
 from __future__ import annotations
@@ -196,6 +198,11 @@ class Known:
     never_asked: NDArray[np.bool_] | None = None
     """(N,), images that serve for training in every fold."""
 
+    def listed_as(self, column: str, value: str) -> NDArray[np.bool_]:
+        """(N,), the images for which `more_sources.csv` has this value; none of the corpus."""
+        those = {f"more/{row['source']}/{row['sha256'][:12]}.jpg" for row in listed() if row[column] == value}
+        return np.array([sample.path in those for sample in self.dataset])
+
 
 def known(corpus: Path, more: Path, split: str = "train") -> Known:
     """The features of the split of the corpus, and of all new images where it is `train`."""
@@ -243,6 +250,8 @@ def choose(corpus: Path, more: Path) -> None:
         "and new photo sources": old | (known_images.labels == 0),
         "and new generators": old | (known_images.labels == 1),
         "and both": np.ones_like(old),
+        "and both, without kin": ~known_images.listed_as("kin", "1"),
+        "and both, of the first batch": ~known_images.listed_as("batch", "2"),
     }
     tried = [(name, used, PENALTY) for name, used in parts.items()] + [("and both", None, each) for each in (0.01, 0.03, 0.3, 1.0)]
     rows, found = [], []
@@ -419,6 +428,27 @@ def towers(corpus: Path, more: Path) -> None:
     write_text(RESULTS / "towers.md", tables.markdown(["tower", "AUROC, mean over 14 generators of test"], rows))
 
 
+def parts(corpus: Path, more: Path) -> None:
+    """What each part of the images is worth on `test`: heads of the shipped tower, compared in pairs with the one from all."""
+    images, test = known(corpus, more), load_dataset(corpus).with_split("test")
+    read, labels, generators = features_of("corpus", test), test.labels(), [sample.generator for sample in test]
+    kin, second = images.listed_as("kin", "1"), images.listed_as("batch", "2")
+    used = {"all": np.ones_like(kin), "without kin": ~kin, "first batch": ~second, "the corpus": ~images.new}
+    scores, found, rows = {}, [], []
+    for title, taken in used.items():
+        weight, bias = ridge_probe(images.read[taken], images.labels[taken], PENALTY)
+        scores[title] = 1 / (1 + np.exp(-(read @ weight + bias)))
+        sources = [len(np.unique(images.sources[taken & (images.labels == label)])) for label in (0, 1)]
+        auroc = vars(metrics.macro_average(labels, scores[title], generators)["auroc"])
+        minus = vars(metrics.paired_macro_difference(labels, scores[title], scores["all"], generators)["auroc"])
+        found.append({"from": title, "images": int(taken.sum()), "sources": sources, "auroc": auroc, "minus_all": minus})
+        rows.append([title, str(taken.sum()), *map(str, sources), interval(auroc, 3), interval(minus, 3, sign=True)])
+    header = {"data": images.dataset.fingerprint(), "test": test.fingerprint(), "seed": 0, "dgsnet": __version__}
+    write_json(RESULTS / "parts.json", header | {"parts": found})
+    titles = ["head from", "images", "photo sources", "generated sources", "AUROC, mean over generators of test", "minus all, paired"]
+    write_text(RESULTS / "parts.md", tables.markdown(titles, rows))
+
+
 def fit(corpus: Path, more: Path) -> None:
     """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out."""
     images = known(corpus, more)
@@ -435,7 +465,7 @@ if __name__ == "__main__":
     features_parser.add_argument("--data", type=Path, required=True)
     features_parser.add_argument("name", choices=("corpus", "more", "twins"))
     features_parser.add_argument("--of", choices=get_args(Kind), default="tuned", help="the tower, or what is done to the images")
-    both = {"choose": choose, "steady": steady, "curves": curves, "towers": towers, "fit": fit}
+    both = {"choose": choose, "steady": steady, "curves": curves, "towers": towers, "parts": parts, "fit": fit}
     for command in both:
         of_both = commands.add_parser(command)
         of_both.add_argument("--corpus", type=Path, required=True)

@@ -64,7 +64,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
 }
 
-_STRIP = 2**20  # pixels that are converted at a time: the copies that conversion makes of all of a large picture would take a gigabyte
+_STRIP = 2**18  # pixels converted at a time: they stay in cache, and copies of all of a large picture would take a gigabyte
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _exif_block(image: Image.Image) -> bytes:
 def _on_white(image: Image.Image) -> Image.Image:
     key = image.info.get("transparency")
     if image.mode not in {"RGBA", "LA", "PA", "RGBa", "La"} and key is None:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
     if isinstance(key, tuple) and max(key) > 255:  # colour key of a 16-bit PNG, whose channels Pillow has cut to their high byte
         image = image.copy()
         image.info["transparency"] = tuple(channel >> 8 for channel in key)

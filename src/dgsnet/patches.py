@@ -49,8 +49,9 @@ def spectral_entropy(patches: Any) -> Any:
     for start in range(0, len(pixels), _CHUNK):
         rows = pixels[start : start + _CHUNK].transpose(2, 0, 3, 1).astype(np.float64)
         peak = np.abs(rows).max(axis=(0, 2, 3), keepdims=True) / 255  # so that no square over- or underflows
-        scaled = (rows / np.where(peak == 0, 1, peak)).astype(np.float32)
-        entropies[start : start + _CHUNK] = _entropies_of(scaled.reshape(*scaled.shape[:2], -1))
+        block = _Block(len(rows), rows.shape[1])
+        np.copyto(block.rows.reshape(rows.shape), rows / np.where(peak == 0, 1, peak), casting="same_kind")
+        entropies[start : start + _CHUNK] = block.entropies()
     return entropies if tensor is None else tensor.new_tensor(entropies)
 
 
@@ -146,49 +147,78 @@ def _entropies(sheet: NDArray[np.uint8], patch: int) -> NDArray[np.float32]:
     rows, columns = sheet.shape[0] // patch, sheet.shape[1] // patch
     high, wide = max(1, _CHUNK // columns), min(columns, _CHUNK)
     entropies = np.empty((rows, columns), np.float32)
+    block = _Block(patch, min(high, rows) * wide)
     for y in range(0, rows, high):
         for x in range(0, columns, wide):
             target = entropies[y : y + high, x : x + wide]
-            block = sheet[y * patch : (y + high) * patch, x * patch : (x + wide) * patch]
-            by_row = block.reshape(len(target), patch, -1).swapaxes(0, 1).astype(np.float32, order="C")
-            target[...] = _entropies_of(by_row.reshape(patch, target.size, -1)).reshape(target.shape)
+            pixels = sheet[y * patch : (y + high) * patch, x * patch : (x + wide) * patch]
+            if target.size != block.number:
+                block = _Block(patch, target.size)
+            np.copyto(block.rows.reshape(patch, len(target), -1), pixels.reshape(len(target), patch, -1).swapaxes(0, 1))
+            target[...] = block.entropies().reshape(target.shape)
     return entropies.reshape(-1)
 
 
-def _entropies_of(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(S, N, 3 * S), row by row the pixels of N patches, -> (N,) bits.
+class _Block:
+    """N patches of S x S pixels whose entropies are computed together, in arrays that serve for one block after the other.
 
-    At 32 numbers a matrix product is quicker than a fast transform. With C and S the sums of a patch over products of cosines and sines,
-    written down the columns first, |FFT|^2 at frequencies (u, v) and (u, -v) is (CC -+ SS)^2 + (SC +- CS)^2. Then, P being that and T its
-    sum, H = sum P (log T - log P) / T.
+    New arrays for each would cost a tenth of the time: memory that comes fresh from the system is handed over page by page.
 
-    Each product is small enough for BLAS to leave it to the thread that asks: what decides a score is computed in one order everywhere.
+    Attributes:
+        number: N.
+        rows: (S, N, 3 * S) float32, to be filled: row by row the pixels of all patches.
     """
-    side, number = rows.shape[:2]
-    dft, weights = _real_dft(side)
-    grey = (rows.reshape(number, -1, 3) @ _LUMA).reshape(side, number, side)
-    across = dft @ grey.swapaxes(1, 2)
-    spectrum = (dft @ across.swapaxes(0, 1)).swapaxes(0, 1)  # (S down, S across, N)
 
-    # Cosines come first. Those of frequencies 0 and S / 2 stand alone, without a sine; all others are paired.
-    edge, alone, paired = side // 2 + 1, slice(None, None, max(1, side // 2)), slice(1, (side + 1) // 2)
-    cc, cs, sc, ss = spectrum[:edge, :edge], spectrum[:edge, edge:], spectrum[edge:, :edge], spectrum[edge:, edge:]
-    power = np.empty((len(weights), number), np.float32)
-    plus, minus = power[: edge * edge].reshape(edge, edge, number), power[edge * edge :].reshape(ss.shape)
-    np.square(cc, out=plus)
-    plus[alone, paired] += np.square(cs[alone])
-    plus[paired, alone] += np.square(sc[:, alone])
-    inner, cc, cs, sc = plus[paired, paired], cc[paired, paired], cs[paired], sc[:, paired]
-    np.add(np.square(cc - ss), np.square(sc + cs), out=inner)
-    np.add(np.square(cc + ss), np.square(sc - cs), out=minus)
+    def __init__(self, side: int, number: int) -> None:
+        self.number = number
+        self.rows = np.empty((side, number, 3 * side), np.float32)
+        self._dft, self._weights = _real_dft(side)
+        self._grey, self._across, self._down = (np.empty(number * side * side, np.float32) for _ in range(3))
+        self._power, self._terms = (np.empty((len(self._weights), number), np.float32) for _ in range(2))
+        paired = (side - 1) // 2
+        self._real, self._imaginary = (np.empty((paired, paired, number), np.float32) for _ in range(2))
 
-    power += np.finfo(np.float32).tiny  # 0 log 0 = 0
-    total = weights @ power
-    terms = np.log(power)
-    np.subtract(np.log(total), terms, out=terms)  # before the sum: of a flat patch little is left, and that little is what counts
-    terms *= power
-    entropy = weights @ terms / (total * np.float32(math.log(2)))
-    return np.where(total < _BLACK, np.float32(0), np.maximum(entropy, 0))
+    def entropies(self) -> NDArray[np.float32]:
+        """(N,) bits.
+
+        At 32 numbers a matrix product is quicker than a fast transform. With C and S the sums of a patch over products of cosines and
+        sines, written down the columns first, |FFT|^2 at frequencies (u, v) and (u, -v) is (CC -+ SS)^2 + (SC +- CS)^2. Then, P being that
+        and T its sum, H = sum P (log T - log P) / T.
+
+        Each product is small enough for BLAS to leave it to the thread that asks: what decides a score is computed in one order everywhere.
+        """
+        side, number = self.rows.shape[:2]
+        np.matmul(self.rows.reshape(number, -1, 3), _LUMA, out=self._grey.reshape(number, -1))
+        across, down = self._across.reshape(side, side, number), self._down.reshape(side, side, number)
+        np.matmul(self._dft, self._grey.reshape(side, number, side).swapaxes(1, 2), out=across)
+        np.matmul(self._dft, across.swapaxes(0, 1), out=down)
+        power, terms = self._powers(down.swapaxes(0, 1)), self._terms
+
+        power += np.finfo(np.float32).tiny  # 0 log 0 = 0
+        total = self._weights @ power
+        np.log(power, out=terms)
+        np.subtract(np.log(total), terms, out=terms)  # before the sum: of a flat patch little is left, and that little is what counts
+        terms *= power
+        entropy = self._weights @ terms / (total * np.float32(math.log(2)))
+        return np.where(total < _BLACK, np.float32(0), np.maximum(entropy, 0))
+
+    def _powers(self, spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(S down, S across, N) sums over cosines and sines -> (bins, N), as `_real_dft` weighs them."""
+        side, number = spectrum.shape[1:]
+        # Cosines come first. Those of frequencies 0 and S / 2 stand alone, without a sine; all others are paired.
+        edge, alone, paired = side // 2 + 1, slice(None, None, max(1, side // 2)), slice(1, (side + 1) // 2)
+        cc, cs, sc, ss = spectrum[:edge, :edge], spectrum[:edge, edge:], spectrum[edge:, :edge], spectrum[edge:, edge:]
+        plus, minus = self._power[: edge * edge].reshape(edge, edge, number), self._power[edge * edge :].reshape(ss.shape)
+        np.square(cc, out=plus)
+        plus[alone, paired] += np.square(cs[alone])
+        plus[paired, alone] += np.square(sc[:, alone])
+        inner, cc, cs, sc = plus[paired, paired], cc[paired, paired], cs[paired], sc[:, paired]
+        real, imaginary = self._real, self._imaginary
+        for target, one, other in ((inner, np.subtract, np.add), (minus, np.add, np.subtract)):
+            np.square(one(cc, ss, out=real), out=real)
+            np.square(other(sc, cs, out=imaginary), out=imaginary)
+            np.add(real, imaginary, out=target)
+        return self._power
 
 
 @functools.cache

@@ -90,10 +90,9 @@ class Preprocessing(BaseModel):
         if min(height, width) < self.patch:
             raise ValueError(f"expected a picture of at least {self.patch}x{self.patch} pixels, but got {width}x{height}")
         top, left = (height - self.size) // 2, (width - self.size) // 2
+        inside = pixels[max(0, top) : top + self.size, max(0, left) : left + self.size]
         around = [(max(0, -start), max(0, start + self.size - side)) for start, side in ((top, height), (left, width))]
-        whole = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
-        y, x = max(0, top), max(0, left)
-        view = np.ascontiguousarray(whole[y : y + self.size, x : x + self.size])
+        view = np.pad(inside, (*around, (0, 0)), mode="symmetric")
         return view, self._boxes(height, width, left, top, (width, height))
 
     def _boxes(self, height: int, width: int, left: int, top: int, sides: tuple[int, int]) -> NDArray[np.int64]:
