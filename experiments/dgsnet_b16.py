@@ -184,8 +184,9 @@ def _calibration(results: Path) -> model_folder.Calibration:
         return model_folder.Calibration()
     rows = [row for file in files for row in evaluation.read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
-    fitted = calibration.fit(logits, labels, sources=None if files is choices[-1] else [row["source"] for row in rows])
-    cut = calibration.thresholds([fitted.score(logit) for logit in logits], labels)
+    sources = None if files is choices[-1] else [row["source"] for row in rows]
+    fitted = calibration.fit(logits, labels, sources=sources)
+    cut = calibration.thresholds([fitted.score(logit) for logit in logits], labels, equal_sources=sources)
     return fitted.model_copy(update={"real": cut.real, "generated": cut.generated})
 
 

@@ -3,6 +3,7 @@
     python experiments/equal_sources.py        results/dgsnet-b16/equal_sources.{json,md}
 
 The logits are those of `more/dgs`, of sources that the head which gave them had not seen; each half has half of all sources, drawn anew.
+Calibration and thresholds are fitted to one and asked about the other, whose figures are means over its sources.
 """
 
 from __future__ import annotations
@@ -15,32 +16,38 @@ from dgsnet import __version__, calibration, evaluation, refitting, tables
 from dgsnet.files import write_json, write_text
 
 RESULTS = Path(__file__).parent.parent / "results" / "dgsnet-b16"
-DRAWS, BINS = 40, 15
+DRAWS, BINS = 200, 15
 
 
 def main() -> None:
-    """Calibration error and log loss, every source of the other half weighing the same, mean over the draws."""
+    """On the other half, every source weighing the same: errors of the calibration, and what the thresholds do, over the draws."""
     rows = evaluation.read_predictions(RESULTS / "more" / "dgs" / refitting.LEFT_OUT / evaluation.PREDICTIONS).to_pylist()
     logits, labels = np.array([row["logit"] for row in rows]), np.array([row["label"] for row in rows])
     sources = np.array([row["source"] for row in rows])
     names, draws = np.unique(sources), np.random.default_rng(0)
-    found: dict[str, list[list[float]]] = {"images": [], "sources": []}
+    drawn: dict[str, list[list[float]]] = {"images": [], "sources": []}
     for _ in range(DRAWS):
         given = np.isin(sources, draws.permutation(names)[: len(names) // 2])
-        weights = _weights(labels[~given], sources[~given])
-        for unit, kept in found.items():
-            fitted = calibration.fit(logits[given], labels[given], sources=sources[given].tolist() if unit == "sources" else None)
-            scores = np.array([fitted.score(one) for one in logits[~given].tolist()])
-            kept.append([_error(scores, labels[~given], weights), _log_loss(scores, labels[~given], weights)])
-    means = {unit: np.mean(kept, axis=0).tolist() for unit, kept in found.items()}
-    better = float(np.mean([by_source[0] < by_image[0] for by_image, by_source in zip(found["images"], found["sources"], strict=True)]))
-    write_json(
-        RESULTS / "equal_sources.json", {"ece_and_log_loss": means, "draws": DRAWS, "better_in": better, "seed": 0, "dgsnet": __version__}
-    )
-    table = tables.markdown(
-        ["what weighs the same in the fit", "ECE", "log loss"], [[unit, *(f"{x:.3f}" for x in it)] for unit, it in means.items()]
-    )
-    write_text(RESULTS / "equal_sources.md", table)
+        truth, weights = labels[~given], _weights(labels[~given], sources[~given])
+        for unit, kept in drawn.items():
+            equal = sources[given].tolist() if unit == "sources" else None
+            fitted = calibration.fit(logits[given], labels[given], sources=equal)
+            known, scores = (np.array([fitted.score(one) for one in part.tolist()]) for part in (logits[given], logits[~given]))
+            called = scores >= calibration.thresholds(known, labels[given], equal_sources=equal).generated
+            shares = [2 * float(weights[truth == label] @ called[truth == label]) for label in (0, 1)]
+            kept.append([_error(scores, truth, weights), _log_loss(scores, truth, weights), *shares])
+    columns = ("ece", "log_loss", "photographs_called_generated", "found")
+    given_by = {unit: np.array(kept) for unit, kept in drawn.items()}
+    found = {
+        unit: {name: {"mean": float(it.mean()), "spread": float(it.std())} for name, it in zip(columns, kept.T, strict=True)}
+        for unit, kept in given_by.items()
+    }
+    better = float(np.mean(given_by["sources"][:, 0] < given_by["images"][:, 0]))
+    header = {"target_fpr": calibration.TARGET_FPR, "draws": DRAWS, "seed": 0, "dgsnet": __version__}
+    write_json(RESULTS / "equal_sources.json", header | {"figures": found, "ece_better_in": better})
+    cells = [[unit, *(f"{one[name]['mean']:.3f} ± {one[name]['spread']:.3f}" for name in columns)] for unit, one in found.items()]
+    titles = ["what weighs the same", "ECE", "log loss", f"photographs called generated (target {calibration.TARGET_FPR:g})", "found"]
+    write_text(RESULTS / "equal_sources.md", tables.markdown(titles, cells))
 
 
 def _weights(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:

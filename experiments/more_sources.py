@@ -59,6 +59,7 @@ LISTED, FEATURES = HERE / "more_sources.csv", HERE.parent / "runs" / "more_sourc
 RESULTS, MODEL = HERE.parent / "results" / "more_sources", HERE.parent / "runs" / "dgsnet-b16" / "more" / "dgs"
 SIDE, SMALLEST, QUALITY = 256, 224, 95
 """Of a crop, pixels; a picture less wide or high than `SMALLEST` is left out, one between the two keeps its size; JPEG quality."""
+POLICY = DecodePolicy(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO"))
 LOOK_TWICE = 320
 """Short side, pixels, from which half of the pictures are scaled down before they are cropped."""
 LOWEST = 0.15
@@ -91,22 +92,23 @@ def listed() -> list[dict[str, str]]:
     return kept
 
 
-def crops(repositories: Path, out: Path) -> None:
-    """One crop of every listed file, by the corpus' own pipeline, and a manifest of them."""
+def crops(repositories: Path, out: Path, batches: str) -> None:
+    """One crop of every file listed in these batches, by the corpus' own pipeline, and a manifest of them."""
     written = []
-    for row in track(listed(), "crops"):
-        data = _content(repositories / row["repo"], row["commit"], row["path"])
-        if sha256_bytes(data) != row["sha256"]:
-            raise SystemExit(f"{row['repo']}: {row['path']} is not the file that was listed: check out {row['commit']}")
+    for row in track([row for row in listed() if row["batch"] in batches], "crops"):
         target = Path(row["source"]) / f"{row['sha256'][:12]}.jpg"
-        try:
-            pixels = _crop(decode(data, DecodePolicy(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO"))).pixels, row["sha256"])
-        except DecodeError as error:
-            print(f"left out: {row['repo']}: {row['path']}: {error}")
-            continue
-        (out / target).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out / target) as aside:
-            Image.fromarray(pixels).save(aside, "JPEG", quality=QUALITY, subsampling=0)
+        if not (out / target).exists():  # named by content: one that is there is whole, and the right one
+            data = _content(repositories / row["repo"], row["commit"], row["path"])
+            if sha256_bytes(data) != row["sha256"]:
+                raise SystemExit(f"{row['repo']}: {row['path']} is not the file that was listed: check out {row['commit']}")
+            try:
+                pixels = _crop(decode(data, POLICY).pixels, row["sha256"])
+            except DecodeError as error:
+                print(f"left out: {row['repo']}: {row['path']}: {error}")
+                continue
+            (out / target).parent.mkdir(parents=True, exist_ok=True)
+            with replacing(out / target) as aside:
+                Image.fromarray(pixels).save(aside, "JPEG", quality=QUALITY, subsampling=0)
         written.append(
             {"path": target.as_posix(), "label": row["label"], "split": "train", "source": row["source"], "generator": row["generator"]}
         )
@@ -344,7 +346,7 @@ def steady(corpus: Path, more: Path) -> None:
             moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight
         fitted = calibration.fit(logits, labels, sources=images.sources.tolist())
         scores, after = (np.array([fitted.score(one) for one in each.tolist()]) for each in (logits, moved))
-        cut = calibration.thresholds(scores, labels)
+        cut = calibration.thresholds(scores, labels, equal_sources=images.sources.tolist())
         before, then = (np.digitize(each, [cut.real, cut.generated]) for each in (scores[shifts.of], after))
         figures = {
             "auroc": left_out(images, None, PENALTY, given)["auroc"],
@@ -461,6 +463,7 @@ if __name__ == "__main__":
     crops_parser = commands.add_parser("crops")
     crops_parser.add_argument("--repositories", type=Path, required=True)
     crops_parser.add_argument("--out", type=Path, required=True)
+    crops_parser.add_argument("--batches", choices=("1", "12"), default="12", help="12 are both")
     features_parser = commands.add_parser("features")
     features_parser.add_argument("--data", type=Path, required=True)
     features_parser.add_argument("name", choices=("corpus", "more", "twins"))
@@ -472,7 +475,7 @@ if __name__ == "__main__":
         of_both.add_argument("--more", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "crops":
-        crops(arguments.repositories, arguments.out)
+        crops(arguments.repositories, arguments.out, arguments.batches)
     elif arguments.command == "features":
         features(arguments.data, arguments.name, arguments.of)
     else:

@@ -35,7 +35,7 @@ CORPUS = {
     "gradient surgery, `balanced`": "dgs-balanced",
 }
 DETECTORS = {
-    "**`dgsnet-b16`**: surgery, head from 43 photo sources and 33 generators": findings.SHIPPED,
+    "**`dgsnet-b16`**: surgery, head from 119 photo sources and 59 of generated images": findings.SHIPPED,
     "surgery, head refitted on the corpus": "refit/dgs",
     "LoRA, head refitted on the corpus": "refit/lora",
     "surgery, head as trained": "shipped/dgs",
@@ -133,7 +133,7 @@ def _shipped() -> str:
         f"At its own threshold `dgsnet-b16` finds {shipped['fake_acc']['value']:.0%} of the generated images and calls "
         f"{1 - shipped['real_acc']['value']:.1%} of the photographs generated; balanced accuracy {interval(shipped['balanced_acc'])}, "
         f"calibration error (ECE) {interval(shipped['ece'])}.\n\n"
-        f"What the tower has to do with it: a head from the new images alone reaches {interval(towers['auroc']['tuned'], 3)} on the "
+        f"What the tower has to do with it: a head from the new images of the first batch alone reaches {interval(towers['auroc']['tuned'], 3)} on the "
         f"fine-tuned tower and {interval(towers['auroc']['frozen'], 3)} on the frozen CLIP, paired difference "
         f"{interval(towers['tuned_minus_frozen'], 3, sign=True)}.\n"
     )

@@ -252,6 +252,40 @@ def test_the_target_can_hold_for_every_source():
     assert any("3 photographs from [film] are too few" in text for text in tiny.warnings)
 
 
+FROM_SOURCES = st.lists(st.tuples(GRID, st.sampled_from("abc")), min_size=1, max_size=60)
+
+
+@given(FROM_SOURCES, FROM_SOURCES, TARGETS, TARGETS)
+@settings(deadline=None, max_examples=300)
+def test_targets_can_hold_on_average_over_sources(photographs, fakes, target_fpr, target_fnr):
+    """Brute force: the least strict thresholds at which the mean of the sources' shares of errors is within the target, or no error is."""
+    given = photographs + fakes
+    scores, labels = both([score for score, _ in photographs], [score for score, _ in fakes])
+    found = thresholds(scores, labels, target_fpr=target_fpr, target_fnr=target_fnr, equal_sources=[source for _, source in given])
+
+    def permitted(images, sign, threshold, target):
+        wrong = [(score >= threshold if sign > 0 else score < threshold, of) for score, of in images]
+        shares = [np.mean([error for error, of in wrong if of == source]) for source in {of for _, of in wrong}]
+        return not any(shares) or np.mean(shares) <= target + 1e-9
+
+    levels = [0.5, *(math.nextafter(score, 2) for score, _ in photographs)]
+    assert found.generated == min(t for t in levels if t >= 0.5 and permitted(photographs, 1, t, target_fpr))
+    levels = [0.5, *(score for score, _ in fakes)]
+    assert found.real == max(t for t in levels if t <= 0.5 and permitted(fakes, -1, t, target_fnr))
+
+
+def test_a_large_source_does_not_set_the_threshold_of_all():
+    """Half of 400 scans score high, none of 40 other photographs from four sources: 0.4 of an image, 0.1 of a source on average."""
+    scans, others = np.linspace(0.5, 0.9, 400), np.linspace(0.1, 0.4, 40)
+    data = both([*scans.tolist(), *others.tolist()], [0.97] * 5)
+    sources = ["scan"] * 400 + [f"camera {number % 4}" for number in range(40)] + ["decoder"] * 5
+    pooled, equal = (thresholds(*data, target_fpr=0.1, equal_sources=given).generated for given in (None, sources))
+    assert np.mean(scans >= pooled) == pytest.approx(0.11, abs=0.01)
+    assert np.mean(scans >= equal) == pytest.approx(0.5, abs=0.01)
+    few = thresholds(*both([0.6, 0.7], [0.9]), target_fpr=0.02, equal_sources=["a", "b", "c"])
+    assert any("2 photographs are too few" in text for text in few.warnings)
+
+
 def test_photographs_that_all_score_1_are_refused():
     with pytest.raises(CalibrationError, match="score exactly 1"):
         thresholds(*both([1.0] * 5 + [0.2] * 5, [1.0]), target_fpr=0.1)

@@ -6,7 +6,7 @@ Three choices, all of them visible in what a model folder then says of itself:
   fit, however many there are of each. The share of generated images where a detector is used is unknown; that of the calibration data is
   how somebody put it together.
 - *Equal sources*, for stand-ins: an image to come is of a source that nobody has seen, so a source is one draw, and all of a class weigh
-  the same. Otherwise the calibration would be that of the largest collections.
+  the same, in the fit and for the thresholds. Otherwise the calibration would be that of the largest collections.
 - *Smoothed targets* (Platt, 1999): n+ generated images are fitted to (n+ + 1) / (n+ + 2) instead of 1, n- photographs to 1 / (n- + 2)
   instead of 0. Otherwise data that a threshold separates would ask for an infinite slope: certainty from a handful of images.
 - *Thresholds* bound the share of errors among images to come, not only among those at hand, and a verdict never contradicts its score:
@@ -130,6 +130,7 @@ def thresholds(
     target_fpr: float = TARGET_FPR,
     target_fnr: float = TARGET_FNR,
     sources: Sequence[str] | None = None,
+    equal_sources: Sequence[str] | None = None,
 ) -> Thresholds:
     """Thresholds of the verdicts `ai-generated` and `real`.
 
@@ -146,6 +147,8 @@ def thresholds(
         target_fnr: share of generated images that may be called `real`, between 0 and 1.
         sources: (N,); `generated` then holds for the photographs of each source by itself as well as for all together. What it says of
             generated images is not read.
+        equal_sources: (N,); a share is then averaged over the sources of a class, each of which weighs the same, and the target bounds it
+            among these. There is no room in it for a further source: to be sure of one, at 0.02, would take no error in fifty sources.
 
     Raises:
         CalibrationError: a class is missing, a target is out of range, or so many photographs score 1 that no threshold is above them.
@@ -155,33 +158,42 @@ def thresholds(
         if not 0 < target < 1:
             raise CalibrationError(f"expected a {name} between 0 and 1, but got {target}")
     photographs, fakes = s[y == 0], s[y == 1]
-    pools = {"": photographs}
+    named = None if equal_sources is None else np.array([str(name) for name in equal_sources])
+    pools = {"": (photographs, None if named is None else named[y == 0])}
     if sources is not None:
         names = np.array([str(name) for name in sources])[y == 0]
-        pools |= {str(name): photographs[names == name] for name in np.unique(names)}
+        pools |= {str(name): (photographs[names == name], None) for name in np.unique(names)}
     warnings, bounds = [], []
-    for name, pool in pools.items():
-        highest = -np.sort(-pool)
-        k = _allowed(target_fpr, len(pool))
+    for name, (pool, units) in pools.items():
+        k = _place(-pool, units, target_fpr)
         if k == 0:
             warnings.append(_too_few(len(pool), f"photographs{f' from {name}' if name else ''}", target_fpr, "ai-generated"))
-        bounds.append(float(highest[max(k, 1) - 1]))
+        bounds.append(float(-np.sort(-pool)[max(k, 1) - 1]))
     bound = max(bounds)
     if bound >= 1:
         raise CalibrationError(
             f"more photographs score exactly 1 than a target_fpr of {target_fpr} allows: no threshold is above them. "
             "Use the method platt, or allow more"
         )
-    m = _allowed(target_fnr, len(fakes))
+    m = _place(fakes, None if named is None else named[y == 1], target_fnr)
     if m == 0:
         warnings.append(_too_few(len(fakes), "generated images", target_fnr, "real"))
     lowest = float(np.sort(fakes)[max(m, 1) - 1])
     return Thresholds(min(lowest, 0.5), max(math.nextafter(bound, math.inf), 0.5), tuple(warnings))
 
 
-def _allowed(target: float, n: int) -> int:
-    """floor(target * (n + 1)), for which 0.02 * 50 is 1 although 0.02 as a binary fraction may say otherwise."""
-    return min(math.floor(target * (n + 1) + 1e-9), n)
+def _place(values: Floats, units: NDArray[Any] | None, target: float) -> int:
+    """Of n values in rising order, which one is the bound: 1..n, those before it are the errors; 0 where n is too few for the target.
+
+    floor(target * (n + 1)); with units (N,), the first at which the errors would be more than `target` of a unit, on average. Either is
+    exact where `target` as a binary fraction is not (0.02 * 50 is 1).
+    """
+    if units is None:
+        return min(math.floor(target * (len(values) + 1) + 1e-9), len(values))
+    _, unit, count = np.unique(units, return_inverse=True, return_counts=True)
+    share = np.cumsum((1 / len(count) / count[unit])[np.argsort(values, kind="stable")])
+    errors = int(np.searchsorted(share, target + 1e-9, side="right"))
+    return min(errors + 1, len(values)) if errors else 0
 
 
 def _too_few(n: int, what: str, target: float, verdict: str) -> str:
@@ -240,7 +252,7 @@ def calibrate(
         every_source: hold `target_fpr` for the photographs of each source, not only for all together.
         stand_ins: the predictions are not this model's but those of models trained as it was, on other images than they scored. So a model
             that was trained on all there is can be calibrated on sources and generators that its like never saw (cross-fitting). Where
-            these say their source, all sources of a class weigh the same in the fit.
+            these say their source, all sources of a class weigh the same, in the fit and for the thresholds.
         resamples: of the bootstrap.
 
     Raises:
@@ -252,12 +264,18 @@ def calibrate(
     config = model_folder.load_config(folder)
     identity = _checked_identity(folder, predictions, None if stand_ins else config.calibration)
     logits, labels, sources = _columns(predictions, split)
-    fitted = fit(logits, labels, method, sources if stand_ins else None)
+    equal = sources if stand_ins else None
+    fitted = fit(logits, labels, method, equal)
     before, after = (
         Reliability(labels, np.array([one.score(logit) for logit in logits.tolist()]), resamples) for one in (Calibration(), fitted)
     )
     found = thresholds(
-        after.scores, labels, target_fpr=target_fpr, target_fnr=target_fnr, sources=sources if every_source and sources else None
+        after.scores,
+        labels,
+        target_fpr=target_fpr,
+        target_fnr=target_fnr,
+        sources=sources if every_source and sources else None,
+        equal_sources=equal,
     )
     calibration = fitted.model_copy(update={"real": found.real, "generated": found.generated})
     warnings = list(found.warnings)
@@ -273,6 +291,7 @@ def calibrate(
         "target_fnr": target_fnr,
         "every_source": every_source,
         "stand_ins": stand_ins,
+        "equal_sources": equal is not None,
         "split": split,
         "data": identity["data"],
         "model": identity["model"],

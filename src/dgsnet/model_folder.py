@@ -290,10 +290,23 @@ at all.
 | between | `inconclusive` | {real["inconclusive"]:.1%} | {fake["inconclusive"]:.1%} |
 | below {calibration.real:.4f} | `real` | {real["real"]:.1%} | {fake["real"]:.1%} |
 
-The thresholds were chosen so that of further photographs of this kind at most {fitted["target_fpr"]:.1%} are called `ai-generated`, and of
-further generated images at most {fitted["target_fnr"]:.1%} are called `real`, both on average over calibration sets of this size.
+{_promise(fitted)}
 {by_source}{warnings}
 """
+
+
+def _promise(fitted: dict[str, Any]) -> str:
+    fpr, fnr = (f"{fitted[key]:.1%}" for key in ("target_fpr", "target_fnr"))
+    if fitted.get("equal_sources"):
+        return (
+            f"The thresholds were chosen so that of a source's photographs at most {fpr} are called `ai-generated`, and of a source's\n"
+            f"generated images at most {fnr} are called `real`, on average over the sources, each of which weighs the same. (The table\n"
+            "counts images.)"
+        )
+    return (
+        f"The thresholds were chosen so that of further photographs of this kind at most {fpr} are called `ai-generated`, and of\n"
+        f"further generated images at most {fnr} are called `real`, both on average over calibration sets of this size."
+    )
 
 
 def _cell(text: str) -> str:
