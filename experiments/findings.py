@@ -98,9 +98,9 @@ def learnt() -> str:
             f"{_value(attack['figures']['clean'])} to {_value(attack['figures']['attack 1'])}.",
             "And before any of it counts, look at the files: without a pixel they gave the label away with AUC",
             f"{flawed['shortcut_auc']:.2f} in a collection made as they are found, {aligned['shortcut_auc']:.2f} after `dgsnet align`.",
-            f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to {parts['all']}: more",
-            "images of the same sources do little, nor does another edit of the gradient: what a linear head reads in this tower seems used up",
-            "([more_sources](more_sources/README.md)).",
+            f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to {parts['all']};",
+            "more images of the same sources do little, nor does another edit of the gradient: what a linear head reads in this tower",
+            "seems used up ([more_sources](more_sources/README.md)).",
             "One seed, intervals over test images only: they do not hold the chance of training.",
         ]
     )
