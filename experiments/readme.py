@@ -134,8 +134,8 @@ def _shipped() -> str:
         f"{1 - shipped['real_acc']['value']:.1%} of the photographs generated; balanced accuracy {interval(shipped['balanced_acc'])}, "
         f"calibration error (ECE) {interval(shipped['ece'])}.\n\n"
         "What the tower has to do with it: a head from the new images of the first batch alone reaches "
-        f"{interval(towers['auroc']['tuned'], 3)} on the fine-tuned tower and {interval(towers['auroc']['frozen'], 3)} on the frozen CLIP, paired difference "
-        f"{interval(towers['tuned_minus_frozen'], 3, sign=True)}.\n"
+        f"{interval(towers['auroc']['tuned'], 3)} on the fine-tuned tower and {interval(towers['auroc']['frozen'], 3)} on the frozen CLIP, "
+        f"paired difference {interval(towers['tuned_minus_frozen'], 3, sign=True)}.\n"
     )
     return tables.markdown(header, rows) + "\n" + said
 
