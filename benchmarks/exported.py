@@ -93,7 +93,8 @@ def sensitive(model: openvino.Model) -> list[str]:
 def _narrows(node: openvino.Node) -> bool:
     """Whether a layer is the second of an MLP: four times as many numbers in as out."""
     given, made = (port.get_partial_shape()[-1] for port in (node.input(0), node.output(0)))
-    return node.get_type_name() == "MatMul" and given.is_static and made.is_static and given.get_length() == 4 * made.get_length()
+    known = node.get_type_name() == "MatMul" and given.is_static and made.is_static
+    return bool(known and given.get_length() == 4 * made.get_length())
 
 
 def measured(engines: dict[str, Engine], views: list[Views]) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
