@@ -5,6 +5,7 @@ import math
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -613,3 +614,22 @@ def test_stand_ins_may_speak_for_a_model_and_the_card_says_so(model, predictions
     assert not own.fitted["stand_ins"]
     with pytest.raises(CalibrationError, match="perturbed copies"):
         calibration.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), stand_ins=True)
+
+
+def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, predictions, tmp_path):
+    table = pq.read_table(predictions)
+    labels = table["label"].to_pylist()
+    rank = [sum(one == label for one in labels[:number]) for number, label in enumerate(labels)]
+    logits = [place + 0.5 * label for place, label in zip(rank, labels, strict=True)]  # the classes overlap
+    half = labels.count(0) // 2
+    sources = ["decoder" if label else "scan" if place >= half else f"camera {place}" for place, label in zip(rank, labels, strict=True)]
+    for name, column in (("source", sources), ("logit", logits)):
+        table = table.set_column(table.column_names.index(name), name, pa.array(column))
+    pq.write_table(table, tmp_path / "p.parquet")
+    found = calibration.calibrate(model, tmp_path / "p.parquet", stand_ins=True, target_fpr=0.3, target_fnr=0.3, resamples=20)
+    fitted = fit(logits, labels, sources=sources)
+    scores = [fitted.score(logit) for logit in logits]
+    pooled, equal = (thresholds(scores, labels, target_fpr=0.3, target_fnr=0.3, equal_sources=given) for given in (None, sources))
+    assert (found.temperature, found.generated, found.real) == (fitted.temperature, equal.generated, equal.real)
+    assert equal.generated != pooled.generated
+    assert "each of which weighs the same" in (model / model_folder.CARD).read_text()
