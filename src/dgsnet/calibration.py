@@ -1,6 +1,6 @@
 """From predictions to a calibration: what makes of a logit a probability, and of a probability a verdict.
 
-Three choices, all of them visible in what a model folder then says of itself:
+Four choices, all of them visible in what a model folder then says of itself:
 
 - *Equal priors.* The score answers "photograph or generated, if both are equally likely beforehand?". Both classes weigh the same in the
   fit, however many there are of each. The share of generated images where a detector is used is unknown; that of the calibration data is
@@ -9,8 +9,8 @@ Three choices, all of them visible in what a model folder then says of itself:
   the same, in the fit and for the thresholds. Otherwise the calibration would be that of the largest collections.
 - *Smoothed targets* (Platt, 1999): n+ generated images are fitted to (n+ + 1) / (n+ + 2) instead of 1, n- photographs to 1 / (n- + 2)
   instead of 0. Otherwise data that a threshold separates would ask for an infinite slope: certainty from a handful of images.
-- *Thresholds* bound the share of errors among images to come, not only among those at hand, and a verdict never contradicts its score:
-  `real` <= 0.5 <= `generated`.
+- *Thresholds* bound the share of errors among images to come, not only among those at hand (with equal sources: the mean of the sources at
+  hand), and a verdict never contradicts its score: `real` <= 0.5 <= `generated`.
 
 Fitting changes no ranking, so AUROC and AP stay as they are.
 """
@@ -148,7 +148,7 @@ def thresholds(
         sources: (N,); `generated` then holds for the photographs of each source by itself as well as for all together. What it says of
             generated images is not read.
         equal_sources: (N,); a share is then averaged over the sources of a class, each of which weighs the same, and the target bounds it
-            among these. There is no room in it for a further source: to be sure of one, at 0.02, would take no error in fifty sources.
+            among those at hand. Nothing is set aside for a further source: at 0.02, one source in fifty would be all there is to spend.
 
     Raises:
         CalibrationError: a class is missing, a target is out of range, or so many photographs score 1 that no threshold is above them.

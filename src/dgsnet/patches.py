@@ -162,7 +162,7 @@ def _entropies(sheet: NDArray[np.uint8], patch: int) -> NDArray[np.float32]:
 class _Block:
     """N patches of S x S pixels whose entropies are computed together, in arrays that serve for one block after the other.
 
-    New arrays for each would cost a tenth of the time: memory that comes fresh from the system is handed over page by page.
+    New arrays for each would cost some per cent of the time: memory that comes fresh from the system is handed over page by page.
 
     Attributes:
         number: N.
