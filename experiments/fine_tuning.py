@@ -1,7 +1,7 @@
 """What fine-tuning adds to a head on the frozen CLIP, when tower and head learn from many photo sources and generators.
 
     python experiments/fine_tuning.py prepare --corpus CORPUS --more MORE     frozen features and trunks of all images, half an hour
-    python experiments/fine_tuning.py run 0|1 lora|dgs                        train; score the other half, and `test` (restartable)
+    python experiments/fine_tuning.py run 0|1 lora|dgs [--epochs N]           train; score the other half, and `test` (restartable)
     python experiments/fine_tuning.py table                                    results/fine_tuning/table.{json,md}
 
 The images are those of `more_sources.py`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are dealt
@@ -41,9 +41,10 @@ HERE = Path(__file__).parent
 RUNS, RESULTS = HERE.parent / "runs" / "fine_tuning", HERE.parent / "results" / "fine_tuning"
 IMAGES = RUNS / "images"
 """Both collections, linked, with the manifests `train.csv`, `test.csv`, and one a half."""
-METHODS, HALVES = ("lora", "dgs"), ("0", "1")
+METHODS, HALVES, EPOCHS = ("lora", "dgs"), ("0", "1"), (1, 2, 4)
 SOURCE = 60
 """Images of a source, at most: more of the same are worth little (`results/search/curves.md`)."""
+FROZEN = "frozen CLIP"
 NAMES = 3
 """Names in a caption."""
 TOGETHER = 16
@@ -53,9 +54,14 @@ COLUMNS = ("path", "label", "split", "source", "generator", "caption")
 Floats = NDArray[np.float64]
 
 
-def recipe_of(method: str) -> Recipe:
+def recipe_of(method: str, epochs: int = 2) -> Recipe:
     """The recipe of the towers."""
-    return make_recipe(method, config=HERE / "fine-tuning.yaml")
+    return make_recipe(method, config=HERE / "fine-tuning.yaml", assignments=(f"finetune.epochs={epochs}",))
+
+
+def _trained(half: str, epochs: int) -> Path:
+    """Below `RUNS` and `RESULTS`, what was trained on a half for so long."""
+    return Path(half) / f"{epochs}-epochs"
 
 
 def prepare(corpus: Path, more: Path) -> None:
@@ -141,11 +147,12 @@ def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.T
     return method.read(features), method.read(torch.cat(tuned))
 
 
-def run(half: str, name: str) -> None:
-    """Train on a half; score the other one and `test` into `results/fine_tuning/HALF/METHOD-ASKED.parquet`."""
+def run(half: str, name: str, epochs: int) -> None:
+    """Train on a half; score the other one and `test` into `results/fine_tuning/HALF/N-epochs/METHOD-ASKED.parquet`."""
     photographs.AT_MOST = 2  # nobody asks these models what is out of their domain, and each photograph is a pass through the whole tower
-    learnt, console, model = IMAGES / f"{half}.csv", Console(stderr=True), RUNS / half / name
-    train(learnt, model, recipe_of(name), resume=True, console=console)
+    learnt, console, results = IMAGES / f"{half}.csv", Console(stderr=True), RESULTS / _trained(half, epochs)
+    model = RUNS / _trained(half, epochs) / name
+    train(learnt, model, recipe_of(name, epochs), resume=True, console=console)
     method, _ = model_folder.load(model)
     method.eval()
     with Progress(console=console) as progress:
@@ -158,7 +165,7 @@ def run(half: str, name: str) -> None:
             with torch.inference_mode():
                 own = method.classify(now).double().numpy()
             _store(
-                RESULTS / half / f"{name}-{split}.parquet",
+                results / f"{name}-{split}.parquet",
                 dataset,
                 {
                     "frozen": was.double().numpy() @ of_frozen[0] + of_frozen[1],
@@ -166,7 +173,7 @@ def run(half: str, name: str) -> None:
                     "ridge": now.double().numpy() @ of_tuned[0] + of_tuned[1],
                 },
             )
-    shutil.copyfile(model / "training" / "log.jsonl", RESULTS / half / f"{name}-log.jsonl")
+    shutil.copyfile(model / "training" / "log.jsonl", results / f"{name}-log.jsonl")
 
 
 def _other(half: str) -> str:
@@ -186,25 +193,42 @@ def table() -> None:
     found, rows = [], []
     for half in HALVES:
         for asked in (_other(half), "test"):
-            files = {name: RESULTS / half / f"{name}-{asked}.parquet" for name in METHODS}
-            if not all(file.exists() for file in files.values()):
+            given: dict[tuple[str, int], Floats] = {}
+            for epochs in EPOCHS:
+                for name in METHODS:
+                    file = RESULTS / _trained(half, epochs) / f"{name}-{asked}.parquet"
+                    if not file.exists():
+                        continue
+                    scored = parquet.read_table(file)
+                    given[(FROZEN, 0)] = _scores(scored, "frozen")
+                    given[(f"{name}, its own head", epochs)] = _scores(scored, "own")
+                    given[(f"{name}, ridge", epochs)] = _scores(scored, "ridge")
+            if not given:
                 continue
-            scored = {name: parquet.read_table(file) for name, file in files.items()}
-            labels, sources = scored["dgs"]["label"].to_pylist(), scored["dgs"]["source"].to_pylist()
-            given = {"frozen CLIP": _scores(scored["dgs"], "frozen")}
-            for name, head in ((name, head) for name in METHODS for head in ("own", "ridge")):
-                given[f"{name}, {'its own head' if head == 'own' else 'ridge'}"] = _scores(scored[name], head)
+            labels, sources = scored["label"].to_pylist(), scored["source"].to_pylist()
             origins = [source if label else "" for source, label in zip(sources, labels, strict=True)]
-            for title, scores in given.items():
+            for (title, epochs), scores in given.items():
                 mean = metrics.macro_average(labels, scores, origins)
-                against = {base: metrics.paired_macro_difference(labels, scores, given[base], origins) for base in _rivals(title)}
-                minus = {base: vars(one["auroc"]) for base, one in against.items()}
-                found.append({"trained on": half, "asked": asked, "model": title, "auroc": vars(mean["auroc"]), "minus": minus})
+                rivals = {base: given[base] for base in _rivals(title, epochs) if base in given}
+                differences = {base[0]: metrics.paired_macro_difference(labels, scores, other, origins) for base, other in rivals.items()}
+                minus = {base: vars(one["auroc"]) for base, one in differences.items()}
+                found.append(
+                    {"trained on": half, "asked": asked, "model": title, "epochs": epochs, "auroc": vars(mean["auroc"]), "minus": minus}
+                )
                 cells = [interval(one, sign=True) for one in minus.values()] + [""] * (2 - len(minus))
-                rows.append([half, asked, title, interval(vars(mean["auroc"])), *cells])
-    header = {"seed": 0, "dgsnet": __version__, "recipe": recipe_of("dgs").model_dump(mode="json")}
-    write_json(RESULTS / "table.json", header | {"rows": found})
-    titles = ["trained on half", "asked about", "model", "AUROC, mean over generators", "minus frozen CLIP", "minus lora, same head"]
+                rows.append([half, asked, title, str(epochs), interval(vars(mean["auroc"])), *cells])
+    recipe = recipe_of("dgs").model_dump(mode="json")
+    del recipe["finetune"]["epochs"]
+    write_json(RESULTS / "table.json", {"seed": 0, "dgsnet": __version__, "recipe": recipe, "rows": found})
+    titles = [
+        "trained on half",
+        "asked about",
+        "model",
+        "epochs",
+        "AUROC, mean over generators",
+        "minus frozen CLIP",
+        "minus lora, same head",
+    ]
     write_text(RESULTS / "table.md", tables.markdown(titles, rows))
 
 
@@ -213,9 +237,11 @@ def _scores(scored: pa.Table, head: str) -> Floats:
     return np.asarray(1 / (1 + np.exp(-scored[head].to_numpy())))
 
 
-def _rivals(title: str) -> list[str]:
-    """What a model is compared with: the head on the frozen tower, and for surgery LoRA with the same kind of head."""
-    return [] if title == "frozen CLIP" else ["frozen CLIP", *([title.replace("dgs", "lora")] if title.startswith("dgs") else [])]
+def _rivals(title: str, epochs: int) -> list[tuple[str, int]]:
+    """What a model is compared with: the head on the frozen tower, and for surgery LoRA with the same kind of head, trained as long."""
+    if title == FROZEN:
+        return []
+    return [(FROZEN, 0), *([(title.replace("dgs", "lora"), epochs)] if title.startswith("dgs") else [])]
 
 
 if __name__ == "__main__":
@@ -227,11 +253,12 @@ if __name__ == "__main__":
     run_parser = commands.add_parser("run")
     run_parser.add_argument("half", choices=HALVES)
     run_parser.add_argument("method", choices=METHODS)
+    run_parser.add_argument("--epochs", type=int, choices=EPOCHS, default=2)
     commands.add_parser("table")
     arguments = parser.parse_args()
     if arguments.command == "prepare":
         prepare(arguments.corpus, arguments.more)
     elif arguments.command == "run":
-        run(arguments.half, arguments.method)
+        run(arguments.half, arguments.method, arguments.epochs)
     else:
         table()
