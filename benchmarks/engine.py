@@ -65,8 +65,8 @@ def photograph(file: Path, size: tuple[int, int], number: int) -> Path:
 
 
 def viewing(detector: Detector, view: str) -> Detector:
-    """A detector that looks at another view."""
-    look = detector.config.preprocessing.model_copy(update={"view": view})
+    """A detector that looks at one view of each picture, of this kind."""
+    look = detector.config.preprocessing.model_copy(update={"view": view, "quadrants": False})
     config = detector.config.model_copy(update={"preprocessing": look})
     return Detector(detector.engine, config, detector.name, detector.fingerprint, detector.policy, detector.domain)
 

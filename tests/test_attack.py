@@ -63,6 +63,19 @@ def test_the_gradient_is_that_of_finite_differences(detector, pixels, view):
     assert (up - down) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=0.05)
 
 
+def test_the_gradient_of_a_large_picture_is_that_of_the_mean_over_its_views(detector):
+    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", quadrants=True)})
+    attacked = Detector(detector.method, config, detector.name, detector.fingerprint)
+    large = textured(np.random.default_rng(5), True, 520)
+    point = large.astype(np.float64)
+    logit, gradient = attack._gain(attacked, point, 1.0)
+    assert logit == pytest.approx(attacked.detect(large).logit, abs=1e-4)
+    assert gradient[30, 30].any()  # a corner that the centre does not show
+    direction = np.sign(gradient) * np.random.default_rng(0).integers(0, 2, point.shape)
+    up, down = (attack._gain(attacked, point + step * direction, 1.0)[0] for step in (0.25, -0.25))
+    assert (up - down) / 0.5 == pytest.approx((gradient * direction).sum(), rel=0.05)
+
+
 class _Hill(torch.nn.Module):
     """A detector whose logit is highest at one picture: minus the squared distance to it, in grey levels."""
 

@@ -19,6 +19,7 @@ from dgsnet.decoding import decode
 from dgsnet.detector import answer
 from dgsnet.errors import DgsnetError, ModelFolderError
 from dgsnet.model_folder import Calibration
+from dgsnet.preprocessing import Preprocessing
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 
@@ -52,10 +53,25 @@ def test_the_score_does_not_depend_on_the_neighbours(detector, files):
 
 
 def test_views_filled_up_to_a_batch_keep_their_logits(detector, files):
-    views = [detector._prepare(file).view for file in files[:3]]
+    views = [detector._prepare(file).views for file in files[:3]]
     single = [detector._see([view], 1)[0][0] for view in views]
     assert [logit for logit, _ in detector._see(views, 8)] == pytest.approx(single, abs=1e-5)
     assert detector._see([], 8) == []
+
+
+def test_a_large_picture_has_the_mean_of_the_logits_of_its_parts(detector, files):
+    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", quadrants=True)})
+    large = Detector(detector.method, config, detector.name, detector.fingerprint)
+    pixels = picture(460, 610)
+    parts = [pixels[118:342, 193:417], pixels[:230, :305], pixels[:230, 305:], pixels[230:, :305], pixels[230:, 305:]]
+    alone = [large.detect(np.ascontiguousarray(part)).logit for part in parts]
+    assert len(set(alone)) == 5
+    assert large.detect(pixels).logit == pytest.approx(np.mean(alone), abs=1e-6)
+    assert large.detect(pixels).score == pytest.approx(config.calibration.score(np.mean(alone)), abs=1e-6)
+    views = [large._prepare(source).views for source in (files[0], pixels, files[1])]
+    single = [large._see([one], 1)[0][0] for one in views]
+    for size in (2, 3, 8):
+        assert [logit for logit, _ in large._see(views, size)] == pytest.approx(single, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +182,7 @@ def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch)
     verdicts.close()  # no decoder is at work any more, so that what is alive is what is held
     pending = detector._prepare(files[0])
     assert len(pictures) > 1
-    assert pending.view is not None
+    assert pending.views is not None
     assert not any(picture() is not None for picture in pictures)
 
 

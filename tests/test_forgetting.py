@@ -93,7 +93,7 @@ def test_figures_are_those_of_the_towers(corpus, tiny_model, seen):
     detector, data = Detector.from_pretrained(tiny_model), load_dataset(corpus)
     frozen, tuned = Towers(detector, seen[0] / "features.sqlite").readings(Keys.of(data).keys)
     sample = data.samples[3]
-    pixels = detector._prepare(data.read(sample)).view
+    pixels = detector._prepare(data.read(sample)).views[0]
     shown, tower = torch.from_numpy(pixels)[None], detector.method.backbone
     np.testing.assert_array_equal(tuned.embedding[3].astype(np.float32), tower(shown)[0].numpy())
     np.testing.assert_array_equal(frozen.embedding[3].astype(np.float32), tower.frozen(shown)[0].numpy())

@@ -122,7 +122,7 @@ def test_gradients_are_averaged_on_the_way_from_blank():
 
 @pytest.mark.parametrize("rule", ["occlusion", "gradient"])
 def test_evidence_of_a_transformer(detector, files, rule):
-    view, _ = heatmap._look(detector, decode(files[0]))
+    (view,), _, _ = heatmap._look(detector, decode(files[0]))
     found = heatmap.evidence(detector.engine, view, rule=rule)
     assert found.shape == (49,)
     assert len(set(found.tolist())) == 49
@@ -173,6 +173,24 @@ def test_a_deletion_curve_begins_with_the_detectors_logit(detector, files):
         assert curve[-1] == blank[0]  # nothing is left of either picture
     with pytest.raises(ValueError, match=r"cells of 0\.\.48"):
         heatmap.deletion_curve(detector, files[0], [49])
+
+
+def test_a_large_picture_has_the_cells_of_all_its_views(detector):
+    pixels = textured(np.random.default_rng(4), True, 600)[:500]
+    look = {"view": "crop", "quadrants": True}
+    large = with_preprocessing(detector, **look)
+    found = heatmap.explain(large, decode(pixels))
+    grid = 4  # cells of 64 pixels, the last ones of 32
+    assert found.evidence.shape == (5 * grid**2,)
+    corner = pixels[250:, 300:]  # the last quadrant, which is too small to have quadrants
+    alone = heatmap.explain(with_preprocessing(detector, view="crop", patch=64), decode(np.ascontiguousarray(corner)))
+    assert found.evidence[-(grid**2) :] == pytest.approx(alone.evidence / 5, abs=1e-6)
+    assert (found.boxes[-(grid**2) :] - alone.boxes == (300, 250, 300, 250)).all()
+    order = np.argsort(-found.evidence)
+    curve = heatmap.deletion_curve(large, pixels, order.tolist(), [0, 1, len(order)])
+    assert curve[0] == pytest.approx(large.detect(pixels).logit, abs=1e-6)
+    assert curve[0] - curve[1] == pytest.approx(found.evidence[order[0]], abs=1e-6)
+    assert curve[2] == pytest.approx(heatmap.deletion_curve(detector, pixels[:224, :224].copy(), range(49), [49])[0], abs=1e-6)
 
 
 # --- the picture ---

@@ -156,5 +156,5 @@ def test_views_do_not_depend_on_the_threads_of_blas(detector: Detector, files: l
     views = []
     for threads in (1, 2, 4):
         with threadpool_limits(threads, "blas"):
-            views.append([detector._prepare(file).view.tobytes() for file in files])
+            views.append([detector._prepare(file).views.tobytes() for file in files])
     assert views[0] == views[1] == views[2]

@@ -96,6 +96,17 @@ def auto_pgd(detector: Detector, pixels: Pixels, label: int, epsilon: float, ste
 
 def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats]:
     """sign * logit of a picture (H, W, 3) of any grey levels, and its gradient by the pixels, straight through the choice of cells."""
+    parts = detector.config.preprocessing.parts(*point.shape[:2])
+    logit, gradient = 0.0, np.zeros(point.shape)
+    for left, top, right, bottom in parts:
+        of_part, by_part = _logit(detector, point[top:bottom, left:right])
+        logit += of_part / len(parts)
+        gradient[top:bottom, left:right] += by_part / len(parts)
+    return sign * logit, sign * gradient
+
+
+def _logit(detector: Detector, point: Floats) -> tuple[float, Floats]:
+    """The logit of the view of one part of a picture, and its gradient by the part's pixels."""
     look, method = detector.config.preprocessing, detector.method
     rounded, boxes = look.look_with_boxes(np.rint(point).astype(np.uint8), SCORING_SEED)
     view = rounded.astype(np.float64)
@@ -107,7 +118,7 @@ def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats
         (gradient,) = torch.autograd.grad(logit, shown)
     # d normalised / d grey level is 1 / (255 * std) by channel.
     by_view = (gradient[0].double().cpu().numpy() / (255 * np.array(look.std))[:, None, None]).transpose(1, 2, 0)
-    return sign * float(logit.detach()), sign * _scatter(by_view, boxes, point.shape, look.patch)
+    return float(logit.detach()), _scatter(by_view, boxes, point.shape, look.patch)
 
 
 def _gather(point: Floats, view: Floats, boxes: NDArray[np.int64], patch: int) -> Floats:

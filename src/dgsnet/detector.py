@@ -192,11 +192,11 @@ class Detector:
 
         Args:
             batch: at most `size` of them.
-            size: images the model gets, whatever the batch holds, so that no score depends on its neighbours.
+            size: views the model gets at once, whatever the batch holds, so that no score depends on its neighbours.
         """
-        seen = iter(self._see([prepared.view for prepared in batch if prepared.view is not None], size))
+        seen = iter(self._see([prepared.views for prepared in batch if prepared.views is not None], size))
         for prepared in batch:
-            yield prepared.verdict if prepared.view is None else self._judged(prepared.verdict, *next(seen))
+            yield prepared.verdict if prepared.views is None else self._judged(prepared.verdict, *next(seen))
 
     def _prepare(self, source: Source) -> Prepared:
         return prepare(source, self.config.preprocessing, self.policy, self.name)
@@ -206,16 +206,30 @@ class Detector:
         warnings = [*verdict.warnings, *["out_of_domain"] * without, *self.warnings]
         return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
 
-    def _see(self, views: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
-        """(logit, out of domain) of at most `size` views, which the backbone gets as exactly `size`."""
-        if not views:
+    def _see(self, pictures: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
+        """(logit, out of domain) of pictures, each given by its views, (K, 3, S, S), which the backbone gets exactly `size` at a time.
+
+        A picture's logit is the mean of its views'. Its domain is asked about the first alone, since domains are fitted to one a picture.
+        """
+        if not pictures:
             return []
-        filled = np.stack(views + [views[0]] * (size - len(views)))
-        read, given = self.engine.run(filled)
-        logits: list[float] = given.tolist()
-        # One at a time, so that the sums are the same whatever else is in the batch.
-        rows = read[: len(views), None]
-        return [(logit, self.domain is not None and bool(self.domain.without(row)[0])) for logit, row in zip(logits, rows, strict=False)]
+        views = np.concatenate(pictures)
+        passes = [self._pass(views[start : start + size], size) for start in range(0, len(views), size)]
+        read, logits = (np.concatenate(each) for each in zip(*passes, strict=True))
+        ends = np.cumsum([len(picture) for picture in pictures])
+        seen = []
+        for end, picture in zip(ends.tolist(), pictures, strict=True):
+            start = end - len(picture)
+            # One at a time, so that the sums are the same whatever else is in the batch.
+            without = self.domain is not None and bool(self.domain.without(read[start : start + 1])[0])
+            seen.append((float(logits[start:end].mean()), without))
+        return seen
+
+    def _pass(self, views: NDArray[np.float32], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the head reads of at most `size` views, and their logits; the engine gets exactly `size`."""
+        filled = np.concatenate([views, np.repeat(views[:1], size - len(views), axis=0)])
+        read, logits = self.engine.run(filled)
+        return read[: len(views)], logits[: len(views)]
 
 
 def answer(score: float, calibration: Calibration) -> Answer:

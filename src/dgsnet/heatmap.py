@@ -11,6 +11,9 @@ Blank is 0 after normalisation, the mean colour the backbone was trained with. H
 (Petsiuk et al., arXiv 1806.07421); `experiments/heatmap.py` does so. Occlusion is the default: gradients of a vision transformer are noisy,
 and a gradient needs a method that lets it through, which `linear` does not.
 
+A picture that is scored by the mean over several views has the cells of all of them, each with its share of the mean; their sides are
+twice as long then, so that five views take not five times but twice as long.
+
 Evidence says what this model answered to, not what is wrong with a picture.
 """
 
@@ -28,6 +31,7 @@ from PIL import Image
 from dgsnet.decoding import DecodedImage, Source, decode
 from dgsnet.errors import DgsnetError
 from dgsnet.files import replacing
+from dgsnet.preprocessing import SCORING_SEED
 from dgsnet.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -75,8 +79,8 @@ def explain(detector: Detector, image: DecodedImage, rule: Rule = "occlusion") -
     Raises:
         DgsnetError: the picture is too small to judge.
     """
-    view, boxes = _look(detector, image)
-    values = evidence(detector.engine, view, detector.config.preprocessing.patch, rule)
+    views, boxes, patch = _look(detector, image)
+    values = np.concatenate([evidence(detector.engine, view, patch, rule) for view in views]) / len(views)
     scale = max(float(np.abs(values).max()), FAINT)
     return Heatmap(render(image.pixels, boxes, values, scale), values, boxes, scale)
 
@@ -108,7 +112,7 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
     Args:
         detector: the model.
         source: a picture, as `Detector.detect` takes it.
-        order: cells, the first to be blanked first; as long as the view has cells, or shorter.
+        order: cells, the first to be blanked first; as long as the views have cells, or shorter.
         counts: how many cells are blank at each point; 0, 1, .. len(order) where not given.
 
     Returns:
@@ -119,12 +123,16 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
         DgsnetError: it is too small to judge.
         ValueError: a cell that is none.
     """
-    view, boxes = _look(detector, decode(source, detector.policy))
+    views, boxes, patch = _look(detector, decode(source, detector.policy))
     if not all(0 <= cell < len(boxes) for cell in order):
         raise ValueError(f"expected cells of 0..{len(boxes) - 1}, but got {list(order)}")
-    patch = detector.config.preprocessing.patch
     points = range(len(order) + 1) if counts is None else counts
-    return _logits(detector.engine, [blanked(view, order[:count], patch) for count in points])
+    cells = len(boxes) // len(views)
+    logits = np.zeros(len(points))
+    for number, view in enumerate(views):
+        states = [[cell % cells for cell in order[:count] if cell // cells == number] for count in points]
+        logits += _logits(detector.engine, [blanked(view, state, patch) for state in states]) / len(views)
+    return logits
 
 
 def blanked(view: NDArray[np.float32], cells: Sequence[int], patch: int = 32) -> NDArray[np.float32]:
@@ -185,14 +193,21 @@ def save(heatmap: Heatmap, target: Path) -> None:
         heatmap.image.save(aside, "PNG")
 
 
-def _look(detector: Detector, image: DecodedImage) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The normalised view that the detector scores, and the boxes of its cells."""
+def _look(detector: Detector, image: DecodedImage) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], int]:
+    """The normalised views that the detector scores, the boxes of their cells, one view after the other, and the cells' side."""
     look = detector.config.preprocessing
-    try:
-        view, boxes = look.look_with_boxes(image.pixels)
-    except ValueError as error:
-        raise DgsnetError(f"no heatmap: {image.width}x{image.height} pixels are too few to judge ({error})") from error
-    return look.normalise(view), boxes
+    parts = look.parts(image.height, image.width)
+    if len(parts) > 1 and look.view != "patches":  # which would choose other patches
+        look = look.model_copy(update={"patch": 2 * look.patch})
+    views, boxes = [], []
+    for left, top, right, bottom in parts:
+        try:
+            view, within = look.look_with_boxes(image.pixels[top:bottom, left:right], SCORING_SEED)
+        except ValueError as error:
+            raise DgsnetError(f"no heatmap: {image.width}x{image.height} pixels are too few to judge ({error})") from error
+        views.append(look.normalise(view))
+        boxes.append(within + np.array([left, top, left, top]))
+    return views, np.concatenate(boxes), look.patch
 
 
 def _occlusion(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""From a source to all that is known of it before the model has looked: a verdict without a score, and the view the model is to see."""
+"""From a source to all that is known of it before the model has looked: a verdict without a score, and the views the model is to see."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from dgsnet import image_warnings
 from dgsnet.decoding import DecodedImage, DecodePolicy, Source, decode
 from dgsnet.errors import DecodeError
-from dgsnet.preprocessing import SCORING_SEED, Preprocessing
+from dgsnet.preprocessing import Preprocessing
 from dgsnet.verdict import Verdict
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A verdict that only lacks the model's word, and what the model is to see; no view where the verdict is an error already.
+    """A verdict that only lacks the model's word, and what the model is to see, (K, 3, S, S); None where the verdict is an error already.
 
     The decoded picture is not kept: some dozens of these wait for the model, and one picture may take 150 MB.
     """
 
     verdict: Verdict
-    view: NDArray[np.float32] | None = None
+    views: NDArray[np.float32] | None = None
 
 
 def prepare(source: Source, look: Preprocessing, policy: DecodePolicy, model: str) -> Prepared:
-    """Decode a source and take the view of it; one that cannot be decoded has `error` set.
+    """Decode a source and take the views of it; one that cannot be decoded has `error` set.
 
     Args:
         source: as `dgsnet.decoding.decode` takes it.
@@ -44,11 +44,11 @@ def prepare(source: Source, look: Preprocessing, policy: DecodePolicy, model: st
 
 
 def of_image(image: DecodedImage, path: str | None, look: Preprocessing, model: str, name: str | None = None) -> Prepared:
-    """The view of a decoded picture; one too small to judge has `error` set, which calls it by its path or `name`."""
+    """The views of a decoded picture; one too small to judge has `error` set, which calls it by its path or `name`."""
     verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=model)
     if min(image.width, image.height) < look.patch:
         size = f"{image.width}x{image.height}"
         few = f"{path or name or 'image'}: {size} pixels are too few to judge; expected at least {look.patch}x{look.patch}"
         return Prepared(replace(verdict, error=few))
     warnings = [*look.warnings(image.height, image.width), *image_warnings.warnings(image)]
-    return Prepared(replace(verdict, warnings=warnings), look(image.pixels, SCORING_SEED))
+    return Prepared(replace(verdict, warnings=warnings), look.views(image.pixels))

@@ -25,6 +25,9 @@ class Preprocessing(BaseModel):
     `view` is ``patches`` (native 32x32 patches, see `dgsnet.patches`), ``crop`` (the centre at native resolution; a smaller picture is
     continued by its mirror image) or ``resize`` (CLIP's own: short side to `size`, bicubic with antialiasing, centre crop). `mean` and
     `std` apply to pixels scaled to 0..1.
+
+    With `quadrants`, a picture of at least twice `size` on both sides is scored by five views, its own and that of each of its quadrants,
+    and its logit is the mean of theirs. Training takes one view of a picture, whatever its size.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +38,7 @@ class Preprocessing(BaseModel):
     low: int = 24
     high: int = 25
     order: patches.Order = "position"
+    quadrants: bool = False
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
 
@@ -52,6 +56,23 @@ class Preprocessing(BaseModel):
     def shuffles(self) -> bool:
         """Whether the view of a picture depends on the seed."""
         return self.view == "patches" and self.order == "released"
+
+    def parts(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
+        """Parts of a picture of this size that scoring takes a view of each: left, top, right, bottom in pixels; the whole is the first."""
+        whole = (0, 0, width, height)
+        if not self.quadrants or min(height, width) < 2 * self.size:
+            return [whole]
+        x, y = (0, width // 2, width), (0, height // 2, height)
+        return [whole, *((x[column], y[row], x[column + 1], y[row + 1]) for row in (0, 1) for column in (0, 1))]
+
+    def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What scoring shows a backbone of a picture, (H, W, 3) uint8: a view of each of its `parts`, (K, 3, size, size) float32.
+
+        Raises:
+            ValueError: the picture is smaller than one patch.
+        """
+        parts = self.parts(*pixels.shape[:2])
+        return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
 
     def look(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
         """The view of a picture before normalisation: (H, W, 3) -> (size, size, 3) uint8.

@@ -74,7 +74,7 @@ class Decoders:
         self.reads_c2pa = self._told_of_c2pa()
 
     def describe(self, upload: Upload) -> Future[Described]:
-        """Decode a picture, take the view of it and read its metadata. The future raises `Refusal` where that cannot be done."""
+        """Decode a picture, take the views of it and read its metadata. The future raises `Refusal` where that cannot be done."""
         return self._threads.submit(self._run, self._describe, upload)
 
     def pixels(self, upload: Upload) -> Future[DecodedImage]:
@@ -131,14 +131,14 @@ class Decoders:
             raise Refusal(*_REFUSALS[header["kind"]], header["message"])
 
     def _describe(self, process: _Process, upload: Upload) -> Described:
-        self._begin(process, upload, "view")
+        self._begin(process, upload, "views")
         try:
             with process.within(_VIEW):
                 header, data = process.receive()
         except TimeoutError as error:
             raise Refusal(503, "timeout", f"{upload.name or 'image'}: not prepared in time; try again later") from error
-        view = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
-        prepared = Prepared(Verdict(**header["verdict"]), view)
+        views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
+        prepared = Prepared(Verdict(**header["verdict"]), views)
         try:
             with process.within(self._settings.decode_seconds):
                 said, _ = process.receive()

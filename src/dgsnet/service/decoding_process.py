@@ -30,10 +30,10 @@ _LONGEST = 2**30
 
 
 def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
-    """What is said of one picture: ``decoded`` and then its pixels, or its view and its provenance; or ``failed`` alone.
+    """What is said of one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
     Args:
-        job: ``wants`` (``view`` or ``pixels``) and ``path``, the name the picture came under.
+        job: ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under.
         data: its encoded bytes.
         look: the model's preprocessing.
         policy: limits of decoding.
@@ -52,9 +52,9 @@ def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: Decod
         yield {"stage": "pixels", **facts}, image.pixels.data.cast("B")
         return
     prepared = preparation.of_image(image, path, look, model)
-    view = prepared.view
-    shape, payload = (None, b"") if view is None else (view.shape, view.data.cast("B"))
-    yield {"stage": "view", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
+    views = prepared.views
+    shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
+    yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
     yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
 
 

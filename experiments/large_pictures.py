@@ -1,0 +1,149 @@
+"""What is gained where a large picture is scored by its quadrants as well as by its centre, on photographs and generated images left out.
+
+    python experiments/large_pictures.py read --repositories DIR               runs/large_pictures: what the tower says of the originals
+    python experiments/large_pictures.py table --corpus CORPUS --more MORE     results/more_sources/large.{json,md}
+
+Pictures are the files of `more_sources.csv` themselves, not crops of them, where both sides have room for quadrants; at most two of a photo
+source and four of a source of generated images. Of the first picture of every fourth source, copies under the perturbations `everyday`
+are read as well. Heads are those of `more_sources.py choose`: none saw anything of the sources it is asked about. Calibration and
+thresholds are those of what the heads say of the crops, each left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import more_sources
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from dgsnet import __version__, calibration, metrics, tables
+from dgsnet.augmentation import Pixels
+from dgsnet.decoding import decode
+from dgsnet.detector import Detector
+from dgsnet.errors import DecodeError
+from dgsnet.figures import interval
+from dgsnet.files import replacing, write_json, write_text
+from dgsnet.methods.ridge import ridge_probe
+from dgsnet.perturbations import suite
+
+READ = Path(__file__).parent.parent / "runs" / "large_pictures"
+RESULTS = more_sources.RESULTS
+MOST = {"0": 2, "1": 4}
+"""Pictures of a source, by label."""
+EVERY = 4
+"""Sources to one of which copies are read."""
+WAYS = ("centre", "centre and quadrants")
+
+Floats = NDArray[np.float64]
+
+
+@torch.inference_mode()
+def read(repositories: Path) -> None:
+    """What the head reads of each view, one file a source: `read` (pictures, views, D), `copies` (copies, views, D)."""
+    detector = Detector.from_pretrained("dgsnet-b16", provider="torch")
+    method, look = detector.method.eval(), detector.config.preprocessing.model_copy(update={"quadrants": True})
+
+    def seen(pixels: Pixels) -> NDArray[np.float32]:
+        return np.concatenate([method.represent(torch.from_numpy(view[None])).numpy() for view in look.views(pixels)])
+
+    rows: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in more_sources.listed():
+        rows.setdefault((row["label"], row["source"]), []).append(row)
+    READ.mkdir(parents=True, exist_ok=True)
+    for number, ((label, source), files) in enumerate(track(sorted(rows.items()), "sources")):
+        if (READ / f"{source}.npz").exists():
+            continue
+        pictures: list[NDArray[np.float32]] = []
+        copies: list[NDArray[np.float32]] = []
+        for row in files:
+            if len(pictures) == MOST[label]:
+                break
+            try:
+                image = decode(more_sources._content(repositories / row["repo"], row["commit"], row["path"]), more_sources.POLICY)
+            except DecodeError:
+                continue  # those that `more_sources.py crops` names
+            if len(look.parts(image.height, image.width)) == 1:
+                continue
+            pictures.append(seen(image.pixels))
+            if number % EVERY == 0 and not copies:
+                changed = [perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday")]
+                plain = [decode(one).pixels if isinstance(one, bytes) else one for one in changed]
+                # A copy scaled below the room for quadrants is scored by its centre alone, as it would be.
+                copies = [np.resize(views, pictures[0].shape) if len(views) == 1 else views for views in map(seen, plain)]
+        with replacing(READ / f"{source}.npz") as aside, aside.open("wb") as stream:
+            np.savez(stream, read=np.array(pictures), copies=np.array(copies), label=int(label))
+
+
+def table(corpus: Path, more: Path) -> None:
+    """One view against five, by heads that saw nothing of the source."""
+    images = more_sources.known(corpus, more)
+    fold = more_sources._folds(images)
+    of_source = dict(zip(images.sources.tolist(), fold.tolist(), strict=True))
+    heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], more_sources.PENALTY) for one in range(more_sources.FOLDS)]
+    crops = np.array([row @ heads[at][0] + heads[at][1] for row, at in zip(images.read, fold, strict=True)])
+    known = images.sources.tolist()
+    fitted = calibration.fit(crops, images.labels, sources=known)
+    cut = calibration.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=known)
+    labels: list[int] = []
+    sources: list[str] = []
+    logits: list[Floats] = []
+    changed: list[tuple[Floats, Floats]] = []
+    for file in sorted(READ.glob("*.npz")):
+        weight, bias = heads[of_source[file.stem]]
+        with np.load(file) as given:
+            if not len(given["read"]):
+                continue
+            of_pictures = given["read"].astype(np.float64) @ weight + bias
+            labels += [int(given["label"])] * len(of_pictures)
+            sources += [file.stem] * len(of_pictures)
+            logits += list(of_pictures)
+            changed += [(of_pictures[0], copy.astype(np.float64) @ weight + bias) for copy in given["copies"]]
+    found, rows, scores = {}, [], {}
+    truth, origins = np.array(labels), [source if label else "" for source, label in zip(sources, labels, strict=True)]
+    for way, many in zip(WAYS, (1, len(logits[0])), strict=True):
+        scores[way] = np.array([fitted.score(float(views[:many].mean())) for views in logits])
+        before, then = ([fitted.score(float(views[:many].mean())) for views in each] for each in zip(*changed, strict=True))
+        verdicts = [np.digitize(each, [cut.real, cut.generated]) for each in (before, then)]
+        figures: dict[str, Any] = {
+            "auroc": vars(metrics.macro_average(labels, scores[way], origins)["auroc"]),
+            "minus_centre": vars(metrics.paired_macro_difference(labels, scores[way], scores[WAYS[0]], origins)["auroc"]),
+            "found": float(np.mean(scores[way][truth == 1] >= cut.generated)),
+            "photographs_called_generated": float(np.mean(scores[way][truth == 0] >= cut.generated)),
+            "inconclusive": float(np.mean((scores[way] >= cut.real) & (scores[way] < cut.generated))),
+            "changed_verdicts": float(np.mean(verdicts[0] != verdicts[1])),
+            "opposite_verdicts": float(np.mean(abs(verdicts[0] - verdicts[1]) == 2)),
+        }
+        found[way] = figures
+        shares = [f"{figures[key]:.3f}" for key in list(figures)[2:]]
+        rows.append([way, interval(figures["auroc"], 3), interval(figures["minus_centre"], 3, sign=True), *shares])
+    header = {
+        "data": images.dataset.fingerprint(),
+        "photographs": int((truth == 0).sum()),
+        "generated": int((truth == 1).sum()),
+        "sources": [len({source for source, one in zip(sources, labels, strict=True) if one == label}) for label in (0, 1)],
+        "copies": len(changed),
+        "seed": 0,
+        "dgsnet": __version__,
+    }
+    write_json(RESULTS / "large.json", header | {"ways": found})
+    titles = ["scored by", "AUROC, mean over generators", "minus centre, paired", "found", "photographs called generated", "inconclusive"]
+    write_text(RESULTS / "large.md", tables.markdown([*titles, "verdicts of copies that change", "to the opposite"], rows))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("read").add_argument("--repositories", type=Path, required=True)
+    table_parser = commands.add_parser("table")
+    table_parser.add_argument("--corpus", type=Path, required=True)
+    table_parser.add_argument("--more", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "read":
+        read(arguments.repositories)
+    else:
+        table(arguments.corpus, arguments.more)
