@@ -4,7 +4,7 @@
     python experiments/large_pictures.py table --corpus CORPUS --more MORE     results/more_sources/large.{json,md}
 
 Pictures are the files of `more_sources.csv` themselves, not crops of them, where both sides have room for quadrants; at most two of a photo
-source and four of a source of generated images. Of the first picture of every fourth source, copies under the perturbations `everyday`
+source and four of a source of generated images. Of the first picture of every tenth source, copies under the perturbations `everyday`
 are read as well. Heads are those of `more_sources.py choose`: none saw anything of the sources it is asked about. Calibration and
 thresholds are those of what the heads say of the crops, each left out.
 """
@@ -35,7 +35,7 @@ READ = Path(__file__).parent.parent / "runs" / "large_pictures"
 RESULTS = more_sources.RESULTS
 MOST = {"0": 2, "1": 4}
 """Pictures of a source, by label."""
-EVERY = 4
+EVERY = 10
 """Sources to one of which copies are read."""
 WAYS = ("centre", "centre and quadrants")
 

@@ -459,9 +459,14 @@ def parts(corpus: Path, more: Path) -> None:
 
 
 def fit(corpus: Path, more: Path) -> None:
-    """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out."""
-    images = known(corpus, more)
-    refitting.refit_to(Detector.from_pretrained("dgsnet-b16", provider="torch"), images.dataset, images.read, MODEL, PENALTY)
+    """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out.
+
+    It scores large pictures by their quadrants as well: `large_pictures.py` says what that is worth.
+    """
+    images, detector = known(corpus, more), Detector.from_pretrained("dgsnet-b16", provider="torch")
+    look = detector.config.preprocessing.model_copy(update={"quadrants": True})
+    detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": look})
+    refitting.refit_to(detector, images.dataset, images.read, MODEL, PENALTY)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ Tells photographs from AI-generated images. A score is a signal, not proof. This
 | backbone in the graph | {config.backbone["name"]} (fingerprint {origin.backbone[:16]}) |
 | graph | {files}: {origin.precision}, opset {origin.opset}, by {origin.exporter} of torch {origin.versions["torch"]} |
 | input | `pixels` (B, 3, {config.preprocessing.size}, {config.preprocessing.size}) float32, see `preprocessing` in `{CONFIG}` |
-| outputs | `read` (B, {origin.width}), what the head reads; `logit` (B,) |
+| outputs | `read` (B, {origin.width}), what the head reads; `logit` (B,), of one view: see `quadrants` in `preprocessing` |
 
 Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`. It scores and does
 nothing else: heatmaps, calibration and diagnosis take the model folder. After calibrating that again, export it again. What the model was
