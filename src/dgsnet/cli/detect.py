@@ -38,7 +38,8 @@ def detect(
     provider: options.Provider = None,
     threads: options.Threads = None,
     heatmap: Annotated[
-        Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; twenty to fifty times the work.")
+        Path | None,
+        typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; up to fifty times the work."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
