@@ -23,7 +23,9 @@ import uvicorn
 from PIL import Image, PngImagePlugin
 
 from dgsnet.decoding import DecodePolicy
+from dgsnet.detector import Detector
 from dgsnet.errors import DgsnetError
+from dgsnet.preprocessing import Preprocessing
 from dgsnet.service import frames
 from dgsnet.service.admission import Places
 from dgsnet.service.app import create_app
@@ -32,6 +34,7 @@ from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.rates import Rates, of_address
 from dgsnet.service.settings import Settings
 
+CENTRE = Preprocessing(view="crop")
 SETTINGS = Settings(rate=0, request_seconds=120, decode_seconds=60, decoders=1)  # this machine may be busy; limits have tests of their own
 
 
@@ -92,6 +95,19 @@ def test_rows_are_those_of_the_detector_whatever_is_sent_with_them(client, detec
     with ThreadPoolExecutor(6) as pool:
         alone = [response.json()["results"][0] for response in pool.map(lambda one: post(client, one), data)]
     assert [(row["score"], row["sha256"]) for row in alone] == [(row["score"], row["sha256"]) for row in expected]
+
+
+def test_a_large_picture_is_scored_by_its_quadrants_here_too(detector):
+    look = detector.config.preprocessing.model_copy(update={"view": "crop", "quadrants": True})
+    config = detector.config.model_copy(update={"preprocessing": look})
+    large = Detector(detector.engine, config, detector.name, detector.fingerprint)
+    data = [encoded(side=side) for side in (500, 64)]
+    with serving(large) as (client, _):
+        rows = post(client, *data).json()["results"]
+        drawn = Image.open(io.BytesIO(post(client, data[0], path="/v1/heatmap").content))
+    assert [row["score"] for row in rows] == [large.detect(one).score for one in data]
+    assert rows[0]["score"] != Detector(detector.engine, config.model_copy(update={"preprocessing": CENTRE}), "", "").detect(data[0]).score
+    assert np.array_equal(np.asarray(drawn), np.asarray(large.heatmap(data[0])))
 
 
 def test_provenance_stands_in_the_row_and_changes_no_score(client):
