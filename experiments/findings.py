@@ -102,8 +102,8 @@ def learnt() -> str:
             f"More sources took the head from {parts['the corpus']} on test to {parts['first batch']}, as many again to",
             f"{parts['first two batches']}, and faces, where it had failed most, to {parts['all']}; more images of the same sources do",
             "little, nor does another edit of the gradient ([more_sources](more_sources/README.md)). Large pictures want to be looked at",
-            f"in more than one place: the centre alone ranks those of sources left out at {interval(large['centre']['auroc'], 3)}, centre and",
-            f"quadrants at {interval(large['centre and quadrants']['auroc'], 3)}.",
+            f"in more than one place: the centre alone ranks those of sources left out at {interval(large['centre']['auroc'], 3)},",
+            f"centre and quadrants at {interval(large['centre and quadrants']['auroc'], 3)}.",
             "One seed, intervals over test images only: they do not hold the chance of training.",
         ]
     )
