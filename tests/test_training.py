@@ -623,3 +623,12 @@ def test_two_processes_train_one_model(start, corpus, tiny_clip, tmp_path):
         mine, other = load_file(out / name), load_file(tmp_path / "one" / name)
         for key in mine:
             torch.testing.assert_close(mine[key], other[key], rtol=1e-3, atol=1e-4, msg=f"{name} {key}")
+
+
+def test_views_are_kept_whether_large_pictures_are_scored_by_quadrants_or_not(corpus):
+    spaces = [
+        Views(load_dataset(corpus), make_recipe("lora", assignments=(f"preprocessing.{setting}",))).space
+        for setting in ("quadrants=false", "quadrants=true", "order=released", "view=crop")
+    ]
+    assert spaces[0] == spaces[1]
+    assert len(set(spaces)) == 3
