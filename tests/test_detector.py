@@ -59,15 +59,15 @@ def test_views_filled_up_to_a_batch_keep_their_logits(detector, files):
     assert detector._see([], 8) == []
 
 
-def test_a_large_picture_has_the_mean_of_the_logits_of_its_parts(detector, files):
+def test_a_large_picture_has_four_thirds_of_the_mean_of_the_logits_of_its_parts(detector, files):
     config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", quadrants=True)})
     large = Detector(detector.method, config, detector.name, detector.fingerprint)
     pixels = picture(460, 610)
     parts = [pixels[118:342, 193:417], pixels[:230, :305], pixels[:230, 305:], pixels[230:, :305], pixels[230:, 305:]]
     alone = [large.detect(np.ascontiguousarray(part)).logit for part in parts]
     assert len(set(alone)) == 5
-    assert large.detect(pixels).logit == pytest.approx(np.mean(alone), abs=1e-6)
-    assert large.detect(pixels).score == pytest.approx(config.calibration.score(np.mean(alone)), abs=1e-6)
+    assert large.detect(pixels).logit == pytest.approx(np.mean(alone) * 4 / 3, abs=1e-6)
+    assert large.detect(pixels).score == pytest.approx(config.calibration.score(np.mean(alone) * 4 / 3), abs=1e-6)
     views = [large._prepare(source).views for source in (files[0], pixels, files[1])]
     single = [large._see([one], 1)[0][0] for one in views]
     for size in (2, 3, 8):

@@ -96,12 +96,13 @@ def auto_pgd(detector: Detector, pixels: Pixels, label: int, epsilon: float, ste
 
 def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats]:
     """sign * logit of a picture (H, W, 3) of any grey levels, and its gradient by the pixels, straight through the choice of cells."""
-    parts = detector.config.preprocessing.parts(*point.shape[:2])
-    logit, gradient = 0.0, np.zeros(point.shape)
+    look = detector.config.preprocessing
+    parts = look.parts(*point.shape[:2])
+    logit, gradient, weight = 0.0, np.zeros(point.shape), look.weight(len(parts))
     for left, top, right, bottom in parts:
         of_part, by_part = _logit(detector, point[top:bottom, left:right])
-        logit += of_part / len(parts)
-        gradient[top:bottom, left:right] += by_part / len(parts)
+        logit += weight * of_part
+        gradient[top:bottom, left:right] += weight * by_part
     return sign * logit, sign * gradient
 
 

@@ -209,7 +209,7 @@ class Detector:
     def _see(self, pictures: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
         """(logit, out of domain) of pictures, each given by its views, (K, 3, S, S), which the backbone gets exactly `size` at a time.
 
-        A picture's logit is the mean of its views'. Its domain is asked about the first alone, since domains are fitted to one a picture.
+        A picture's logit is the weighted sum of its views'. Its domain is asked about the first alone: domains are fitted to one a picture.
         """
         if not pictures:
             return []
@@ -222,7 +222,7 @@ class Detector:
             start = end - len(picture)
             # One at a time, so that the sums are the same whatever else is in the batch.
             without = self.domain is not None and bool(self.domain.without(read[start : start + 1])[0])
-            seen.append((float(logits[start:end].mean()), without))
+            seen.append((float(logits[start:end].sum()) * self.config.preprocessing.weight(len(picture)), without))
         return seen
 
     def _pass(self, views: NDArray[np.float32], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ Blank is 0 after normalisation, the mean colour the backbone was trained with. H
 (Petsiuk et al., arXiv 1806.07421); `experiments/heatmap.py` does so. Occlusion is the default: gradients of a vision transformer are noisy,
 and a gradient needs a method that lets it through, which `linear` does not.
 
-A picture that is scored by the mean over several views has the cells of all of them, each with its share of the mean; their sides are
+A picture that is scored by several views has the cells of all of them, each with its share of the picture's logit; their sides are
 twice as long then, so that five views take not five times but twice as long.
 
 Evidence says what this model answered to, not what is wrong with a picture.
@@ -80,7 +80,8 @@ def explain(detector: Detector, image: DecodedImage, rule: Rule = "occlusion") -
         DgsnetError: the picture is too small to judge.
     """
     views, boxes, patch = _look(detector, image)
-    values = np.concatenate([evidence(detector.engine, view, patch, rule) for view in views]) / len(views)
+    values = np.concatenate([evidence(detector.engine, view, patch, rule) for view in views])
+    values *= detector.config.preprocessing.weight(len(views))
     scale = max(float(np.abs(values).max()), FAINT)
     return Heatmap(render(image.pixels, boxes, values, scale), values, boxes, scale)
 
@@ -131,8 +132,8 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
     logits = np.zeros(len(points))
     for number, view in enumerate(views):
         states = [[cell % cells for cell in order[:count] if cell // cells == number] for count in points]
-        logits += _logits(detector.engine, [blanked(view, state, patch) for state in states]) / len(views)
-    return logits
+        logits += _logits(detector.engine, [blanked(view, state, patch) for state in states])
+    return logits * detector.config.preprocessing.weight(len(views))
 
 
 def blanked(view: NDArray[np.float32], cells: Sequence[int], patch: int = 32) -> NDArray[np.float32]:
