@@ -507,13 +507,17 @@ def test_a_key_is_asked_for_and_kept_nowhere(tab, detector, tmp_path):
         expect(field).to_be_focused()
 
 
-@pytest.mark.parametrize("size", [(640, 480), (300, 1001), (200, 500), (224, 224), (33, 40)])
+@pytest.mark.parametrize("quadrants", [False, True])
+@pytest.mark.parametrize("size", [(640, 480), (641, 453), (300, 1001), (200, 500), (224, 224), (33, 40)])
 @pytest.mark.parametrize("view", ["crop", "resize"])
-def test_the_outline_is_where_the_model_looks(page, view, size):
-    look = Preprocessing(view=view)
-    boxes = look.look_with_boxes(np.zeros((size[1], size[0], 3), np.uint8))[1]
-    left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
-    told = page.evaluate(
-        "async (given) => (await import('/page/picture.js')).lookedAt(...given)", [{"kind": view, "size": look.size}, *size]
-    )
-    assert np.abs(np.array(told) - [left, top, right - left, bottom - top]).max() <= (view == "resize")
+def test_the_outline_is_where_the_model_looks(page, view, size, quadrants):
+    look = Preprocessing(view=view, quadrants=quadrants)
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    view_of_model = {"kind": view, "size": look.size, "quadrants": quadrants}
+    told = page.evaluate("async (given) => (await import('/page/picture.js')).lookedAt(...given)", [view_of_model, *size])
+    parts = look.parts(size[1], size[0])
+    assert len(told) == len(parts)
+    for box, (x, y, end, low) in zip(told, parts, strict=True):
+        boxes = look.look_with_boxes(pixels[y:low, x:end])[1]
+        left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+        assert np.abs(np.array(box) - [x + left, y + top, right - left, bottom - top]).max() <= (view == "resize")

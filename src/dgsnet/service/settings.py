@@ -23,12 +23,12 @@ class Settings:
     """To send the whole body."""
     queue: int = 32
     """Images that may be in work or wait for it: beyond, requests are refused."""
-    request_seconds: float = 10.0
+    request_seconds: float = 30.0
     """From the last byte of a request to its answer."""
     heatmap_queue: int = 4
     """Heatmaps that may be in work or wait for it."""
     heatmap_seconds: float = 120.0
-    """As `request_seconds`, for heatmaps and reports: fifty times the work."""
+    """As `request_seconds`, for heatmaps and reports: up to fifty times the work."""
     decoders: int = 2
     """Processes that decode."""
     decode_seconds: float = 2.0

@@ -7,12 +7,22 @@ import * as words from "./words.js";
 const MARGIN = 1.15; // around the part that is zoomed to
 const WORTH_ZOOMING = 0.5; // share of the picture above which it is not
 
-/** Where a model looks: [left, top, width, height] in pixels, or null where that is no single part (see `view` in /v1/models). */
+/** Where a model looks: [left, top, width, height] in pixels of each part, the middle first; none where these are many (see `view` in /v1/models). */
 export function lookedAt(view, width, height) {
-  const side = { crop: view.size, resize: Math.min(width, height) }[view.kind];
-  if (!side) return null;
-  const [left, top] = [Math.max(0, Math.floor((width - side) / 2)), Math.max(0, Math.floor((height - side) / 2))];
-  return [left, top, Math.min(side, width), Math.min(side, height)];
+  if (view.kind === "patches") return [];
+  return areas(view, width, height).map(([left, top, wide, tall]) => {
+    const side = view.kind === "crop" ? view.size : Math.min(wide, tall);
+    const [right, down] = [Math.max(0, Math.floor((wide - side) / 2)), Math.max(0, Math.floor((tall - side) / 2))];
+    return [left + right, top + down, Math.min(side, wide), Math.min(side, tall)];
+  });
+}
+
+/** The whole picture, and its quadrants where the model looks at them too. */
+function areas(view, width, height) {
+  const whole = [0, 0, width, height];
+  if (!view.quadrants || Math.min(width, height) < 2 * view.size) return [whole];
+  const [x, y] = [Math.floor(width / 2), Math.floor(height / 2)];
+  return [whole, [0, 0, x, y], [x, 0, width - x, y], [0, y, x, height - y], [x, y, width - x, height - y]];
 }
 
 /** Show the picture of an item at once. */
@@ -31,10 +41,10 @@ export function show(item, parts) {
 export function scored(item, parts, model, announce) {
   const { width, height } = item.row;
   proportion(parts, width, height);
-  const box = lookedAt(model.view, width, height);
-  parts.looked.textContent = looked(model.view, box, width, height);
+  const boxes = lookedAt(model.view, width, height);
+  parts.looked.textContent = looked(boxes, width, height);
   parts.controls.hidden = false;
-  if (box) outline(parts, box, width, height);
+  if (boxes.length) outline(parts, boxes, width, height);
   parts.opacity.addEventListener("input", () => fade(item, parts));
   if (item.heatmap) overlay(item, parts);
   whenPressed(parts.draw, () => draw(item, parts, model, announce));
@@ -46,23 +56,30 @@ function proportion(parts, width, height) {
   frame.style.setProperty("--natural", `${width}px`);
 }
 
-function looked(view, box, width, height) {
+function looked(boxes, width, height) {
   const size = `${words.count(width)}\u00a0\u00d7\u00a0${words.count(height)}`;
-  if (view.kind === "patches") return `Of ${size} pixels the model looked at some small squares, chosen by their texture. The rest had no part in the answer.`;
-  const share = (100 * box[2] * box[3]) / (width * height);
-  const part = `${words.count(box[2])}\u00a0\u00d7\u00a0${words.count(box[3])}`;
+  if (!boxes.length) return `Of ${size} pixels the model looked at some small squares, chosen by their texture. The rest had no part in the answer.`;
+  const [, , wide, tall] = boxes[0];
+  const share = (100 * wide * tall) / (width * height);
+  const part = `${words.count(wide)}\u00a0\u00d7\u00a0${words.count(tall)}`;
   if (share > 99) return `The model looked at the whole picture, ${size} pixels.`;
+  if (boxes.length > 1) return `The model looked at ${boxes.length} outlined parts of ${part} pixels each, of ${size}. The rest had no part in the answer.`;
   const amount = share < 10 ? share.toFixed(1) : Math.round(share);
   return `The model looked at the outlined ${part} of ${size} pixels, ${amount}\u00a0% of the picture. The rest had no part in the answer.`;
 }
 
-function outline(parts, [left, top, wide, tall], width, height) {
+function outline(parts, boxes, width, height) {
+  const [[, , wide, tall], ...others] = boxes;
   const share = (wide * tall) / (width * height);
   if (share > 0.99) return;
   const { seen, zoom } = parts;
-  const at = { left: left / width, top: top / height, width: wide / width, height: tall / height };
-  for (const [name, value] of Object.entries(at)) seen.style[name] = `${100 * value}%`;
-  seen.hidden = false;
+  const at = place(seen, boxes[0], width, height);
+  for (const other of others) {
+    const one = seen.cloneNode();
+    delete one.dataset.part;
+    place(one, other, width, height);
+    seen.after(one);
+  }
   zoom.hidden = share > WORTH_ZOOMING;
   const layers = seen.parentElement;
   const scale = Math.max(1, Math.min(width / (wide * MARGIN), height / (tall * MARGIN)));
@@ -76,10 +93,17 @@ function outline(parts, [left, top, wide, tall], width, height) {
   });
 }
 
+function place(frame, [left, top, wide, tall], width, height) {
+  const at = { left: left / width, top: top / height, width: wide / width, height: tall / height };
+  for (const [name, value] of Object.entries(at)) frame.style[name] = `${100 * value}%`;
+  frame.hidden = false;
+  return at;
+}
+
 async function draw(item, parts, model, announce) {
   parts["heatmap-error"].textContent = "";
   parts.drawing.hidden = false;
-  parts["drawing-words"].textContent = `Drawing: fifty times the work of a score, about ${words.duration(item.heatmapSeconds())} here.`;
+  parts["drawing-words"].textContent = `Drawing: many times the work of a score, about ${words.duration(item.heatmapSeconds())} here.`;
   announce("Drawing the heatmap.");
   try {
     item.drawing ??= service.heatmap(item.file, { signal: item.signal }); // once, though the result may be closed and opened meanwhile
