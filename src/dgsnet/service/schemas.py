@@ -97,6 +97,8 @@ class View(BaseModel):
 
     kind: Literal["crop", "resize", "patches"]
     size: int
+    quadrants: bool
+    """Whether it sees the same of each quadrant, where both sides are at least twice `size`."""
 
 
 class Words(BaseModel):
