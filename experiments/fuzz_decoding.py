@@ -117,7 +117,7 @@ def outcome(data: bytes, policy: Any) -> str:
     from dgsnet.preprocessing import Preprocessing
     from dgsnet.service.decoding_process import answers
 
-    said = [header for header, _ in answers({"wants": "view", "path": None}, data, Preprocessing(view="crop"), policy, "model")]
+    said = [header for header, _ in answers({"wants": "views", "path": None}, data, Preprocessing(view="crop"), policy, "model")]
     json.dumps(said)
     if said[0]["stage"] == "failed":
         return str(said[0]["kind"])

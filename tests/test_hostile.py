@@ -160,9 +160,9 @@ SMALL = st.deferred(lambda: st.sampled_from(small()))  # not made while tests ar
 def test_a_decoding_process_answers_whatever_is_damaged(seed, data, other, truncated):
     damaged = mutated(data, other, np.random.default_rng(seed))
     policy = DecodePolicy(max_pixels=250_000, truncated=truncated)
-    said = [header for header, _ in answers_of({"wants": "view", "path": None}, damaged, Preprocessing(view="crop"), policy, "model")]
+    said = [header for header, _ in answers_of({"wants": "views", "path": None}, damaged, Preprocessing(view="crop"), policy, "model")]
     json.dumps(said)
-    assert [header["stage"] for header in said] in (["failed"], ["decoded", "view", "provenance"])
+    assert [header["stage"] for header in said] in (["failed"], ["decoded", "views", "provenance"])
 
 
 WHOLE_PART = b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
