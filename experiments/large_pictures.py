@@ -66,7 +66,7 @@ def read(repositories: Path) -> None:
             if len(pictures) == MOST[label]:
                 break
             try:
-                image = decode(more_sources._content(repositories / row["repo"], row["commit"], row["path"]), more_sources.POLICY)
+                image = decode(more_sources.content(repositories / row["repo"], row["commit"], row["path"]), more_sources.POLICY)
             except DecodeError:
                 continue  # those that `more_sources.py crops` names
             if len(look.parts(image.height, image.width)) == 1:
@@ -84,7 +84,7 @@ def read(repositories: Path) -> None:
 def table(corpus: Path, more: Path) -> None:
     """One view against five, by heads that saw nothing of the source."""
     images = more_sources.known(corpus, more)
-    fold = more_sources._folds(images)
+    fold = more_sources.folds(images)
     of_source = dict(zip(images.sources.tolist(), fold.tolist(), strict=True))
     heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], more_sources.PENALTY) for one in range(more_sources.FOLDS)]
     crops = np.array([row @ heads[at][0] + heads[at][1] for row, at in zip(images.read, fold, strict=True)])

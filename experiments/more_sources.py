@@ -98,7 +98,7 @@ def crops(repositories: Path, out: Path, batches: str) -> None:
     for row in track([row for row in listed() if row["batch"] in batches], "crops"):
         target = Path(row["source"]) / f"{row['sha256'][:12]}.jpg"
         if not (out / target).exists():  # named by content: one that is there is whole, and the right one
-            data = _content(repositories / row["repo"], row["commit"], row["path"])
+            data = content(repositories / row["repo"], row["commit"], row["path"])
             if sha256_bytes(data) != row["sha256"]:
                 raise SystemExit(f"{row['repo']}: {row['path']} is not the file that was listed: check out {row['commit']}")
             try:
@@ -119,7 +119,8 @@ def crops(repositories: Path, out: Path, batches: str) -> None:
     write_text(out / "manifest.csv", text.getvalue())
 
 
-def _content(repository: Path, commit: str, path: str) -> bytes:
+def content(repository: Path, commit: str, path: str) -> bytes:
+    """A file of a repository, as it was at a commit."""
     return subprocess.run(["git", "-C", str(repository), "show", f"{commit}:{path}"], check=True, capture_output=True).stdout
 
 
@@ -272,7 +273,7 @@ def choose(corpus: Path, more: Path) -> None:
 
 def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shifts: Shifts | None = None) -> dict[str, Any]:
     """Generators against photo sources that were both left out, by a head from those of `used` (N,; None: all) that were not."""
-    fold, aurocs, rates, false_alarms = _folds(images), {}, [], []
+    fold, aurocs, rates, false_alarms = folds(images), {}, [], []
     for number in range(FOLDS):
         asked = fold == number
         taken = ~asked if used is None else used & ~asked
@@ -295,7 +296,7 @@ def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shif
     }
 
 
-def _folds(images: Known) -> Labels:
+def folds(images: Known) -> Labels:
     """(N,), the fold of an image: sources of either label are dealt out in an order drawn once."""
     draws, fold = np.random.default_rng(0), np.full(len(images.labels), -1)
     asked = np.ones(len(fold), bool) if images.never_asked is None else ~images.never_asked
@@ -340,7 +341,7 @@ def steady(corpus: Path, more: Path) -> None:
     """How much steadiness to ask of the head: what it does to sources and generators left out, and to verdicts of their changed copies."""
     images = known(corpus, more)
     shifts, labels, found, rows = shifts_of(images), images.labels, [], []
-    fold = _folds(images)
+    fold = folds(images)
     for asked in track(STEADINESS, "steadiness"):
         given = shifts.times(asked) if asked else None
         logits, moved = np.empty(len(labels)), np.empty(len(shifts.of))
