@@ -73,10 +73,9 @@ def read(repositories: Path) -> None:
                 continue
             pictures.append(seen(image.pixels))
             if number % EVERY == 0 and not copies:
-                changed = [perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday")]
-                plain = [decode(one).pixels if isinstance(one, bytes) else one for one in changed]
+                changed = [perturbation.seen(image.pixels, image.sha256) for perturbation in suite("everyday")]
                 # A copy scaled below the room for quadrants is scored by its centre alone, as it would be.
-                copies = [np.resize(views, pictures[0].shape) if len(views) == 1 else views for views in map(seen, plain)]
+                copies = [np.resize(views, pictures[0].shape) if len(views) == 1 else views for views in map(seen, changed)]
         with replacing(READ / f"{source}.npz") as aside, aside.open("wb") as stream:
             np.savez(stream, read=np.array(pictures), copies=np.array(copies), label=int(label))
 

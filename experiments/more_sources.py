@@ -176,8 +176,7 @@ def _images(data: bytes, number: int, kind: Kind) -> list[Pixels]:
     image = decode(data)
     if kind != "changed":
         return [image.pixels]
-    changed = (perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday")[number % 2 :: 2])
-    return [decode(one).pixels if isinstance(one, bytes) else one for one in changed]
+    return [perturbation.seen(image.pixels, image.sha256) for perturbation in suite("everyday")[number % 2 :: 2]]
 
 
 def _said(method: Method, images: list[Pixels]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:

@@ -45,8 +45,8 @@ def views(pixels: Pixels, size: int) -> list[Pixels]:
 def logits_of(detector: Detector, data: bytes) -> NDArray[np.float64]:
     """(1 + perturbations, views): of the picture, and of each of its copies."""
     image, look = decode(data, detector.policy), detector.config.preprocessing
-    changed = (perturbation.apply(image.pixels, image.sha256) for perturbation in suite("everyday"))
-    copies = [image.pixels, *(decode(one, detector.policy).pixels if isinstance(one, bytes) else one for one in changed)]
+    changed = (perturbation.seen(image.pixels, image.sha256, detector.policy) for perturbation in suite("everyday"))
+    copies = [image.pixels, *changed]
     seen = [[look(np.ascontiguousarray(view), SCORING_SEED)[None] for view in views(copy, look.size)] for copy in copies]
     return np.array([[float(detector.engine.run(view)[1][0]) for view in row] for row in seen])
 

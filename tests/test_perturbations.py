@@ -9,7 +9,7 @@ from PIL import Image
 
 from conftest import textured
 from dgsnet import perturbations
-from dgsnet.decoding import decode
+from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, RecipeError
 from dgsnet.perturbations import KINDS, SUITES, Perturbation, suite
 
@@ -24,7 +24,7 @@ def pixels():
 
 def after(perturbation, pixels, key=KEY):
     """What a detector sees of it."""
-    return decode(perturbation.apply(pixels, key)).pixels.astype(np.int16)
+    return perturbation.seen(pixels, key).astype(np.int16)
 
 
 def opened(data):
@@ -49,6 +49,14 @@ def test_each_is_a_pure_function_that_changes_the_picture(perturbation, pixels):
         assert found.dtype == np.uint8
         assert found.flags.c_contiguous
         assert not np.shares_memory(found, pixels)
+
+
+@pytest.mark.parametrize("perturbation", [Perturbation("jpeg", 70), Perturbation("resize", 0.5)], ids=str)
+def test_what_is_seen_of_it_is_what_decoding_it_gives(perturbation, pixels):
+    seen = perturbation.seen(pixels, KEY)
+    assert np.array_equal(seen, decode(perturbation.apply(pixels, KEY)).pixels)
+    with pytest.raises(DecodeError, match="pixels"):
+        Perturbation("jpeg", 70).seen(pixels, KEY, DecodePolicy(max_pixels=100))
 
 
 @pytest.mark.parametrize(("name", "container"), [("jpeg", "JPEG"), ("webp", "WEBP")])

@@ -40,7 +40,8 @@ from dgsnet.augmentation import Pixels, jpeg, resized, scaled_size, webp
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, RecipeError
 
-_MAX_PIXELS = DecodePolicy().max_pixels
+_POLICY = DecodePolicy()
+_MAX_PIXELS = _POLICY.max_pixels
 _BORDER = 0.1
 
 _Effect = Callable[[Pixels, float, np.random.Generator], bytes | Pixels]
@@ -90,6 +91,15 @@ class Perturbation:
         except (OSError, ValueError) as error:  # an encoder's, such as WebP's at a side beyond its limit
             raise DecodeError(f"{self} cannot be applied ({error}); leave the image or this perturbation out") from error
         return changed if isinstance(changed, bytes) else np.ascontiguousarray(changed)
+
+    def seen(self, pixels: Pixels, sha256: str, policy: DecodePolicy = _POLICY) -> Pixels:
+        """The pixels (H', W', 3) uint8 that a reader of the perturbed picture sees: those of `apply`, decoded where they were encoded.
+
+        Raises:
+            DecodeError: the format cannot hold the picture, or the policy does not accept it.
+        """
+        changed = self.apply(pixels, sha256)
+        return decode(changed, policy).pixels if isinstance(changed, bytes) else changed
 
 
 def suite(name: str) -> tuple[Perturbation, ...]:
