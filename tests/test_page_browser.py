@@ -16,11 +16,14 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import expect, sync_playwright
 
 from conftest import textured
+from dgsnet import heatmap
+from dgsnet.decoding import decode
 from dgsnet.detector import Detector
 from dgsnet.preprocessing import Preprocessing
 from dgsnet.provenance import CAUTION
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.verdict import COLUMNS, PLAIN
+from test_heatmap import with_preprocessing
 from test_service import SETTINGS, serving
 
 pytestmark = pytest.mark.browser
@@ -521,3 +524,13 @@ def test_the_outline_is_where_the_model_looks(page, view, size, quadrants):
         boxes = look.look_with_boxes(pixels[y:low, x:end])[1]
         left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
         assert np.abs(np.array(box) - [x + left, y + top, right - left, bottom - top]).max() <= (view == "resize")
+
+
+@pytest.mark.parametrize("size", [(640, 480), (640, 447)])
+def test_the_time_of_a_heatmap_is_reckoned_from_the_views_it_takes(page, detector, size):
+    seen = with_preprocessing(detector, view="crop", quadrants=True)
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    views = len(seen.config.preprocessing.parts(size[1], size[0]))
+    view_of_model = {"kind": "crop", "size": 224, "quadrants": True}
+    told = page.evaluate("async (given) => (await import('/page/picture.js')).passes(...given)", [view_of_model, *size])
+    assert told == {"score": views, "heatmap": views + len(heatmap.explain(seen, decode(pixels)).evidence)}

@@ -3,12 +3,12 @@
 import * as batch from "./batch.js";
 import * as intake from "./intake.js";
 import { printable } from "./parts.js";
+import * as picture from "./picture.js";
 import * as result from "./result.js";
 import * as service from "./service.js";
 import * as words from "./words.js";
 
 const AT_ONCE = 2; // requests under way: one is scored while the next is sent
-const SCORES_A_HEATMAP = 50;
 
 const part = (id) => document.getElementById(id);
 
@@ -17,7 +17,7 @@ let items = []; // in the order they came
 let shown = null; // the one below the table
 let stop = new AbortController();
 let running = 0;
-let quickest = Infinity; // milliseconds of a score
+let quickest = Infinity; // milliseconds of a score, per view that was read
 
 const table = batch.start(() => items, open, () => model);
 
@@ -97,7 +97,9 @@ function take(files, none = "") {
     label: printable(file.name || "pasted picture"),
     state: "waiting",
     signal: stop.signal,
-    heatmapSeconds: () => Math.max(1, Math.round((SCORES_A_HEATMAP * quickest) / 1000)),
+    heatmapSeconds() {
+      return Math.max(1, Math.round((passesOf(this).heatmap * quickest) / 1000));
+    },
   }));
   const before = items.length;
   items = [...items, ...fresh];
@@ -118,6 +120,10 @@ function take(files, none = "") {
   work();
 }
 
+function passesOf(item) {
+  return picture.passes(model.view, item.row.width, item.row.height);
+}
+
 function work() {
   while (running < AT_ONCE) {
     const next = items.find((item) => item.state === "waiting");
@@ -134,7 +140,7 @@ async function score(item, controller) {
     if (item.file.size > limits.max_bytes) throw new service.Refusal(413, "file_too_large", `more than ${words.count(limits.max_bytes)} bytes`);
     const waiting = (seconds) => progress(`The service is busy; trying again in ${words.plural(seconds, "second", "seconds")}.`);
     Object.assign(item, await service.detect(item.file, { signal: item.signal, onWait: waiting }));
-    quickest = Math.min(quickest, item.milliseconds);
+    if (item.row.score !== null) quickest = Math.min(quickest, item.milliseconds / passesOf(item).score);
     item.state = "done";
   } catch (error) {
     if (controller.signal.aborted) return;

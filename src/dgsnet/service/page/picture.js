@@ -6,6 +6,7 @@ import * as words from "./words.js";
 
 const MARGIN = 1.15; // around the part that is zoomed to
 const WORTH_ZOOMING = 0.5; // share of the picture above which it is not
+const CELL = 32; // of a heatmap, pixels of the view; twice that where there are several views
 
 /** Where a model looks: [left, top, width, height] in pixels of each part, the middle first; none where these are many (see `view` in /v1/models). */
 export function lookedAt(view, width, height) {
@@ -15,6 +16,13 @@ export function lookedAt(view, width, height) {
     const [right, down] = [Math.max(0, Math.floor((wide - side) / 2)), Math.max(0, Math.floor((tall - side) / 2))];
     return [left + right, top + down, Math.min(side, wide), Math.min(side, tall)];
   });
+}
+
+/** How many views the model reads for a score, and for a heatmap: one for each cell that is blanked, and the whole. */
+export function passes(view, width, height) {
+  const views = areas(view, width, height).length;
+  const cells = Math.ceil(view.size / (views === 1 ? CELL : 2 * CELL)) ** 2;
+  return { score: views, heatmap: views * (cells + 1) };
 }
 
 /** The whole picture, and its quadrants where the model looks at them too. */
