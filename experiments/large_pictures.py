@@ -114,7 +114,7 @@ def table(corpus: Path, more: Path) -> None:
         figures: dict[str, Any] = {
             "auroc": vars(metrics.macro_average(labels, scores[way], origins)["auroc"]),
             "minus_centre": vars(metrics.paired_macro_difference(labels, scores[way], scores[WAYS[0]], origins)["auroc"]),
-            "found_at_5_percent": float(np.mean(scores[way][truth == 1] > np.quantile(scores[way][truth == 0], 0.95))),
+            "found_at_5_percent": more_sources.found_at_5_percent(truth, scores[way]),
             "found": float(np.mean(scores[way][truth == 1] >= cut.generated)),
             "photographs_called_generated": float(np.mean(scores[way][truth == 0] >= cut.generated)),
             "photographs_called_real": float(np.mean(scores[way][truth == 0] < cut.real)),
