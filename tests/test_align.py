@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
 from conftest import textured
@@ -173,6 +173,28 @@ def test_what_is_left_out_is_named_with_its_reason(mixed, tmp_path, run):
     assert result["duplicates"]["near"]["across_labels"] == 1
     assert "1 times the same picture across labels" in err
     assert "2 aligned" in out
+
+
+def test_files_that_give_the_same_crop_stand_in_the_manifest_once(tmp_path):
+    pixels, flat = textured(np.random.default_rng(7), fake=False, side=64), np.full((64, 64, 3), 128, np.uint8)
+    for name, text in (("train/real/a", "one"), ("test/real/b", "other")):
+        save(tmp_path / f"in/{name}.png", pixels, pnginfo=said(text))
+    for name, text in (("train/real/c", "one"), ("train/fake/d", "other")):
+        save(tmp_path / f"in/{name}.png", flat, pnginfo=said(text))
+    save(tmp_path / "in/train/fake/e.png", textured(np.random.default_rng(8), fake=True, side=64))
+    align(load_dataset(tmp_path / "in"), tmp_path / "out", SETTINGS)
+    assert len(load_dataset(tmp_path / "out")) == 2
+    assert {row["original"] for row in rows_of(tmp_path / "out/manifest.csv")} == {"test/real/b.png", "train/fake/e.png"}
+    skipped = {row["original"]: row["reason"] for row in rows_of(tmp_path / "out/skipped.csv")}
+    assert skipped["train/real/a.png"] == "same crop as test/real/b.png"
+    assert "train/real/c.png, which has the other label" in skipped["train/fake/d.png"]
+
+
+def said(text):
+    """Metadata that say something."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", text)
+    return info
 
 
 def test_the_exif_turn_is_applied_and_transparency_is_white(tmp_path):

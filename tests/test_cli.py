@@ -320,6 +320,7 @@ def test_the_command_lines_method_beats_the_recipes(run, tmp_path, monkeypatch):
         (("--model", "m", "--data", "CORPUS", "--predictions", "p"), "give the one or the others"),
         (("--model", "m", "--data", "CORPUS", "--split", "nonsense"), "no split 'nonsense': it has test, train, val"),
         (("--model", "m", "--data", "nowhere"), "nowhere: no such file or folder"),
+        (("--predictions", "p", "--split", "test"), "give the one or the others"),
         (("--predictions", "no.parquet"), "no.parquet"),
     ],
 )

@@ -127,6 +127,13 @@ def test_palette_transparency(kind: str, transparency: int | bytes):
     assert decode(encode(indexed, kind, transparency=transparency)).pixels[0].tolist() == [[9, 9, 9], [255, 255, 255]]
 
 
+def test_a_palette_with_alpha_is_as_transparent_in_memory_as_in_a_file():
+    picture = Image.new("RGBA", (8, 8), (200, 0, 0, 0)).quantize(8)
+    assert (picture.mode, picture.palette.mode) == ("P", "RGBA")
+    assert (decode(picture).pixels == 255).all()
+    assert (decode(encode(picture)).pixels == 255).all()
+
+
 def test_colour_key_of_eight_and_sixteen_bits():
     eight = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     assert decode(encode(eight, transparency=(1, 2, 3))).pixels.tolist() == [[[255, 255, 255], [4, 5, 6]]]

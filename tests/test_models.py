@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
-from dgsnet import model_folder, models
+from dgsnet import Detector, model_folder, models
 from dgsnet.errors import ModelFolderError
 
 FOLDER = models.shipped(models.DEFAULT)
@@ -61,3 +63,10 @@ def _strings(value):
     if isinstance(value, list):
         return [text for part in value for text in _strings(part)]
     return [value] if isinstance(value, str) else []
+
+
+def test_a_path_is_a_folder_even_where_a_shipped_model_has_its_name(tiny_model, tmp_path, monkeypatch):
+    shutil.copytree(tiny_model, tmp_path / models.DEFAULT)
+    monkeypatch.chdir(tmp_path)
+    for own in (Path(models.DEFAULT), f"./{models.DEFAULT}"):
+        assert Detector.from_pretrained(own).fingerprint == Detector.from_pretrained(tiny_model).fingerprint

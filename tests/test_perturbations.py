@@ -239,12 +239,22 @@ def test_perturbations_are_values():
 @pytest.mark.parametrize("name", ["resize", "resize_nearest", "resize_jpeg", "screenshot"])
 def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, name):
     height, width = pixels.shape[:2]
-    monkeypatch.setattr(perturbations, "_MAX_PIXELS", limit := round(1.3 * height * width))
+    limit = round(1.3 * height * width)
+    monkeypatch.setattr(perturbations, "_POLICY", DecodePolicy(max_pixels=limit))
     found = Perturbation(name, None if name == "screenshot" else 1.5).apply(pixels, KEY)
     grown = found if isinstance(found, np.ndarray) else decode(found).pixels
     assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
     if name != "screenshot":  # whose border is as wide above as beside
         assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
-    monkeypatch.setattr(perturbations, "_MAX_PIXELS", height * width // 2)  # larger than the limit already: not enlarged
+    monkeypatch.setattr(
+        perturbations, "_POLICY", DecodePolicy(max_pixels=height * width // 2)
+    )  # larger than the limit already: not enlarged
     unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
     assert unchanged.shape == pixels.shape
+
+
+@pytest.mark.parametrize("name", ["resize", "resize_jpeg", "screenshot"])
+def test_a_panorama_stays_within_the_longest_side(name):
+    panorama = np.zeros((40, 14_000, 3), np.uint8)
+    grown = Perturbation(name, None if name == "screenshot" else 1.5).seen(panorama, KEY)
+    assert 14_000 < grown.shape[1] <= DecodePolicy().max_side

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from dgsnet import Detector, calibration, evaluation, model_folder, refitting
 from dgsnet.dataset import load_dataset
 from dgsnet.decoding import decode
-from dgsnet.errors import TrainingError
+from dgsnet.errors import CalibrationError, TrainingError
 from dgsnet.methods import Method
 from dgsnet.methods.ridge import ridge_probe
 
@@ -135,6 +135,20 @@ def test_the_command_names_what_it_left_out(run, tiny_model, tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["data"]["n_real"] == 3
     code, _, err = run("refit", "--model", tiny_model, "--data", tmp_path / "data", "--out", tmp_path / "out")
     assert (code, "is not empty" in err) == (2, True)
+
+
+def test_a_head_that_ranks_new_sources_in_reverse_leaves_nothing_behind(tiny_model, training, tmp_path):
+    """Each half of the sources teaches the opposite of the other."""
+    cues = {"a": -1, "c": 1, "b": 3, "d": -3}
+    names = {0: "ab", 1: "cd"}
+    samples = tuple(replace(sample, source=names[sample.label][at % 2]) for at, sample in enumerate(training))
+    dataset, detector = replace(training, samples=samples), Detector.from_pretrained(tiny_model)
+    features = np.random.default_rng(0).normal(0, 0.01, (len(samples), detector.method.detecting_head.in_features))
+    features[:, 0] += [cues[sample.source] for sample in samples]
+    (tmp_path / ".out.part").mkdir()  # of a call that was killed
+    with pytest.raises(CalibrationError, match="in reverse"):
+        refitting.refit_to(detector, dataset, features, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
 
 
 @pytest.mark.parametrize(("settings", "reason"), [({"penalty": 0}, "penalty above 0"), ({}, "it needs both")])

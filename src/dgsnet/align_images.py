@@ -113,7 +113,9 @@ def align(dataset: Dataset, out: Path, settings: Settings, progress: Progress | 
     dataset.labels()
     seen = _look(dataset, progress)
     low = _lowest_factor(dataset, seen, settings)
-    chosen, skipped = _without_copies(dataset, seen)
+    contents = {sample.path: seen[sample.path].sha256 or f"unreadable {sample.path}" for sample in dataset}
+    chosen, skipped = _without_copies(dataset, contents, "same bytes as")
+    aligned: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
     fingerprints: list[duplicates.Fingerprinted] = []
     # The factor's range is a setting like the others: were images added and it moved, old and new ones would differ.
@@ -128,13 +130,21 @@ def align(dataset: Dataset, out: Path, settings: Settings, progress: Progress | 
                 small = isinstance(error, _TooSmallError)
                 skipped.append(_Skip(sample, TOO_SMALL if small else UNREADABLE, str(error).removeprefix("bytes: ")))
                 continue
-            facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "caption", "group")}
-            rows.append({**facts, "path": done["path"], "original": sample.path, "scale": done["scale"]})
-            fingerprints.append(
-                duplicates.Fingerprinted(
-                    sample.path, sample.label, sample.split, seen[sample.path].sha256, done["perceptual_hash"], done["thumbnail"]
-                )
+            aligned[sample.path] = done
+    # Files that differ in their metadata alone may give the same crop, which can stand in the manifest once.
+    kept, copies = _without_copies(
+        [sample for sample in chosen if sample.path in aligned], {path: done["path"] for path, done in aligned.items()}, "same crop as"
+    )
+    skipped += copies
+    for sample in kept:
+        done = aligned[sample.path]
+        facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "caption", "group")}
+        rows.append({**facts, "path": done["path"], "original": sample.path, "scale": done["scale"]})
+        fingerprints.append(
+            duplicates.Fingerprinted(
+                sample.path, sample.label, sample.split, seen[sample.path].sha256, done["perceptual_hash"], done["thumbnail"]
             )
+        )
     write_text(out / SKIPPED, _csv(("original", "label", "split", "kind", "reason"), map(_skip_row, skipped)))
     if not rows:
         raise DatasetError(f"{dataset.root}: no image could be aligned; {out / SKIPPED} says why of each")
@@ -190,25 +200,25 @@ def _lowest_factor(dataset: Dataset, seen: Mapping[str, _Seen], settings: Settin
     return min(low, MILDEST)
 
 
-def _without_copies(dataset: Dataset, seen: Mapping[str, _Seen]) -> tuple[list[Sample], list[_Skip]]:
-    """The samples to align, one of each content, and the copies that are left out."""
+def _without_copies(samples: Iterable[Sample], contents: Mapping[str, str], alike: str) -> tuple[list[Sample], list[_Skip]]:
+    """The samples to keep, one of each content (by path), and the copies that are left out, with how they are `alike` as the reason."""
     copies: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset:
-        copies[seen[sample.path].sha256 or f"unreadable {sample.path}"].append(sample)
+    for sample in samples:
+        copies[contents[sample.path]].append(sample)
     chosen, skipped = [], []
     for members in copies.values():
         if len({sample.label for sample in members}) > 1:
-            skipped += [_Skip(sample, DUPLICATE, _both_labels(sample, members)) for sample in members]
+            skipped += [_Skip(sample, DUPLICATE, _both_labels(sample, members, alike)) for sample in members]
             continue
         first, *others = sorted(members, key=lambda sample: (_SPLIT_ORDER.get(sample.split or "", 3), sample.path))
         chosen.append(first)
-        skipped += [_Skip(sample, DUPLICATE, f"same bytes as {first.path}") for sample in others]
+        skipped += [_Skip(sample, DUPLICATE, f"{alike} {first.path}") for sample in others]
     return chosen, skipped
 
 
-def _both_labels(sample: Sample, members: Iterable[Sample]) -> str:
+def _both_labels(sample: Sample, members: Iterable[Sample], alike: str) -> str:
     other = next(one.path for one in members if one.label != sample.label)
-    return f"same bytes as {other}, which has the other label; leave out the wrong one"
+    return f"{alike} {other}, which has the other label; leave out the wrong one"
 
 
 def _align_one(data: bytes, out: Path, settings: Settings, low: float) -> dict[str, Any]:

@@ -24,9 +24,6 @@ from dgsnet.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from dgsnet.backbones import Backbone
 
-OTHER_BUILD = "other_backbone_build"
-"""Warning of a row that another build of the backbone scored."""
-
 MIN_COSINE = 0.98
 """Least cosine between the recorded feature and that of another build. Quantising to int8 keeps about 0.99; other networks are near 0."""
 

@@ -31,7 +31,7 @@ from dgsnet.files import sha256_bytes, sha256_file
 from dgsnet.model_files import ADAPTER, CONFIG, HEADS
 from dgsnet.preparation import Prepared, prepare
 from dgsnet.scoring_config import Calibration, ScoringConfig
-from dgsnet.verdict import Answer, Verdict
+from dgsnet.verdict import OTHER_BUILD, Answer, Verdict
 
 if TYPE_CHECKING:
     from dgsnet.methods import Method
@@ -64,7 +64,7 @@ class Detector:
         self.engine = model if isinstance(model, Engine) else _torch_engine(model)
         self.config, self.name, self.fingerprint, self.domain = config, name, fingerprint, domain
         self.policy = policy or DecodePolicy()
-        self.warnings = ["other_backbone_build"] if self.engine.fingerprint != config.backbone["fingerprint"] else []
+        self.warnings = [OTHER_BUILD] if self.engine.fingerprint != config.backbone["fingerprint"] else []
 
     @classmethod
     def from_pretrained(
@@ -80,7 +80,8 @@ class Detector:
         """Load a model folder, or one that `dgsnet export` wrote, which needs no torch.
 
         Args:
-            name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`), a folder, or a hub id ``owner/name[@revision]``.
+            name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`, or any `Path`), a folder, or a hub id
+                ``owner/name[@revision]``.
             backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
             device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
@@ -102,7 +103,7 @@ class Detector:
     def _load(
         cls, name: str | Path, backbone: str | None, device: str, policy: DecodePolicy | None, provider: str | None, threads: int | None
     ) -> Detector:
-        folder, called = _find(str(name)), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
+        folder, called = _find(name), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
         if exported_folder.is_exported(folder):
             if backbone is not None or device != "cpu":
                 raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
@@ -282,10 +283,10 @@ def _check_device(device: str) -> None:
         raise DgsnetError(f"the device {device!r} cannot be used here ({_first_line(error)}); `cpu` always can") from error
 
 
-def _find(name: str) -> Path:
-    if (ours := models.shipped(name)) is not None:
+def _find(name: str | Path) -> Path:
+    if isinstance(name, str) and (ours := models.shipped(name)) is not None:
         return ours
-    folder = Path(name).expanduser()
+    folder, name = Path(name).expanduser(), str(name)
     if folder.is_dir():
         return folder
     # Where the part before the slash is a folder here, a mistyped path is more likely than a hub id.

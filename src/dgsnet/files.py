@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,28 @@ def replacing(target: Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` to fill; rename it to `target`, absent or empty, when the block ends without an error.
+
+    What a killed call left beside it is deleted.
+
+    Raises:
+        OSError: `target` is a file or not empty.
+    """
+    aside = target.absolute().with_name(f".{target.absolute().name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if target.exists():
+            target.rmdir()  # refuses one that is not empty
+        aside.rename(target)
+        _sync_folder(aside.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

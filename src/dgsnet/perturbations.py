@@ -19,9 +19,9 @@
 | `blur_jpeg` | sigma in pixels | Gaussian blur, JPEG 80 |
 | `noise_jpeg` | sigma in steps of 0..255 | Gaussian noise, JPEG 80 |
 
-A picture has 50 megapixels at most afterwards, as decoding accepts by default: a larger one is enlarged less, as far as it may (a
-photograph of 48 megapixels hardly at all). Leaving it out instead would leave out the largest pictures, which are photographs, and bias
-every figure.
+A picture has 50 megapixels at most afterwards, and no side above 16,384 pixels, as decoding accepts by default: a larger one is enlarged
+less, as far as it may (a photograph of 48 megapixels hardly at all). Leaving it out instead would leave out the largest pictures, which
+are photographs, and bias every figure.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.errors import DecodeError, RecipeError
 
 _POLICY = DecodePolicy()
-_MAX_PIXELS = _POLICY.max_pixels
 _BORDER = 0.1
 
 _Effect = Callable[[Pixels, float, np.random.Generator], bytes | Pixels]
@@ -115,10 +114,15 @@ def suite(name: str) -> tuple[Perturbation, ...]:
 
 def _resize(pixels: Pixels, scale: float, kind: str = "lanczos") -> Pixels:
     width, height = scaled_size(pixels, scale)
-    if scale > 1 and width * height > _MAX_PIXELS:  # asked before the memory is taken
-        most = max(1.0, math.sqrt(_MAX_PIXELS / (pixels.shape[0] * pixels.shape[1])))
+    if scale > 1 and (width * height > _POLICY.max_pixels or max(width, height) > _POLICY.max_side):  # asked before the memory is taken
+        most = max(1.0, _room(*pixels.shape[:2]))
         width, height = math.floor(pixels.shape[1] * most), math.floor(pixels.shape[0] * most)
     return resized(pixels, (width, height), kind)
+
+
+def _room(height: float, width: float) -> float:
+    """The largest factor by which a picture of this size may be scaled."""
+    return min(math.sqrt(_POLICY.max_pixels / (height * width)), _POLICY.max_side / max(height, width))
 
 
 def _crop(pixels: Pixels, kept: float) -> Pixels:
@@ -144,7 +148,7 @@ def _gamma(pixels: Pixels, exponent: float) -> Pixels:
 def _screenshot(pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     side = 2 * _BORDER * min(height, width)
-    room = math.sqrt(_MAX_PIXELS / ((height + side) * (width + side)))  # the border needs some of it
+    room = _room(height + side, width + side)  # the border needs some of it
     shown = _resize(pixels, min(1.25, 0.999 * room))
     border = max(1, round(_BORDER * min(shown.shape[:2])))
     # A screenshot is a PNG before it is sent on as JPEG; being lossless, that PNG changes nothing and is not written.

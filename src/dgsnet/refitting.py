@@ -24,6 +24,7 @@ from dgsnet.detector import Detector
 from dgsnet.domain import fit
 from dgsnet.errors import TrainingError
 from dgsnet.feature_cache import FeatureCache
+from dgsnet.files import whole_folder
 from dgsnet.methods.ridge import fit_head, ridge_probe
 from dgsnet.reading import read
 from dgsnet.verdict import Verdict
@@ -45,7 +46,8 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     It is calibrated on sources left out, in folds, where both labels have at least two; else it has no calibration, since the old one was
     the old head's.
 
-    What the tower says of an image is kept in the cache, so that an interrupted call goes on where it stopped.
+    What the tower says of an image is kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
+    `out` and renamed when it is whole.
 
     Args:
         detector: the model; its head changes.
@@ -59,6 +61,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
 
     Raises:
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
+        CalibrationError: sources left out are ranked in reverse; then nothing is written.
     """
     _check(out, penalty)
     _counts(dataset)
@@ -80,6 +83,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
 
     Raises:
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
+        CalibrationError: sources left out are ranked in reverse; then nothing is written.
     """
     _check(out, penalty)
     counts = _counts(dataset)
@@ -87,24 +91,19 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     fit_head(method.detecting_head, features, dataset.labels(), penalty)
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
     domain = fit(features[photographs], [dataset.samples[at].source for at in photographs])
-    out.mkdir(parents=True, exist_ok=True)
-    if domain is not None:
-        model_folder.save_domain(out, domain)
     data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
-    model_folder.save(out, method, record | {"data": data | {"refitted": refitted}})
-    logits = left_out_logits(features, dataset, penalty)
-    if logits is not None:
-        identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
-        predictions = row_file.write(
-            out / LEFT_OUT / evaluation.PREDICTIONS,
-            identity,
-            evaluation.PREDICTION_SCHEMA,
-            lambda done: _rows(dataset, logits, done),
-            len(logits),
-        )
-        calibration.calibrate(out, predictions, stand_ins=True)
+    identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
+    with whole_folder(out) as folder:
+        if domain is not None:
+            model_folder.save_domain(folder, domain)
+        model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
+        logits = left_out_logits(features, dataset, penalty)
+        if logits is not None:
+            file = folder / LEFT_OUT / evaluation.PREDICTIONS
+            row_file.write(file, identity, evaluation.PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
+            calibration.calibrate(folder, file, stand_ins=True)
 
 
 def _check(out: Path, penalty: float) -> None:

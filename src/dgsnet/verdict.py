@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 Answer = Literal["ai-generated", "real", "inconclusive"]
 
+OTHER_BUILD = "other_backbone_build"
+"""Warning of a row that another build of the backbone scored than the model was trained on."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -39,7 +42,7 @@ PLAIN: dict[str, str] = {
     "heavy_compression": "The image was strongly compressed as a JPEG, which wipes out much of what tells a generated image.",
     "text_or_screenshot": "The image looks like text, a screenshot, a chart or a flat drawing; the model judges photographs.",
     "out_of_domain": "The image is unlike the photographs the model was trained on.",
-    "other_backbone_build": "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
+    OTHER_BUILD: "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
 }
 """What each warning means, in one sentence."""
 

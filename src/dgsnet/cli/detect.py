@@ -48,7 +48,7 @@ def detect(
         bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
     ] = False,
 ) -> None:
-    """Score images: one row an image. Exit code 1 when some could not be scored; each of them is a row with `error`."""
+    """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -27,7 +27,7 @@ def evaluate(
         typer.Option("--out", help="Folder for predictions.parquet, metrics.json, metrics.csv, report.html and more."),
     ],
     compared: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(metavar="[A B...]", help="With --compare: predictions, folders of some, or models.", show_default=False),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
@@ -74,8 +74,8 @@ def evaluate(
         if model is None or data is None:
             raise DgsnetError("evaluate needs --model and --data, or --predictions")
         scored = _predict(model, _chosen(data, split, console), out, load, console)
-    elif model is not None or data is not None:
-        raise DgsnetError("--predictions stands for --model and --data: give the one or the others")
+    elif model is not None or data is not None or split is not None:
+        raise DgsnetError("--predictions stands for --model, --data and --split: give the one or the others")
     else:
         scored = _Scored(predictions)
     result, failed = _report(scored, out, group, resamples, heatmaps, console, cluster)
@@ -173,7 +173,7 @@ def _benchmark(
 
 
 def _compare(
-    given: list[Path],
+    given: list[str],
     out: Path,
     baseline: str | None,
     data: Path | None,
@@ -185,17 +185,17 @@ def _compare(
     from dgsnet import comparison, evaluation
     from dgsnet.rows import printable
 
-    names = comparison.short_names(given)
+    names = comparison.short_names([Path(one) for one in given])
     files: list[Path] = []
     failed: dict[str, None] = {}  # an image that cannot be decoded fails for each model
     dataset = None
     for name, one in zip(names, given, strict=True):
-        file = comparison.locate(one)
+        file = comparison.locate(Path(one))
         if file is None:
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
             dataset = dataset or _chosen(data, split, console)
-            file = _predict(str(one), dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
+            file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
             failed |= dict.fromkeys(evaluation.failures(file))
         files.append(file)
     for error in failed:

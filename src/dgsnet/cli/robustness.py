@@ -46,8 +46,8 @@ def robustness(
     from dgsnet.rows import printable
 
     if compare:
-        if model is not None or data is not None:
-            raise DgsnetError("--compare takes finished runs as A B...: leave out --model and --data")
+        if model is not None or data is not None or split is not None or limit is not None:
+            raise DgsnetError("--compare takes finished runs as A B...: leave out --model, --data, --split and --limit")
         _compare(compared or [], out, baseline, resamples)
         return
     if compared or baseline:

@@ -79,7 +79,7 @@ class Towers:
     """The two towers of a model, read through a file of features.
 
     Args:
-        detector: the model. Views are the ones it scores.
+        detector: the model. Its view of each image is looked at; of a picture that it scores by several, the middle one.
         file: SQLite file of `FeatureCache`; several models share it, and models of one backbone and one preprocessing the frozen part.
     """
 

@@ -53,8 +53,8 @@ def write(
         dataset: where the images of the predictions are; without it the worst mistakes are named, not shown.
         detector: the model; without it they have no heatmaps.
         progress: shows how far the heatmaps are.
-        heatmaps: how many of the worst mistakes of each kind get one, 0..`MISTAKES`. Each costs `heatmap.STEPS` forward and backward
-            passes, or a forward pass a cell (49) where the method has no gradient, as `linear`; however many images the data has.
+        heatmaps: how many of the worst mistakes of each kind get one, 0..`MISTAKES`. Each costs, for a view,
+            `heatmap.STEPS` forward and backward passes, or a forward pass a cell where there is no gradient: without torch, or of `linear`.
 
     Returns:
         The file.

@@ -53,7 +53,7 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
 
     @closed.post("/v1/heatmap", response_class=Response, responses=picture | all_refusals, openapi_extra=schemas.form(many=False))
     async def heatmap(request: Request) -> Response:
-        """Where the answer comes from: red towards AI-generated, blue towards photograph. Fifty times the work of a score."""
+        """Where the answer comes from: red towards AI-generated, blue towards photograph. Up to fifty times the work of a score."""
         with Reservation(budget) as reserved:
             files = await uploads.read(request, settings, reserved, most=1)
             return Response(await pipeline.heatmap(files[0]), media_type="image/png")
