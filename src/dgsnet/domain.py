@@ -88,8 +88,9 @@ def _gaussian(features: Floats) -> Domain:
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)  # a dimension in which the photographs agree is measured as it is
     standard = (features - mean) / scale
-    _, singular, rows = np.linalg.svd(standard, full_matrices=False)
-    variances = singular**2 / number
+    # Of the features' covariance, which is much smaller than the features; largest first.
+    values, columns = np.linalg.eigh(standard.T @ standard / number)
+    variances, rows = np.maximum(values[::-1], 0), np.ascontiguousarray(columns.T[::-1])
     kept = max(1, min(_DIRECTIONS, number // _PER_DIRECTION, width - 1))
     # Of the spread in all other directions; a floor, since two photographs that agree in a direction do not make the third a stranger.
     rest = max(float(variances[kept:].sum()) / max(width - kept, 1), 1e-3)
