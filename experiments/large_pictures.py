@@ -17,7 +17,6 @@ from typing import Any
 
 import more_sources
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -44,14 +43,12 @@ LOOK = Preprocessing(view="crop", quadrants=True)
 Floats = NDArray[np.float64]
 
 
-@torch.inference_mode()
 def read(repositories: Path) -> None:
     """What the head reads of each view, one file a source: `read` (pictures, views, D), `copies` (copies, views, D)."""
-    detector = Detector.from_pretrained("dgsnet-b16", provider="torch")
-    method, look = detector.method.eval(), LOOK
+    engine, look = Detector.from_pretrained("dgsnet-b16").engine, LOOK
 
     def seen(pixels: Pixels) -> NDArray[np.float32]:
-        return np.concatenate([method.represent(torch.from_numpy(view[None])).numpy() for view in look.views(pixels)])
+        return np.concatenate([engine.run(view[None])[0] for view in look.views(pixels)]).astype(np.float32)
 
     rows: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in more_sources.listed():
