@@ -526,7 +526,7 @@ def test_an_image_that_fails_is_named_once_and_ends_with_1(run, detector, tmp_pa
         (("--limit", "0"), "--limit"),
         (("--split", "nonsense"), "the data has no split 'nonsense': it has test, train, val"),
         (("--nonsense",), "--nonsense"),
-        (("--compare",), "leave out --model and --data"),
+        (("--compare",), "leave out --model, --data, --split and --limit"),
         (("--baseline", "a"), "--baseline goes with --compare only"),
     ],
 )
