@@ -254,9 +254,7 @@ def _exif_block(image: Image.Image) -> bytes:
 
 def _on_white(image: Image.Image) -> Image.Image:
     key = image.info.get("transparency")
-    clear = (
-        image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA"
-    )  # Pillow's own question fails without a palette
+    clear = image.mode == "P" and image.palette is not None and image.palette.mode == "RGBA"  # Pillow's own question needs a palette
     if image.mode not in {"RGBA", "LA", "PA", "RGBa", "La"} and key is None and not clear:
         return image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
     if isinstance(key, tuple) and max(key) > 255:  # colour key of a 16-bit PNG, whose channels Pillow has cut to their high byte
