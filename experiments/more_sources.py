@@ -429,7 +429,7 @@ def _plot(found: list[dict[str, Any]]) -> None:
         axes.set_title(f"training {title}", loc="left", fontsize=10)
         axes.set_xscale("log")
         counts = [point["count"] for point in points]
-        axes.set_xticks(counts, [str(count) if count == counts[-1] or count * 1.2 < counts[-1] else "" for count in counts])
+        axes.set_xticks(counts, [str(count) if count == counts[-1] or count * 1.7 < counts[-1] else "" for count in counts])
         axes.minorticks_off()
     picture.axes[0].set_ylabel("mean AUROC on test")
     with replacing(RESULTS / "curves.png") as aside:
