@@ -246,9 +246,8 @@ def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, n
     assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
     if name != "screenshot":  # whose border is as wide above as beside
         assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
-    monkeypatch.setattr(
-        perturbations, "_POLICY", DecodePolicy(max_pixels=height * width // 2)
-    )  # larger than the limit already: not enlarged
+    # Larger than the limit already, so it is not enlarged.
+    monkeypatch.setattr(perturbations, "_POLICY", DecodePolicy(max_pixels=height * width // 2))
     unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
     assert unchanged.shape == pixels.shape
 

@@ -145,7 +145,7 @@ def test_a_head_that_ranks_new_sources_in_reverse_leaves_nothing_behind(tiny_mod
     dataset, detector = replace(training, samples=samples), Detector.from_pretrained(tiny_model)
     features = np.random.default_rng(0).normal(0, 0.01, (len(samples), detector.method.detecting_head.in_features))
     features[:, 0] += [cues[sample.source] for sample in samples]
-    (tmp_path / ".out.part").mkdir()  # of a call that was killed
+    (tmp_path / ".out.new").mkdir()  # of a call that was killed
     with pytest.raises(CalibrationError, match="in reverse"):
         refitting.refit_to(detector, dataset, features, tmp_path / "out")
     assert not list(tmp_path.glob("*out*"))

@@ -31,25 +31,26 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` to fill; rename it to `target`, absent or empty, when the block ends without an error.
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` to fill; it takes the place of `target` when the block ends without an error.
 
-    What a killed call left beside it is deleted.
-
-    Raises:
-        OSError: `target` is a file or not empty.
+    For one process at a time: whatever lies at the place aside is then of a process that was killed, and is deleted.
     """
-    aside = target.absolute().with_name(f".{target.absolute().name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (target.with_name(f".{target.name}.{which}") for which in ("new", "old"))
     try:
-        yield aside
+        for stale in (new, old):
+            shutil.rmtree(stale, ignore_errors=True)
+        new.mkdir()
+        yield new
         if target.exists():
-            target.rmdir()  # refuses one that is not empty
-        aside.rename(target)
-        _sync_folder(aside.parent)
+            target.rename(old)
+        new.rename(target)
+        _sync_folder(target.parent)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

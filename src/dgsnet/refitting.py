@@ -24,7 +24,7 @@ from dgsnet.detector import Detector
 from dgsnet.domain import fit
 from dgsnet.errors import TrainingError
 from dgsnet.feature_cache import FeatureCache
-from dgsnet.files import whole_folder
+from dgsnet.files import replacing_folder
 from dgsnet.methods.ridge import fit_head, ridge_probe
 from dgsnet.reading import read
 from dgsnet.verdict import Verdict
@@ -95,7 +95,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
-    with whole_folder(out) as folder:
+    with replacing_folder(out) as folder:
         if domain is not None:
             model_folder.save_domain(folder, domain)
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
@@ -104,6 +104,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
             file = folder / LEFT_OUT / evaluation.PREDICTIONS
             row_file.write(file, identity, evaluation.PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
             calibration.calibrate(folder, file, stand_ins=True)
+        _check(out, penalty)  # once more: what somebody wrote there meanwhile is not replaced
 
 
 def _check(out: Path, penalty: float) -> None:

@@ -15,9 +15,9 @@ from dgsnet.assembly.plan import MAKE, Piece, Plan
 from dgsnet.assembly.sources import Sources
 from dgsnet.errors import ModelFolderError, WeightsError
 from dgsnet.exported_folder import GRAPHS
-from dgsnet.files import replacing, sha256_file
+from dgsnet.files import replacing, replacing_folder, sha256_file
 from dgsnet.model_files import GRAPH, PLAN
-from dgsnet.weights.cache import installing, locked
+from dgsnet.weights.cache import locked
 
 
 def build(folder: Path, plan: Plan, backbone: str, target: Path) -> None:
@@ -47,7 +47,7 @@ def _build(folder: Path, plan: Plan, backbone: str, target: Path) -> None:
             )
         if sha256_file(folder / GRAPH) != plan.graph:
             raise ModelFolderError(f"{folder / GRAPH} is not the graph that {PLAN} names: it is damaged; {MAKE}")
-        with installing(target) as new:
+        with replacing_folder(target) as new:
             graph, weights = (new / name for name in GRAPHS["onnx"])
             with replacing(weights) as aside:
                 if write_weights(plan.pieces, Sources(folder, tower), aside) != plan.weights:

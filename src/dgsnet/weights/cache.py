@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -138,27 +137,6 @@ def problems_of(folder: Path) -> list[str]:
     if not problems and (found := folder_fingerprint(folder)) != record.fingerprint:
         problems.append(f"{folder}: its tensors have fingerprint {found}, expected {record.fingerprint}")
     return problems
-
-
-@contextmanager
-def installing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder` to fill; it takes the place of `folder` when the block ends without an error.
-
-    To be used under `locked`: whatever lies at the place aside is then of a process that was killed.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (folder.with_name(f".{folder.name}.{which}") for which in ("new", "old"))
-    try:
-        for stale in (new, old):
-            shutil.rmtree(stale, ignore_errors=True)
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dgsnet.errors import WeightsError
+from dgsnet.files import replacing_folder
 from dgsnet.weights import hub, wheel
 from dgsnet.weights.cache import (
     RECORD,
@@ -15,7 +16,6 @@ from dgsnet.weights.cache import (
     State,
     downloads_dir,
     folder_of,
-    installing,
     locked,
     names_in_cache,
     problems_of,
@@ -112,7 +112,7 @@ def _row(weights: Weights) -> Row:
 
 def _build(weights: Weights, folder: Path, file: Path | None, *, progress: bool) -> None:
     source = weights.source
-    with installing(folder) as new:
+    with replacing_folder(folder) as new:
         if isinstance(source, HubSource):
             arrived, commit = _fetched(weights, folder, lambda: hub.fetch_snapshot(source, downloads_dir(), progress=progress))
             new.rmdir()
