@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dgsnet.decoding import DecodePolicy
+
 _MIN_SIDE = 224  # what the backbones see and patch selection needs
-_MAX_PIXELS = 50_000_000  # what decoding accepts by default: enlarging must not exceed the memory a large file may take
+_POLICY = DecodePolicy()  # enlarging must not exceed the memory a large file may take
 _WEBP_MAX_SIDE = 16_383
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -73,7 +75,7 @@ class Crop(_Step):
 class Resize(_RangeStep):
     """With `probability`, scale both sides by a factor of `low`..`high`, log-uniform so that halving is as likely as doubling.
 
-    One of `filters` is drawn. A side is never scaled down below 224 pixels, nor a picture up beyond 50 megapixels.
+    One of `filters` is drawn. A side is never scaled down below 224 pixels, nor a picture up beyond what decoding accepts by default.
     """
 
     probability: Probability = 0.5
@@ -86,7 +88,7 @@ class Resize(_RangeStep):
         height, width = pixels.shape[:2]
         scale = self.low * (self.high / self.low) ** factor
         scale = max(scale, min(1, _MIN_SIDE / min(height, width)))
-        scale = min(scale, max(1, math.sqrt(_MAX_PIXELS / (height * width))))
+        scale = min(scale, max(1, _POLICY.room(height, width)))
         size = scaled_size(pixels, scale)
         if chance >= self.probability or size == (width, height):
             return pixels

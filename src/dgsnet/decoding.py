@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Callable
@@ -82,6 +83,10 @@ class DecodePolicy:
     max_scans: int = 100
     truncated: Literal["error", "fill"] = "error"
     formats: tuple[str, ...] = FORMATS
+
+    def room(self, height: float, width: float) -> float:
+        """The largest factor by which both sides of a picture of this size may be scaled, so that it is still accepted."""
+        return min(math.sqrt(self.max_pixels / (height * width)), self.max_side / max(height, width))
 
 
 @dataclass(frozen=True)

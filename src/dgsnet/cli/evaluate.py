@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dgsnet.detector import Detector
 
 _BENCHMARKS = "universalfakedetect, aigcdetectbenchmark, aigibench, genimage, chameleon, hires50k, communityforensics, corpus"
+_GENERATOR, _HEATMAPS = "generator", 6
 
 
 def evaluate(
@@ -40,14 +41,15 @@ def evaluate(
     root: Annotated[Path | None, typer.Option("--root", help="With --benchmark: the unpacked archive.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare A, B... on the images they share.")] = False,
     baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
-    group: Annotated[str, typer.Option("--group", help="Column generated images are grouped by.")] = "generator",
+    group: Annotated[str | None, typer.Option("--group", help="Column generated images are grouped by. Default: generator.")] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Column whose images the bootstrap draws together, such as group. Default: none.")
     ] = None,
     heatmaps: Annotated[
-        int, typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes of each kind; seconds each.")
-    ] = 6,
+        int | None,
+        typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes, seconds each. Default: 6."),
+    ] = None,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
@@ -59,14 +61,18 @@ def evaluate(
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
+        if group is not None or heatmaps is not None:
+            raise DgsnetError("--compare goes by generator and draws no heatmaps: leave out --group and --heatmaps")
         _compare(compared or [], out, baseline, data, split, resamples, load, console)
         return
+    drawn = _HEATMAPS if heatmaps is None else heatmaps
     if compared or baseline:
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if benchmark is not None:
-        if data is not None or split is not None or cluster is not None:
-            raise DgsnetError("--benchmark takes its images from --root and tests its own split: leave out --data, --split and --cluster")
-        _benchmark(benchmark, root, model, predictions, out, resamples, heatmaps, load, console)
+        if data is not None or split is not None or cluster is not None or group is not None:
+            left_out = "leave out --data, --split, --group and --cluster"
+            raise DgsnetError(f"--benchmark takes its images from --root, tests its own split and goes by its subsets: {left_out}")
+        _benchmark(benchmark, root, model, predictions, out, resamples, drawn, load, console)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
@@ -78,7 +84,7 @@ def evaluate(
         raise DgsnetError("--predictions stands for --model, --data and --split: give the one or the others")
     else:
         scored = _Scored(predictions)
-    result, failed = _report(scored, out, group, resamples, heatmaps, console, cluster)
+    result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, console, cluster)
     _show(result)
     if failed:
         raise typer.Exit(1)
@@ -158,7 +164,7 @@ def _benchmark(
         raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
     else:
         scored = _Scored(predictions)
-    _, failed = _report(scored, out, "generator", resamples, heatmaps, console)
+    _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps, console)
     result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
     _show_benchmark(result)
     for subset, report in result["subsets"].items():

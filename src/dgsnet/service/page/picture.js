@@ -89,6 +89,7 @@ function outline(parts, boxes, width, height) {
     seen.after(one);
   }
   zoom.hidden = share > WORTH_ZOOMING;
+  if (others.length) zoom.textContent = "Zoom to the middle part";
   const layers = seen.parentElement;
   const scale = Math.max(1, Math.min(width / (wide * MARGIN), height / (tall * MARGIN)));
   const shift = (start, length) => Math.min(0, Math.max(1 - scale, 0.5 - scale * (start + length / 2)));
