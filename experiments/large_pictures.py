@@ -3,10 +3,10 @@
     python experiments/large_pictures.py read --repositories DIR               runs/large_pictures: what the tower says of the originals
     python experiments/large_pictures.py table --corpus CORPUS --more MORE     results/more_sources/large.{json,md}
 
-Pictures are the files of `more_sources.csv` themselves, not crops of them, where both sides have room for quadrants; at most two of every
-second photo source and three of a source of generated images. Of the first picture of every tenth source, copies under the perturbations
-`everyday` are read as well. Heads are those of `more_sources.py choose`: none saw anything of the sources it is asked about. Calibration
-and thresholds are those of what the heads say of the crops, each left out.
+Pictures are the files of `more_sources.csv` themselves, of its first four batches, not crops of them, where both sides have room for
+quadrants; at most two of every second photo source and three of a source of generated images. Of the first picture of every tenth source,
+copies under the perturbations `everyday` are read as well. Heads are those of `more_sources.py choose`: none saw anything of the sources it
+is asked about. Calibration and thresholds are those of what the heads say of the crops, each left out.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ READ = Path(__file__).parent.parent / "runs" / "large_pictures"
 RESULTS = more_sources.RESULTS
 MOST = {"0": 2, "1": 3}
 """Pictures of a source, by label."""
+BATCHES = "1234"
+"""Of which files are looked at: the fifth batch has ten pictures of one size and few subjects of each of fifty models."""
 EVERY = 10
 """Sources to one of which copies are read."""
 WAYS = ("centre", "centre and quadrants")
@@ -51,7 +53,7 @@ def read(repositories: Path) -> None:
         return np.concatenate([engine.run(view[None])[0] for view in look.views(pixels)]).astype(np.float32)
 
     rows: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for row in more_sources.listed():
+    for row in [row for row in more_sources.listed() if row["batch"] in BATCHES]:
         rows.setdefault((row["label"], row["source"]), []).append(row)
     READ.mkdir(parents=True, exist_ok=True)
     for number, ((label, source), files) in track(list(enumerate(sorted(rows.items()))), "sources"):

@@ -16,8 +16,8 @@
 tree) OWNER/NAME. The licences are mixed and mostly unstated, so the images themselves are not ours to hand on.
 
 None of them is of a generator or of a photo source that the corpus tests on. Of a generator whose maker or line has another version there,
-`kin` is 1 (FLUX.2 and Kontext, GPT Image 2, Midjourney 5, StyleGAN of faces, ...). `batch` tells when a file was added: 1, 2, 3 (faces)
-or 4 (newer generators, and photographs that look arranged).
+`kin` is 1 (FLUX.2 and Kontext, GPT Image 2, Midjourney 5, StyleGAN of faces, ...). `batch` tells when a file was added: 1, 2, 3 (faces),
+4 (newer generators, and photographs that look arranged) or 5 (many more generators, a few pictures of each).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ CHANGED = 4
 STEADINESS = (0, 1, 3, 10, 30, 100, 300)
 """How much more than training on the changed copies would."""
 FOLDS, DRAWS, COUNTS = 5, 8, (1, 2, 5, 10, 20, 50, 100)
-BATCHES = ("1", "12", "123", "1234")
+BATCHES = ("1", "12", "123", "1234", "12345")
 """As the list has grown."""
 
 Floats, Labels, Strings = NDArray[np.float64], NDArray[np.int64], NDArray[np.str_]
