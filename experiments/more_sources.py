@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__, calibration, metrics, refitting, tables
 from dgsnet.augmentation import Pixels
-from dgsnet.dataset import Dataset, load_dataset
+from dgsnet.dataset import Dataset, Sample, load_dataset
 from dgsnet.decoding import DecodePolicy, decode
 from dgsnet.detector import Detector
 from dgsnet.errors import DecodeError
@@ -74,6 +75,49 @@ CHANGED = 4
 STEADINESS = (0, 1, 3, 10, 30, 100, 300)
 """How much more than training on the changed copies would."""
 FOLDS, DRAWS, COUNTS = 5, 8, (1, 2, 5, 10, 20, 50, 100)
+LINES = {
+    "Google": "imagen|gemini|nano ?banana",
+    "OpenAI": "gpt-|gpt image|dall-e 3",
+    "DALL-E mini": "dalle?.?mini|dall-e m|mindall|min\\(",
+    "Midjourney": "midjourney",
+    "FLUX": "flux|chroma|flex\\.|^uno$",
+    "PixArt": "pixart",
+    "Leonardo": "leonardo",
+    "Hunyuan": "hunyuan",
+    "latent diffusion": "ldm|glid3",
+    "SDXL": "xl|ssd-1b|segmind|segmoe-4x|koala|pony|tempest|hidiffusion|rich-text",
+    "Stable Diffusion 3": "stable.?diffusion.3",
+    "Stable Diffusion": "stable diffusion|^sd|/sdxs|dreamshaper|realistic vision|juggernaut|blipdiffusion|latent consistency|multidiff",
+    "StyleGAN": "stylegan|generated\\.photos",
+    "BigGAN": "biggan|big sleep",
+    "guided diffusion": "disco|clip-guided",
+    "Muse": "muse|meissonic|styledrop",
+    "Krea": "krea",
+    "ERNIE": "ernie",
+    "MAI": "mai-image",
+    "VQGAN": "vqgan",
+    "pix2pix": "pix2pix",
+    "Bria": "bria",
+    "Kandinsky": "kandinsky",
+    "Playground": "playground",
+    "Qwen": "qwen",
+    "Z-Image": "z-image",
+    "Seedream": "seedream",
+    "Ideogram": "ideogram",
+    "Grok": "grok",
+    "Kolors": "kolors",
+    "Lumina": "lumina",
+    "SANA": "sana",
+    "Cosmos": "cosmos",
+    "Wan": "wan",
+    "HiDream": "hidream",
+    "OmniGen": "omnigen",
+    "AuraFlow": "auraflow",
+    "CogView": "cogview",
+    "Cascade": "cascade",
+    "Firefly": "firefly",
+}
+"""Makers' lines of generators, and what of a generator's name, brackets left out, tells of them; the first that is found counts."""
 BATCHES = ("1", "12", "123", "1234", "12345")
 """As the list has grown."""
 
@@ -243,6 +287,23 @@ def features_of(name: str, dataset: Dataset, kind: Kind = "tuned") -> Floats:
     return np.stack([stored[sample.path] for sample in dataset])
 
 
+def line(generator: str) -> str:
+    """The maker's line that a generator is of: its own, where `LINES` has none."""
+    named = generator.split(" (", maxsplit=1)[0].lower()
+    return next((name for name, pattern in LINES.items() if re.search(pattern, named)), generator)
+
+
+def by_line(images: Known) -> Dataset:
+    """The images, each generated one with its maker's line as generator, so that calibration leaves out whole lines."""
+    named = {f"more/{row['source']}/{row['sha256'][:12]}.jpg": row["generator"] for row in listed()}
+    lines = (line(named.get(sample.path, sample.generator)) for sample in images.dataset)
+    return replace(images.dataset, samples=tuple(map(_of_line, images.dataset, lines)))
+
+
+def _of_line(sample: Sample, name: str) -> Sample:
+    return replace(sample, generator=name) if sample.label else sample
+
+
 def _stored(name: str, kind: Kind) -> Iterator[tuple[str, Floats]]:
     """What the head reads of an image's copies, (copies, D), by path: one copy, where the image was not changed."""
     for file in sorted(features_folder(name, kind).glob("*.npz")):
@@ -252,7 +313,7 @@ def _stored(name: str, kind: Kind) -> Iterator[tuple[str, Floats]]:
 
 
 def choose(corpus: Path, more: Path) -> None:
-    """Which images and which penalty do best on photo sources and generators that were left out: five folds of both."""
+    """Which images and which penalty do best on photo sources and makers' lines that were left out: five folds of both."""
     known_images = known(corpus, more)
     old = ~known_images.new
     parts = {
@@ -278,8 +339,9 @@ def choose(corpus: Path, more: Path) -> None:
 
 
 def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shifts: Shifts | None = None) -> dict[str, Any]:
-    """Generators against photo sources that were both left out, by a head from those of `used` (N,; None: all) that were not."""
-    fold, aurocs, rates, false_alarms = folds(images), {}, [], []
+    """Generators against photo sources, lines and sources left out, by a head from those of `used` (N,; None: all) that were not."""
+    fold, rates, false_alarms = folds(images), [], []
+    of_folds: dict[str, list[float]] = {}  # a source of several lines is asked about in several
     for number in range(FOLDS):
         asked = fold == number
         taken = ~asked if used is None else used & ~asked
@@ -287,11 +349,11 @@ def left_out(images: Known, used: NDArray[np.bool_] | None, penalty: float, shif
         scores, labels, sources = images.read[asked] @ weight + bias, images.labels[asked], images.sources[asked]
         for name in np.unique(sources[labels == 1]):
             one = (labels == 0) | (sources == name)
-            aurocs[str(name)] = float(roc_auc_score(labels[one], scores[one]))
+            of_folds.setdefault(str(name), []).append(float(roc_auc_score(labels[one], scores[one])))
         rates.append(found_at_5_percent(labels, scores))
         called = scores > np.quantile(scores[labels == 0], 0.95)
         false_alarms += [float(np.mean(called[sources == name])) for name in np.unique(sources[labels == 0])]
-    of_new = set(images.sources[images.new])
+    of_new, aurocs = set(images.sources[images.new]), {name: float(np.mean(each)) for name, each in of_folds.items()}
     return {
         "auroc": float(np.mean(list(aurocs.values()))),
         "of_old": float(np.mean([each for name, each in aurocs.items() if name not in of_new])),
@@ -308,13 +370,14 @@ def found_at_5_percent(labels: Labels, scores: Floats) -> float:
 
 
 def folds(images: Known) -> Labels:
-    """(N,), the fold of an image: sources of either label are dealt out in an order drawn once."""
+    """(N,), the fold of an image: photo sources, and makers' lines of generators, are dealt out in an order drawn once."""
     draws, fold = np.random.default_rng(0), np.full(len(images.labels), -1)
+    origins = np.where(images.labels == 1, [sample.generator for sample in by_line(images)], images.sources)
     asked = np.ones(len(fold), bool) if images.never_asked is None else ~images.never_asked
     for label in (0, 1):
-        names = draws.permutation(np.unique(images.sources[asked & (images.labels == label)]))
+        names = draws.permutation(np.unique(origins[asked & (images.labels == label)]))
         for place, name in enumerate(names):
-            fold[asked & (images.sources == name) & (images.labels == label)] = place % FOLDS
+            fold[asked & (origins == name) & (images.labels == label)] = place % FOLDS
     return fold
 
 
@@ -476,14 +539,14 @@ def parts(corpus: Path, more: Path) -> None:
 
 
 def fit(corpus: Path, more: Path) -> None:
-    """The tower of `dgsnet-b16` with a head from both collections, calibrated on sources left out.
+    """The tower of `dgsnet-b16` with a head from both collections, calibrated on photo sources and makers' lines of generators left out.
 
     It scores large pictures by their quadrants as well: `large_pictures.py` says what that is worth.
     """
     images, detector = known(corpus, more), Detector.from_pretrained("dgsnet-b16", provider="torch")
     look = detector.config.preprocessing.model_copy(update={"quadrants": True})
     detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": look})
-    refitting.refit_to(detector, images.dataset, images.read, MODEL, PENALTY)
+    refitting.refit_to(detector, by_line(images), images.read, MODEL, PENALTY)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ CORPUS = {
     "gradient surgery, `balanced`": "dgs-balanced",
 }
 DETECTORS = {
-    "**`dgsnet-b16`**: surgery, head from 162 photo sources and 95 of generated images": findings.SHIPPED,
+    "**`dgsnet-b16`**: surgery, head from 183 photo sources and 195 of generated images": findings.SHIPPED,
     "surgery, head refitted on the corpus": "refit/dgs",
     "LoRA, head refitted on the corpus": "refit/lora",
     "surgery, head as trained": "shipped/dgs",

@@ -71,7 +71,9 @@ def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path)
 
 
 def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
-    named = tuple(replace(sample, source=f"{'fake' if sample.label else 'camera'}{at % 3}") for at, sample in enumerate(training))
+    sources = [f"{'fake' if sample.label else 'camera'}{at % 3}" for at, sample in enumerate(training)]
+    given = zip(training, sources, strict=True)
+    named = tuple(replace(sample, source=source, generator=source if sample.label else "") for sample, source in given)
     dataset = replace(training, samples=named)
     refitted(tiny_model, dataset, tmp_path / "new")
     fitted = model_folder.load_config(tmp_path / "new").calibration.fitted
@@ -89,6 +91,38 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
         for sample, features in zip(dataset, read, strict=True):
             if sample.source.endswith(str(fold)):
                 assert rows[sample.path]["logit"] == pytest.approx(features @ weight + bias, abs=1e-3)
+
+
+def test_sources_of_one_generator_are_left_out_together(training):
+    named = [replace(sample, source=f"{sample.label} {at % 4}") for at, sample in enumerate(training)]
+    lines = tuple(replace(sample, generator="line" if sample.source in {"1 0", "1 3"} else sample.generator) for sample in named)
+    labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
+    logits = refitting.left_out_logits(features, replace(training, samples=lines), 0.1)
+    sources = np.array([sample.source for sample in lines])
+    generators = sorted({sample.generator for sample in lines if sample.label})
+    assert "line" in generators
+    photographs = sorted(set(sources[labels == 0]))
+    fold = generators.index("line") % len(generators)
+    unseen = np.isin(sources, ["1 0", "1 3", *photographs[fold :: min(len(generators), len(photographs))]])
+    weight, bias = ridge_probe(features[~unseen], labels[~unseen], 0.1)
+    for at in np.flatnonzero(np.isin(sources, ["1 0", "1 3"])):
+        assert logits[at] == pytest.approx(features[at] @ weight + bias)
+
+
+def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_one(training):
+    generated = [at for at, sample in enumerate(training) if sample.label]
+    generators = dict(zip(generated, ["a", "a", "b", "b", "c", "c"] * len(generated), strict=False))
+    photographs = (replace(sample, source=f"camera {at % 3}") for at, sample in enumerate(training))
+    named = [
+        replace(sample, source="c" if generators[at] == "c" else "both", generator=generators[at]) if sample.label else sample
+        for at, sample in enumerate(photographs)
+    ]
+    labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
+    logits = refitting.left_out_logits(features, replace(training, samples=tuple(named)), 0.1)
+    sources = np.array([sample.source for sample in named])
+    weight, bias = ridge_probe(features[known := ~np.isin(sources, ["both", "camera 0"])], labels[known], 0.1)
+    for at in [at for at in generated if generators[at] == "a"]:
+        assert logits[at] == pytest.approx(features[at] @ weight + bias)
 
 
 def test_a_label_of_one_source_leaves_nothing_out(training):

@@ -3,8 +3,8 @@
 Fine-tuning teaches the tower to see traces; the head that was trained along with it saw each image once or twice. The head found here sees
 all images at once (`dgsnet.methods.ridge`), and they need not be those the tower was trained on: so a model learns a new generator.
 
-It is calibrated on what it would say of sources that it never saw: the head is fitted again without each fold of sources, and says what it
-makes of those. The tower may have seen them in training, so on new sources the score is still less sure than it says.
+It is calibrated on what it would say of photo sources and generators that it never saw: the head is fitted again without each fold of them,
+and says what it makes of those. The tower may have seen them in training, so on new sources the score is still less sure than it says.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ PENALTY = 0.01
 """Of the ridge, in units of the features' variance."""
 
 FOLDS = 5
-"""Parts that the sources of each label are cut into, at most."""
+"""Parts that the photo sources and the generators are cut into, at most."""
 
 LEFT_OUT = "left_out"
-"""Folder in the model folder: predictions of images by heads that saw nothing of their source."""
+"""Folder in the model folder: predictions of images by heads that saw nothing of their source or generator."""
 
 
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
     """Write `out`, the model with a new head.
 
-    It is calibrated on sources left out, in folds, where both labels have at least two; else it has no calibration, since the old one was
-    the old head's.
+    It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
+    since the old one was the old head's.
 
     What the tower says of an image is kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
@@ -115,9 +115,11 @@ def _check(out: Path, penalty: float) -> None:
 
 
 def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
-    """What heads that saw nothing of an image's source say of it, (N,); None where a label has fewer than two sources.
+    """What heads that saw nothing of an image's source nor of its generator say of it, (N,); None where a label has fewer than two.
 
-    A fold is every k-th source of photographs and of generated images, by name. A source that both labels have is left out of both.
+    A fold is every k-th source of photographs and every k-th `generator` of generated images, by name. Samples of several sources may name
+    one generator: then these are left out together, as the next generator will have no kin in the training data either. What shares a
+    source with the fold, of either label, is kept from its head as well.
 
     Args:
         features: (N, D), what the head reads.
@@ -125,16 +127,18 @@ def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: fl
         penalty: of the ridge.
     """
     labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
-    names = [sorted(set(sources[labels == label])) for label in (0, 1)]
+    origins = np.array([sample.generator if sample.label else sample.source for sample in dataset])
+    names = [sorted(set(origins[labels == label])) for label in (0, 1)]
     count = min(FOLDS, *map(len, names))
     if count < 2:
         return None
     logits = np.full(len(labels), np.nan)
     for fold in range(count):
-        new = np.isin(sources, [*names[0][fold::count], *names[1][fold::count]])
-        if len(set(labels[~new])) < 2:  # sources that both labels share
+        new = np.logical_or.reduce([(labels == label) & np.isin(origins, names[label][fold::count]) for label in (0, 1)])
+        known = ~new & ~np.isin(sources, sources[new])
+        if len(set(labels[known])) < 2:  # sources that both labels share
             return None
-        weight, bias = ridge_probe(features[~new], labels[~new], penalty)
+        weight, bias = ridge_probe(features[known], labels[known], penalty)
         logits[new] = features[new] @ weight + bias
     return logits
 
