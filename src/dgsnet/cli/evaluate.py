@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     heatmaps: Annotated[
         int | None,
-        typer.Option("--heatmaps", min=0, max=6, help="Heatmaps in the report, of the worst mistakes, seconds each. Default: 6."),
+        typer.Option("--heatmaps", min=0, max=6, help="Heatmaps of the worst mistakes of each kind; seconds each. Default: 6."),
     ] = None,
     device: options.Device = "cpu",
     provider: options.Provider = None,
