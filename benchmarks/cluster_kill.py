@@ -23,9 +23,9 @@ import psutil
 import pyarrow.parquet as pq
 
 import tiny_model
-from dgsnet.detector import Detector
-from dgsnet.exporting import export
-from dgsnet.files import write_json
+from dgsnet.core.files import write_json
+from dgsnet.export import export
+from dgsnet.inference.detector import Detector
 from kill_test import command, rows_on_disk
 
 WORKER = "ray::MapWorker(MapBatches(Worker))"

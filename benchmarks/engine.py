@@ -38,9 +38,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import tiny_model
-from dgsnet import Detector, exporting
-from dgsnet.files import write_json
-from dgsnet.preprocessing import Preprocessing
+from dgsnet import Detector, export
+from dgsnet.core.files import write_json
+from dgsnet.images.preprocess import Preprocessing
 from patch_selection import cpu_model, loop_torch
 from plots import show_numbers, show_sizes
 from process_memory import resident
@@ -71,11 +71,11 @@ def viewing(detector: Detector, view: str) -> Detector:
     return Detector(detector.engine, config, detector.name, detector.fingerprint, detector.policy, detector.domain)
 
 
-def exported(detector: Detector, work: Path, form: exporting.Format, threads: int | None = None) -> Detector:
+def exported(detector: Detector, work: Path, form: export.Format, threads: int | None = None) -> Detector:
     """A detector of the exported model, written where it is not there yet."""
     folder = work / f"{form}-{detector.fingerprint[:12]}"
     if not (folder / "config.json").exists():
-        exporting.export(detector, folder, form)
+        export.export(detector, folder, form)
     return Detector.from_pretrained(folder, threads=threads)
 
 

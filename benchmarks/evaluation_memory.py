@@ -22,8 +22,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dgsnet import evaluation, row_file
-from dgsnet.parquet_rows import arrow_table
+from dgsnet.evaluation import evaluate
+from dgsnet.inference import resumable_parquet
+from dgsnet.inference.parquet_writer import arrow_table
 from process_memory import resident, status
 
 SIZES = (2_000, 50_000, 200_000)
@@ -59,17 +60,17 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 def streamed(folder: Path, count: int) -> None:
     """Predictions as the package writes them."""
-    row_file.write(folder / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    resumable_parquet.write(folder / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 def gathered(folder: Path, count: int) -> None:
     """All rows in a list, then one table."""
-    pq.write_table(arrow_table(list(rows(0, count)), evaluation.PREDICTION_SCHEMA), folder / "gathered.parquet")
+    pq.write_table(arrow_table(list(rows(0, count)), evaluate.PREDICTION_SCHEMA), folder / "gathered.parquet")
 
 
 def judged(folder: Path, _: int) -> None:
     """Metrics from the streamed predictions."""
-    evaluation.evaluate(folder / evaluation.PREDICTIONS, folder, resamples=10)
+    evaluate.evaluate(folder / evaluate.PREDICTIONS, folder, resamples=10)
 
 
 STEPS = {"writing predictions": streamed, "writing predictions, rows in a list": gathered, "metrics": judged}

@@ -33,15 +33,16 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import Detector, exported_folder, exporting
-from dgsnet.dataset import Dataset, Sample, load_dataset
-from dgsnet.decoding import decode
-from dgsnet.detector import answer
-from dgsnet.engines import Engine, telemetry
-from dgsnet.engines.exported import Contents
-from dgsnet.engines.openvino import OpenVinoEngine
-from dgsnet.files import sha256_bytes
-from dgsnet.preprocessing import SCORING_SEED
+from dgsnet import Detector, export
+from dgsnet.artifacts import exported
+from dgsnet.core.files import sha256_bytes
+from dgsnet.data.dataset import Dataset, Sample, load_dataset
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.inference.detector import answer
+from dgsnet.runtimes import Engine, telemetry
+from dgsnet.runtimes.graph import Contents
+from dgsnet.runtimes.openvino import OpenVinoEngine
 
 with telemetry.off():
     import nncf
@@ -128,18 +129,18 @@ def main() -> None:
     chosen = balanced(dataset, "test", args.limit)
     views = views_of(detector, dataset, chosen)
     with tempfile.TemporaryDirectory() as folder:
-        onnx, ir = (exporting.export(detector, Path(folder) / form, form) for form in ("onnx", "openvino"))
+        onnx, ir = (export.export(detector, Path(folder) / form, form) for form in ("onnx", "openvino"))
         graph, calibration = (
-            onnx / exported_folder.GRAPHS["onnx"][0],
+            onnx / exported.GRAPHS["onnx"][0],
             views_of(detector, dataset, balanced(dataset, "train", args.calibrate)),
         )
         small = {name: quantised(graph, calibration, Path(folder) / f"{name}.xml", name == SPARED) for name in INT8}
-        origin = exported_folder.load_config(onnx).export
+        origin = exported.load_config(onnx).export
         contents = Contents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
         engines: dict[str, Engine] = {
             "torch_fp32": detector.engine,
-            "onnx_fp32": exported_folder.load(onnx, threads=1)[0],
-            "openvino_fp32": exported_folder.load(ir, threads=1)[0],
+            "onnx_fp32": exported.load(onnx, threads=1)[0],
+            "openvino_fp32": exported.load(ir, threads=1)[0],
         } | {name: OpenVinoEngine(file, contents, threads=1) for name, file in small.items()}
         logits, seconds = measured(engines, views)
 

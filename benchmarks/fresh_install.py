@@ -35,7 +35,7 @@ TOLERANCE = 1e-5
 
 _UNTIL = """
 import sys, time
-from dgsnet.detector import Detector
+from dgsnet.inference.detector import Detector
 detector = Detector.from_pretrained("dgsnet-b16")
 print(time.clock_gettime(time.CLOCK_MONOTONIC), time.process_time())
 assert not {"torch", "transformers", "peft", "onnx", "scipy"} & sys.modules.keys()

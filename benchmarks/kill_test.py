@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import tiny_model
-from dgsnet.files import write_json
+from dgsnet.core.files import write_json
 
 
 def command(data: Path, out: Path, model: Path, part_rows: int = 300) -> list[str]:

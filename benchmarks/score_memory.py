@@ -21,8 +21,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import tiny_model
-from dgsnet import Detector, exporting
-from dgsnet.files import write_json
+from dgsnet import Detector, export
+from dgsnet.core.files import write_json
 from kill_test import command, rows_on_disk
 from process_memory import resident
 
@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = exporting.export(Detector.from_pretrained(tiny_model.make(folder)), folder / "exported")
+        model = export.export(Detector.from_pretrained(tiny_model.make(folder)), folder / "exported")
         write_shards(folder / "data", options.images)
         begun = time.perf_counter()
         samples = sampled(command(folder / "data", folder / "out", model, part_rows=max(300, options.images // 20)), folder / "out")

@@ -41,7 +41,7 @@ from PIL import Image
 import http_client
 import tiny_model
 from dgsnet import __version__
-from dgsnet.detector import Detector
+from dgsnet.inference.detector import Detector
 from http_client import Connection, Reply
 from served import Served, serving
 

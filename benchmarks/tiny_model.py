@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from transformers import CLIPConfig, CLIPModel
 
-from dgsnet.recipe import make_recipe
+from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 
 

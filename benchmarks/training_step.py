@@ -35,9 +35,9 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dgsnet import weights
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.methods import Batch, Dgs
-from dgsnet.recipe import make_recipe
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.methods import Batch, Dgs
+from dgsnet.model.recipe import make_recipe
 from literal import LiteralNetwork
 
 RANDOM = "random-b16"

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from dgsnet import __version__, metrics
-from dgsnet.attack import auto_pgd
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector
-from dgsnet.figures import figure
-from dgsnet.files import write_json
+from dgsnet import __version__
+from dgsnet.core.files import write_json
+from dgsnet.core.format import figure
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.attack import auto_pgd
+from dgsnet.images.decode import decode
+from dgsnet.inference.detector import Detector
 
 
 def main(model: str, data: Path, out: Path, images: int, epsilons: list[float], steps: int) -> None:

@@ -30,14 +30,14 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dgsnet import metrics
-from dgsnet.align_images import Settings, align
-from dgsnet.audit import audit
-from dgsnet.dataset import Dataset, load_dataset
-from dgsnet.decoding import decode
+from dgsnet.core.files import replacing, write_json
+from dgsnet.core.format import interval
+from dgsnet.data.align import Settings, align
+from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.demo.photographs import photographs
-from dgsnet.figures import interval
-from dgsnet.files import replacing, write_json
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.audit import audit
+from dgsnet.images.decode import decode
 
 HERE = Path(__file__).parent
 RESULTS, WORK = HERE.parent / "results" / "audit", HERE.parent / "runs" / "audit"

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet import metrics, resampling
-from dgsnet.metrics import Estimate
+from dgsnet.evaluation import bootstrap_means, metrics
+from dgsnet.evaluation.metrics import Estimate
 
 WANTED = (0.93, 0.97)
 SHIFT, OTHER_SHIFT, CORRELATION = 1.2, 0.9, 0.6
@@ -67,7 +67,7 @@ def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Estimate]:
     more, _, harder = sample(size, rng)
     parts = [np.arange(2 * size), np.arange(2 * size, 4 * size)]
     strata = np.concatenate([labels, more + 2])
-    ((point, drawn),) = resampling.means(
+    ((point, drawn),) = bootstrap_means.means(
         np.concatenate([labels, more]), [np.concatenate([scores, harder])], parts, strata, resamples=resamples, seed=seed
     )
     found["auroc_mean_of_two"] = metrics.percentile_interval(point["auroc"], drawn["auroc"])

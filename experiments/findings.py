@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dgsnet import tables
-from dgsnet.figures import interval
+from dgsnet.core.format import interval
+from dgsnet.reports import tables
 
 RESULTS = Path(__file__).parent.parent / "results"
 SHIPPED = "more/dgs"

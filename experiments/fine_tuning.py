@@ -6,7 +6,8 @@
 
 The images are those of `more_sources.py`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are dealt
 out to two halves, by label and name: what is trained on one half is asked about photo sources and generators of the other, none of which it
-saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships (`dgsnet.methods.ridge`).
+saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships
+(`dgsnet.model.methods.ridge`).
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import __version__, methods, metrics, model_folder, tables
-from dgsnet.backbones import Backbone
-from dgsnet.dataset import Dataset, Sample, load_dataset
-from dgsnet.figures import interval
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.methods import Method
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.recipe import Recipe, make_recipe
+from dgsnet import __version__
+from dgsnet.artifacts import model_folder
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.data.dataset import Dataset, Sample, load_dataset
+from dgsnet.evaluation import metrics
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone
+from dgsnet.model.methods import Method
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.recipe import Recipe, make_recipe
+from dgsnet.reports import tables
 from dgsnet.training import photographs, train
 from dgsnet.training.views import FrozenFeatures, Views
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.forgetting import measure
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation.diagnose import measure
+from dgsnet.inference.detector import Detector
 
 HERE = Path(__file__).parent
 RESULTS, FEATURES = HERE.parent / "results" / "forgetting", HERE.parent / "runs" / "forgetting" / measure.FEATURES

@@ -92,7 +92,7 @@ class Cases:
         """A damaged file, and the policy it is decoded with."""
         import numpy as np
 
-        from dgsnet.decoding import DecodePolicy
+        from dgsnet.images.decode import DecodePolicy
         from dgsnet.service.settings import Settings
         from hostile_mutations import mutated
 
@@ -114,8 +114,8 @@ class Cases:
 
 def outcome(data: bytes, policy: Any) -> str:
     """What a decoding process says of a file."""
-    from dgsnet.preprocessing import Preprocessing
-    from dgsnet.service.decoding_process import answers
+    from dgsnet.images.preprocess import Preprocessing
+    from dgsnet.service.decoder_process import answers
 
     said = [header for header, _ in answers({"wants": "views", "path": None}, data, Preprocessing(view="crop"), policy, "model")]
     json.dumps(said)
@@ -126,7 +126,7 @@ def outcome(data: bytes, policy: Any) -> str:
 
 def worker(seed: int, first: int, last: int) -> int:
     """Run cases and say after each what became of it."""
-    from dgsnet.service.decoding_process import _limit_memory
+    from dgsnet.service.decoder_process import _limit_memory
 
     warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
     cases = Cases(seed)
@@ -233,8 +233,8 @@ def coverage_worker(folder: Path, runs: int, seed: int) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["PIL", "dgsnet"], enable_loader_override=False):
-        from dgsnet.decoding import DecodePolicy
-        from dgsnet.service.decoding_process import answers  # noqa: F401 - instrumented here, used by `outcome`
+        from dgsnet.images.decode import DecodePolicy
+        from dgsnet.service.decoder_process import answers  # noqa: F401 - instrumented here, used by `outcome`
 
     warnings.simplefilter("ignore")
     policies = [DecodePolicy(max_pixels=250_000), DecodePolicy(max_pixels=250_000, truncated="fill")]

@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import __version__, heatmap
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector
-from dgsnet.files import write_json
+from dgsnet import __version__
+from dgsnet.core.files import write_json
+from dgsnet.data.dataset import load_dataset
+from dgsnet.images.decode import decode
+from dgsnet.inference import heatmap
+from dgsnet.inference.detector import Detector
 
 ORDERS = ("hottest", "coldest", "random")
 

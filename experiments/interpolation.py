@@ -26,13 +26,13 @@ from search import RESULTS
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
-from dgsnet.dataset import Dataset, load_dataset
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.preprocessing import SCORING_SEED
-from dgsnet.tables import markdown
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.data.dataset import Dataset, load_dataset
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.inference.detector import Detector
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.reports.tables import markdown
 
 FEATURES = MODELS.parent / "interpolation"
 STRENGTHS = (0.0, 1.0, 0.5, 0.25, 0.75)

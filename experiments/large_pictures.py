@@ -21,16 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from dgsnet import __version__, calibration, metrics, tables
-from dgsnet.augmentation import Pixels
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector
-from dgsnet.errors import DecodeError
-from dgsnet.figures import interval
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.perturbations import suite
-from dgsnet.preprocessing import Preprocessing
+from dgsnet import __version__
+from dgsnet.core.errors import DecodeError
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.evaluation import calibrate, metrics
+from dgsnet.images.augment import Pixels
+from dgsnet.images.decode import decode
+from dgsnet.images.perturb import suite
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.detector import Detector
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.reports import tables
 
 READ = Path(__file__).parent.parent / "runs" / "large_pictures"
 RESULTS = more_sources.RESULTS
@@ -90,8 +92,8 @@ def table(corpus: Path, more: Path) -> None:
     heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], more_sources.PENALTY) for one in range(more_sources.FOLDS)]
     crops = np.array([row @ heads[at][0] + heads[at][1] for row, at in zip(images.read, fold, strict=True)])
     known = images.sources.tolist()
-    fitted = calibration.fit(crops, images.labels, sources=known)
-    cut = calibration.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=known)
+    fitted = calibrate.fit(crops, images.labels, sources=known)
+    cut = calibrate.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=known)
     labels: list[int] = []
     sources: list[str] = []
     logits: list[Floats] = []

@@ -42,17 +42,20 @@ from PIL import Image
 from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, calibration, metrics, refitting, tables
-from dgsnet.augmentation import Pixels
-from dgsnet.dataset import Dataset, load_dataset
-from dgsnet.decoding import DecodePolicy, decode
-from dgsnet.detector import Detector
-from dgsnet.errors import DecodeError
-from dgsnet.figures import interval
-from dgsnet.files import replacing, sha256_bytes, write_json, write_text
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.perturbations import suite
-from dgsnet.preprocessing import SCORING_SEED, Preprocessing
+from dgsnet import __version__
+from dgsnet.core.errors import DecodeError
+from dgsnet.core.files import replacing, sha256_bytes, write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.data.dataset import Dataset, load_dataset
+from dgsnet.evaluation import calibrate, metrics
+from dgsnet.images.augment import Pixels
+from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.perturb import suite
+from dgsnet.images.preprocess import SCORING_SEED, Preprocessing
+from dgsnet.inference.detector import Detector
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.reports import tables
+from dgsnet.training import refit_head
 
 Kind = Literal["tuned", "frozen", "changed"]
 HERE = Path(__file__).parent
@@ -425,9 +428,9 @@ def steady(corpus: Path, more: Path) -> None:
             logits[new] = images.read[new] @ weight + bias
             copies = new[shifts.of]
             moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight
-        fitted = calibration.fit(logits, labels, sources=images.sources.tolist())
+        fitted = calibrate.fit(logits, labels, sources=images.sources.tolist())
         scores, after = (np.array([fitted.score(one) for one in each.tolist()]) for each in (logits, moved))
-        cut = calibration.thresholds(scores, labels, equal_sources=images.sources.tolist())
+        cut = calibrate.thresholds(scores, labels, equal_sources=images.sources.tolist())
         before, then = (np.digitize(each, [cut.real, cut.generated]) for each in (scores[shifts.of], after))
         figures = {
             "auroc": left_out(images, None, PENALTY, given)["auroc"],
@@ -545,11 +548,11 @@ def lines(corpus: Path, more: Path) -> None:
     logits, real, sources = unseen.read @ weight + bias, unseen.labels == 0, images.sources.tolist()
     found, rows = [], []
     for title, dataset in (("sources one by one", images.dataset), ("makers' whole lines", by_line(images))):
-        left = refitting.left_out_logits(images.read, dataset, PENALTY)
+        left = refit_head.left_out_logits(images.read, dataset, PENALTY)
         if left is None:
             raise SystemExit("both labels need two sources at least")
-        fitted = calibration.fit(left, images.labels, sources=sources)
-        cut = calibration.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
+        fitted = calibrate.fit(left, images.labels, sources=sources)
+        cut = calibrate.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
         scores = np.array([fitted.score(one) for one in logits.tolist()])
         report = metrics.estimate(unseen.labels, scores, threshold=cut.generated).as_dict()
         figures = {
@@ -577,7 +580,7 @@ def fit(corpus: Path, more: Path) -> None:
     images, detector = known(corpus, more), Detector.from_pretrained("dgsnet-b16", provider="torch")
     look = detector.config.preprocessing.model_copy(update={"quadrants": True})
     detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": look})
-    refitting.refit_to(detector, by_line(images), images.read, MODEL, PENALTY)
+    refit_head.refit_to(detector, by_line(images), images.read, MODEL, PENALTY)
 
 
 if __name__ == "__main__":

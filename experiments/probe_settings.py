@@ -18,13 +18,14 @@ from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, methods
-from dgsnet.backbones import Backbone
-from dgsnet.dataset import Dataset, load_dataset
-from dgsnet.files import write_json, write_text
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.recipe import Recipe, make_recipe
-from dgsnet.tables import markdown
+from dgsnet import __version__
+from dgsnet.core.files import write_json, write_text
+from dgsnet.data.dataset import Dataset, load_dataset
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.recipe import Recipe, make_recipe
+from dgsnet.reports.tables import markdown
 from dgsnet.training.views import FrozenFeatures, Views
 
 HERE = Path(__file__).parent

@@ -19,9 +19,10 @@ from typing import Any
 import findings
 from findings import read as _read
 
-from dgsnet import robustness, tables
-from dgsnet.figures import interval
-from dgsnet.files import write_text
+from dgsnet.core.files import write_text
+from dgsnet.core.format import interval
+from dgsnet.evaluation import robustness
+from dgsnet.reports import tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

@@ -22,11 +22,11 @@ from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
-from dgsnet.backbones import Backbone
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.preprocessing import Preprocessing
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.data.dataset import load_dataset
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.model.backbone import Backbone
 
 HERE = Path(__file__).parent
 FEATURES, RESULTS = HERE.parent / "runs" / "search" / "features.npz", HERE.parent / "results" / "search"

@@ -4,7 +4,7 @@
     python experiments/more_sources.py features --data TWINS twins            what the tower of `dgsnet-b16` says of them
     python experiments/twins.py judge --corpus CORPUS --more MORE --twins TWINS   results/more_sources/twins.{json,md}
 
-The five decoders of `dgsnet.resynthesis` differ in how they get from a latent grid to pixels. Does a head that knows the twins
+The five decoders of `dgsnet.demo.reconstruction` differ in how they get from a latent grid to pixels. Does a head that knows the twins
 of four of them find those of the fifth (photographs parted too)? Do twins beside the generated images help with generators and photo
 sources that were left out? The figures beside which they stand are those of `more_sources.py choose`.
 """
@@ -20,14 +20,15 @@ from more_sources import PENALTY, RESULTS, Known, features_of, known, left_out
 from rich.progress import Progress
 from sklearn.metrics import roc_auc_score
 
-from dgsnet import __version__, tables
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.files import write_json, write_text
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.resynthesis import decoders
-from dgsnet.resynthesis.fitting import Fit, fit
-from dgsnet.resynthesis.twins import Original, write_pairs
+from dgsnet import __version__
+from dgsnet.core.files import write_json, write_text
+from dgsnet.data.dataset import load_dataset
+from dgsnet.demo.reconstruction import decoders
+from dgsnet.demo.reconstruction.fitting import Fit, fit
+from dgsnet.demo.reconstruction.pairs import Original, write_pairs
+from dgsnet.images.decode import decode
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.reports import tables
 
 PHOTOGRAPHS, FITTED = 60, 40
 """Photographs with twins, balanced over the sources, and how many of them the decoders are fitted to."""

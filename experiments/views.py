@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from dgsnet import __version__, metrics, tables
-from dgsnet.augmentation import Pixels
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector, answer
-from dgsnet.figures import interval
-from dgsnet.files import replacing, write_json, write_text
-from dgsnet.metrics import percentile_interval
-from dgsnet.perturbations import suite
-from dgsnet.preprocessing import SCORING_SEED
+from dgsnet import __version__
+from dgsnet.core.files import replacing, write_json, write_text
+from dgsnet.core.format import interval
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.metrics import percentile_interval
+from dgsnet.images.augment import Pixels
+from dgsnet.images.decode import decode
+from dgsnet.images.perturb import suite
+from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.inference.detector import Detector, answer
+from dgsnet.reports import tables
 
 HERE = Path(__file__).parent
 LOGITS, RESULTS = HERE.parent / "runs" / "views", HERE.parent / "results" / "search"

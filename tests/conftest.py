@@ -16,9 +16,9 @@ from PIL import Image
 from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from dgsnet.cache_folder import cache_dir
 from dgsnet.cli import main
-from dgsnet.detector import Detector
+from dgsnet.core.cache_folder import cache_dir
+from dgsnet.inference.detector import Detector
 
 SIDE, WIDTH = 224, 16
 USER_CACHE = cache_dir()
@@ -96,7 +96,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(corpus: Path, tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder: `dgs` on `corpus`, one epoch a stage."""
-    from dgsnet.recipe import make_recipe
+    from dgsnet.model.recipe import make_recipe
     from dgsnet.training import train
 
     folder = tmp_path_factory.mktemp("models") / "tiny"

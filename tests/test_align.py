@@ -15,11 +15,11 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
 from conftest import textured
-from dgsnet.align_images import Settings, align
-from dgsnet.audit import audit
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
+from dgsnet.data.align import Settings, align
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation.audit import audit
+from dgsnet.images.decode import decode
 
 SETTINGS = Settings(size=64)
 

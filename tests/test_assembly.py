@@ -14,13 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from conftest import USER_CACHE, textured
-from dgsnet import Detector, assembly, exporting, extras, heatmap, model_folder, models
-from dgsnet.backbones import Backbone
-from dgsnet.decoding import decode
-from dgsnet.detector import fingerprint_of, unmarked
-from dgsnet.errors import DgsnetError, MissingPackageError, ModelFolderError, WeightsError
-from dgsnet.model_files import GRAPH, PLAN
-from dgsnet.weights import onnx_reader
+from dgsnet import Detector, export
+from dgsnet.artifacts import model_folder, onnx_builder, shipped
+from dgsnet.artifacts.names import GRAPH, PLAN
+from dgsnet.core import extras
+from dgsnet.core.errors import DgsnetError, MissingPackageError, ModelFolderError, WeightsError
+from dgsnet.images.decode import decode
+from dgsnet.inference import heatmap
+from dgsnet.inference.detector import fingerprint_of, unmarked
+from dgsnet.model.backbone import Backbone
+from dgsnet.weights.from_wheel import onnx_reader
 from test_export import KINDS, trained
 
 
@@ -28,7 +31,7 @@ from test_export import KINDS, trained
 def folder(request, tiny_clip, tmp_path_factory):
     """A model folder that scores without torch: `lora` with an adapter, `linear` with blocks and none."""
     made = trained(tiny_clip, tmp_path_factory.mktemp("planned") / request.param, request.param)
-    exporting.write_weightless(Detector.from_pretrained(made), made)
+    export.write_weightless(Detector.from_pretrained(made), made)
     return made
 
 
@@ -178,7 +181,7 @@ def test_a_model_saved_anew_loses_the_graph_of_the_old_one(folder, tmp_path):
     method, config = model_folder.load(copy)
     record = config.model_dump(include={"backbone", "data", "captions", "versions"})
     model_folder.save(copy, method, record)
-    assert not assembly.is_planned(copy)
+    assert not onnx_builder.is_planned(copy)
     assert not (copy / GRAPH).exists()
 
 
@@ -197,9 +200,9 @@ def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tm
     made = trained(tiny_clip, tmp_path / "made", "linear")
     assert run("export", "--model", made, "--weightless", "--out", tmp_path / "x")[0] == 2
     assert run("export", "--model", made)[0] == 2
-    assert not assembly.is_planned(made)
+    assert not onnx_builder.is_planned(made)
     assert run("export", "--model", made, "--weightless")[0] == 0
-    assert assembly.is_planned(made)
+    assert onnx_builder.is_planned(made)
     assert {file.name for file in made.iterdir()} == {"config.json", "heads.safetensors", "domain.safetensors", "README.md", GRAPH, PLAN}
 
 
@@ -208,7 +211,7 @@ def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tm
 
 def test_the_shipped_model_scores_without_torch_what_it_scores_with_it(real_weights, tmp_path):
     """On the real weights, put together here."""
-    folder, rng = models.shipped(models.DEFAULT), np.random.default_rng(5)
+    folder, rng = shipped.shipped(shipped.DEFAULT), np.random.default_rng(5)
     pictures = []
     for number, (fake, side) in enumerate([(False, 320), (True, 256), (False, 200)]):
         Image.fromarray(textured(rng, fake, side)).save(tmp_path / f"{number}.png")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from conftest import textured
-from dgsnet import attack
-from dgsnet.attack import auto_pgd
-from dgsnet.detector import Detector
-from dgsnet.preprocessing import Preprocessing
+from dgsnet.evaluation import attack
+from dgsnet.evaluation.attack import auto_pgd
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.detector import Detector
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from PIL.ExifTags import Base
 
 from conftest import textured
-from dgsnet import duplicates
-from dgsnet.audit import audit, classifier
-from dgsnet.audit.columns import COLUMNS, Column, measure
-from dgsnet.dataset import load_dataset
-from dgsnet.errors import DatasetError, DecodeError
-from dgsnet.journal import Journal
+from dgsnet.core.append_log import Journal
+from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.data import duplicates
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation.audit import audit, classifier
+from dgsnet.evaluation.audit.columns import COLUMNS, Column, measure
 
 
 def encoded(pixels, kind, **options):
@@ -277,7 +277,7 @@ def test_an_unreadable_file_costs_a_row_and_a_second_run_measures_it_alone(flawe
         assert [row["path"] for row in result["unreadable"]] == ["real/camera/broken.jpg"]
         assert result["unreadable"][0]["label"] == 0
         asked = []
-        monkeypatch.setattr("dgsnet.audit.measure", lambda data: asked.append(data) or measure(data))
+        monkeypatch.setattr("dgsnet.evaluation.audit.measure", lambda data: asked.append(data) or measure(data))
         again = audit(load_dataset(flawed), tmp_path)
         assert len(asked) == 1
         assert again == result

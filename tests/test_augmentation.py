@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from dgsnet import augmentation
-from dgsnet.augmentation import Augmentation, Crop, ReEncode, Resize
-from dgsnet.decoding import DecodePolicy
+from dgsnet.images import augment
+from dgsnet.images.augment import Augmentation, Crop, ReEncode, Resize
+from dgsnet.images.decode import DecodePolicy
 
 ALWAYS = Augmentation(
     crop=Crop(probability=1, low=0.3), resize=Resize(probability=1), flip=True, reencode=ReEncode(probability=1, low=50, high=90)
@@ -121,7 +121,7 @@ def test_resize_stays_in_its_range_and_above_224():
 
 
 def test_resize_does_not_enlarge_beyond_the_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(augmentation, "_POLICY", DecodePolicy(max_pixels=300 * 300, max_side=400))
+    monkeypatch.setattr(augment, "_POLICY", DecodePolicy(max_pixels=300 * 300, max_side=400))
     enlarge = Augmentation(resize=Resize(probability=1, low=4, high=4))
     assert view(enlarge, noise(250, 250), 0).shape == (300, 300, 3)
     assert view(enlarge, noise(310, 310), 0).shape == (310, 310, 3)

@@ -10,11 +10,13 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from dgsnet import Detector, backbone_identity, model_folder
-from dgsnet.backbones import Backbone
-from dgsnet.detector import fingerprint_of, unmarked
-from dgsnet.errors import ModelFolderError
-from dgsnet.preprocessing import CLIP_MEAN, CLIP_STD
+from dgsnet import Detector
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import ModelFolderError
+from dgsnet.images.preprocess import CLIP_MEAN, CLIP_STD
+from dgsnet.inference.detector import fingerprint_of, unmarked
+from dgsnet.model import backbone_match
+from dgsnet.model.backbone import Backbone
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def edit_backbone(folder, change):
 
 def test_the_picture_never_changes():
     """Recorded probes are of this picture: another one needs another name."""
-    pixels = backbone_identity.picture(224)
+    pixels = backbone_match.picture(224)
     assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == PICTURE_SHA256
     assert pixels.std(axis=(0, 1)).min() > 40  # something to see in each channel
@@ -89,7 +91,7 @@ PICTURE_SHA256 = "e6e33be3054948fd772a05a24b0642ec44fcc5db770b71836a9c867884a7bc
 
 
 def test_the_probe_is_the_frozen_feature(backbone):
-    pixels = (backbone_identity.picture(224) / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
+    pixels = (backbone_match.picture(224) / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
     with torch.no_grad():
         expected = backbone.vision(pixel_values=torch.tensor(pixels).permute(2, 0, 1)[None].float()).image_embeds[0].double().numpy()
     probe = backbone.describe()["probe"]
@@ -115,7 +117,7 @@ def test_the_adapter_has_no_part_in_the_probe(tiny_model, backbone):
 def test_the_same_weights_cost_no_pass(backbone, monkeypatch):
     recorded = backbone.describe()
     monkeypatch.setattr(Backbone, "frozen", None)
-    assert backbone_identity.match(recorded, backbone) == "same"
+    assert backbone_match.match(recorded, backbone) == "same"
 
 
 @pytest.mark.parametrize("change", [noise(1e-3), int8], ids=["noise", "int8"])
@@ -161,7 +163,7 @@ def test_another_network_is_refused(model, tiny_clip, tmp_path, make):
 def test_the_limit_is_a_cosine(backbone, monkeypatch):
     """Features turned away from the recorded one by a known angle: accepted up to cosine 0.98."""
     recorded = backbone.describe()
-    feature = backbone_identity._feature(backbone)
+    feature = backbone_match._feature(backbone)
     aside = np.roll(feature, 1)
     aside -= feature * (aside @ feature) / (feature @ feature)
     aside *= np.linalg.norm(feature) / np.linalg.norm(aside)
@@ -175,8 +177,8 @@ def test_the_limit_is_a_cosine(backbone, monkeypatch):
         (-1, 1, "another"),
     ]:
         turned = length * (cosine * feature + np.sqrt(1 - cosine**2) * aside)
-        monkeypatch.setattr(backbone_identity, "_feature", lambda _, turned=turned: turned)
-        assert backbone_identity.match(recorded, backbone) == expected, (cosine, length)
+        monkeypatch.setattr(backbone_match, "_feature", lambda _, turned=turned: turned)
+        assert backbone_match.match(recorded, backbone) == expected, (cosine, length)
 
 
 # What the folder records

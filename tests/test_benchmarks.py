@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from dgsnet import metrics
-from dgsnet.benchmarks import layouts, names, published, registry, scoring
-from dgsnet.benchmarks.registry import Benchmark, Count
-from dgsnet.dataset import Dataset
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
+from dgsnet.data.dataset import Dataset
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.benchmarks import layouts, names, published, registry, scoring
+from dgsnet.evaluation.benchmarks.registry import Benchmark, Count
 
 
 def picture(number: int) -> bytes:

@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 from transformers import CLIPVisionModelWithProjection
 
-from dgsnet import methods, model_folder
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.detector import Detector
-from dgsnet.errors import RecipeError
-from dgsnet.methods import Batch
-from dgsnet.recipe import make_recipe
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import RecipeError
+from dgsnet.inference.detector import Detector
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.methods import Batch
+from dgsnet.model.recipe import make_recipe
 from dgsnet.surgery import linear_head_gradient
 from dgsnet.training import train
 

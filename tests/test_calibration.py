@@ -15,13 +15,15 @@ from pydantic import ValidationError
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss, roc_auc_score
 
-from dgsnet import Detector, bootstrap, calibration, evaluation, metrics, model_folder
-from dgsnet.calibration import fit, thresholds
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import answer, fingerprint_of
-from dgsnet.errors import CalibrationError, DatasetError, ModelFolderError
-from dgsnet.model_folder import Calibration
-from dgsnet.reliability import Reliability
+from dgsnet import Detector
+from dgsnet.artifacts import model_folder
+from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.core.errors import CalibrationError, DatasetError, ModelFolderError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import bootstrap, calibrate, evaluate, metrics
+from dgsnet.evaluation.calibrate import fit, thresholds
+from dgsnet.evaluation.reliability import Reliability
+from dgsnet.inference.detector import answer, fingerprint_of
 
 
 def drawn(n_real, n_fake, *, slope=1.0, offset=0.0, seed=0):
@@ -128,7 +130,7 @@ def test_the_sign_is_judged_as_the_fit_would_find_it(seed, n_real, n_fake):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=n_real + n_fake), np.repeat([0, 1], [n_real, n_fake])
     targets, weights = smoothed(labels)
-    slope, _ = calibration._platt(logits, targets, weights)
+    slope, _ = calibrate._platt(logits, targets, weights)
     if slope > 0:
         fitted = fit(logits, labels)
         assert 1 / fitted.temperature == pytest.approx(slope, rel=1e-4, abs=1e-6)
@@ -374,7 +376,7 @@ def test_offset_and_temperature_make_the_score(logit, expected):
 def scored(tiny_model, corpus, tmp_path_factory):
     """A copy of the tiny model, and its predictions on the test split."""
     folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("scored") / "tiny")
-    return folder, calibration.predict(folder, load_dataset(corpus).with_split("test"))
+    return folder, calibrate.predict(folder, load_dataset(corpus).with_split("test"))
 
 
 @pytest.fixture
@@ -390,7 +392,7 @@ def predictions(model, scored):
 
 def test_the_folder_is_calibrated_and_the_detector_uses_it(model, predictions, corpus):
     before = Detector.from_pretrained(model)
-    written = calibration.calibrate(model, predictions, resamples=50)
+    written = calibrate.calibrate(model, predictions, resamples=50)
     after = Detector.from_pretrained(model)
     assert after.config.calibration == written != before.config.calibration
     assert after.fingerprint != before.fingerprint
@@ -406,7 +408,7 @@ def test_the_folder_is_calibrated_and_the_detector_uses_it(model, predictions, c
 
 
 def test_what_is_recorded_is_what_the_detector_does(model, predictions, corpus):
-    facts = calibration.calibrate(model, predictions, target_fpr=0.4, target_fnr=0.3, resamples=50).fitted
+    facts = calibrate.calibrate(model, predictions, target_fpr=0.4, target_fnr=0.3, resamples=50).fitted
     detector, rows = Detector.from_pretrained(model), pq.read_table(predictions).to_pylist()
     verdicts = [detector.detect(corpus / row["path"]).verdict for row in rows]
     for label, word in ((0, "real"), (1, "fake")):
@@ -427,14 +429,14 @@ def content(folder):
 
 
 def test_calibrating_again_gives_the_same_bytes(model, predictions, corpus):
-    calibration.calibrate(model, predictions, resamples=20)
+    calibrate.calibrate(model, predictions, resamples=20)
     first = content(model)
-    calibration.calibrate(model, predictions, resamples=20)
+    calibrate.calibrate(model, predictions, resamples=20)
     assert content(model) == first
-    calibration.calibrate(model, predictions, method="temperature", resamples=20)
+    calibrate.calibrate(model, predictions, method="temperature", resamples=20)
     assert content(model)["config.json"] != first["config.json"]
-    assert calibration.predict(model, load_dataset(corpus).with_split("test")) == predictions  # whatever the calibration
-    calibration.calibrate(model, predictions, resamples=20)
+    assert calibrate.predict(model, load_dataset(corpus).with_split("test")) == predictions  # whatever the calibration
+    calibrate.calibrate(model, predictions, resamples=20)
     assert content(model) == first
 
 
@@ -442,17 +444,17 @@ def test_finished_predictions_are_reused(model, predictions, corpus, monkeypatch
     written = predictions.stat().st_mtime_ns
     monkeypatch.setattr(Detector, "detect_many", None)
     test = load_dataset(corpus).with_split("test")
-    assert calibration.predict(model, test) == predictions
+    assert calibrate.predict(model, test) == predictions
     assert predictions.stat().st_mtime_ns == written
     with pytest.raises(TypeError):  # other data are scored, into a folder of their own
-        calibration.predict(model, load_dataset(corpus).with_split("val"))
+        calibrate.predict(model, load_dataset(corpus).with_split("val"))
 
 
 def test_the_card_tells_what_the_score_means(model, predictions):
     plain = (model / "README.md").read_text()
     assert "| calibration | none: the score is the sigmoid of the logit, the threshold 0.5 |" in plain
     assert "## Calibration" not in plain
-    written = calibration.calibrate(model, predictions, resamples=20)
+    written = calibrate.calibrate(model, predictions, resamples=20)
     card = (model / "README.md").read_text()
     assert f"| calibration | platt on 6 photographs, 6 generated images: score = sigmoid((logit - {written.offset:.4g})" in card
     assert "equal numbers of photographs and generated images" in card
@@ -476,7 +478,7 @@ def test_a_failed_write_leaves_the_old_calibration(model, predictions, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(model_folder, step, full_disk)
         with pytest.raises(OSError, match="No space"):
-            calibration.calibrate(model, predictions, resamples=20)
+            calibrate.calibrate(model, predictions, resamples=20)
     assert content(model)["config.json"] == before["config.json"]
     assert not list(model.glob(".*part"))
     model_folder.load(model)
@@ -508,9 +510,9 @@ def test_predictions_of_another_model_are_refused(model, predictions, tmp_path):
         ({"perturbations": "jpeg"}, "perturbed copies"),
     ):
         with pytest.raises(CalibrationError, match=named):
-            calibration.calibrate(model, with_identity(predictions, tmp_path / "p.parquet", **changes))
+            calibrate.calibrate(model, with_identity(predictions, tmp_path / "p.parquet", **changes))
     with pytest.raises(DatasetError, match="cannot be read"):
-        calibration.calibrate(model, tmp_path / "none.parquet")
+        calibrate.calibrate(model, tmp_path / "none.parquet")
     assert content(model) == before
 
 
@@ -518,23 +520,23 @@ def test_predictions_of_evaluate_serve_before_and_after(model, corpus, tmp_path)
     """Those of the plain and of the calibrated model hold the same logits, so they give the same fit; each serves twice."""
     test, found = load_dataset(corpus).with_split("test"), []
     for name in ("plain", "calibrated"):
-        made = evaluation.predict(Detector.from_pretrained(model), test, tmp_path / name)
+        made = evaluate.predict(Detector.from_pretrained(model), test, tmp_path / name)
         for _ in range(2):
-            found.append(calibration.calibrate(model, made, resamples=20))
+            found.append(calibrate.calibrate(model, made, resamples=20))
     assert len({(one.temperature, one.offset, one.real, one.generated) for one in found}) == 1
     assert found[0].fitted["model"] != found[2].fitted["model"]
 
 
 def test_predictions_on_another_build_of_the_backbone_serve_with_a_warning(model, predictions, tmp_path):
     made = with_identity(predictions, tmp_path / "p.parquet", model=f"{fingerprint_of(model)}+{'a' * 16}")
-    assert any("another build" in text for text in calibration.calibrate(model, made, resamples=20).fitted["warnings"])
-    assert not any("another build" in text for text in calibration.calibrate(model, predictions, resamples=20).fitted["warnings"])
+    assert any("another build" in text for text in calibrate.calibrate(model, made, resamples=20).fitted["warnings"])
+    assert not any("another build" in text for text in calibrate.calibrate(model, predictions, resamples=20).fitted["warnings"])
 
 
 def test_training_images_are_a_warning(model, predictions, tmp_path):
     data = model_folder.load_config(model).data["fingerprint"]
     made = with_identity(predictions, tmp_path / "p.parquet", data=data)
-    assert "trained on these very images" in calibration.calibrate(model, made, resamples=20).fitted["warnings"][0]
+    assert "trained on these very images" in calibrate.calibrate(model, made, resamples=20).fitted["warnings"][0]
 
 
 def test_the_command(run, model, corpus):
@@ -606,14 +608,14 @@ def test_images_that_cannot_be_scored_are_left_out_and_said(run, model, corpus, 
 
 def test_stand_ins_may_speak_for_a_model_and_the_card_says_so(model, predictions, tmp_path):
     others = with_identity(predictions, tmp_path / "p.parquet", model="f" * 64)
-    found = calibration.calibrate(model, others, stand_ins=True, resamples=20)
-    own = calibration.calibrate(model, predictions, resamples=20)
+    found = calibrate.calibrate(model, others, stand_ins=True, resamples=20)
+    own = calibrate.calibrate(model, predictions, resamples=20)
     assert (found.temperature, found.offset, found.generated) == (own.temperature, own.offset, own.generated)
     assert found.fitted["stand_ins"]
     assert any("stand-ins" in text for text in found.fitted["warnings"])
     assert not own.fitted["stand_ins"]
     with pytest.raises(CalibrationError, match="perturbed copies"):
-        calibration.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), stand_ins=True)
+        calibrate.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), stand_ins=True)
 
 
 def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, predictions, tmp_path):
@@ -626,7 +628,7 @@ def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, pr
     for name, column in (("source", sources), ("logit", logits)):
         table = table.set_column(table.column_names.index(name), name, pa.array(column))
     pq.write_table(table, tmp_path / "p.parquet")
-    found = calibration.calibrate(model, tmp_path / "p.parquet", stand_ins=True, target_fpr=0.3, target_fnr=0.3, resamples=20)
+    found = calibrate.calibrate(model, tmp_path / "p.parquet", stand_ins=True, target_fpr=0.3, target_fnr=0.3, resamples=20)
     fitted = fit(logits, labels, sources=sources)
     scores = [fitted.score(logit) for logit in logits]
     pooled, equal = (thresholds(scores, labels, target_fpr=0.3, target_fnr=0.3, equal_sources=given) for given in (None, sources))

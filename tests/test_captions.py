@@ -16,11 +16,11 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from dgsnet import captions
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.captions import LEAK, caption_only_auc, text_branch
-from dgsnet.errors import WeightsError
-from dgsnet.recipe import CaptionRecipe
+from dgsnet.core.errors import WeightsError
+from dgsnet.model import text_branch as captions
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.recipe import CaptionRecipe
+from dgsnet.model.text_branch import LEAK, caption_only_auc, text_branch
 
 TEXTS = ["a cat", "two dogs on a lawn", None, "tree", "  ", "a cat", " tree ", "a very long caption that does not fit into sixteen tokens"]
 WIDTH = 16

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import dgsnet.detector
+import dgsnet.inference.detector
 from dgsnet import Detector, Verdict, __version__
-from dgsnet.files import sha256_file
+from dgsnet.core.files import sha256_file
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 STAND_IN = """
 import signal, sys, time, types
-from dgsnet.verdict import Verdict
+from dgsnet.inference.verdict import Verdict
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands down "ignore"
 class Detector:
     from_pretrained = classmethod(lambda cls, name, **options: cls())
@@ -31,8 +31,8 @@ class Detector:
         for number, source in enumerate(sources):
             time.sleep(60 if "SLEEP" in source and number else 0)
             yield Verdict(source, score=0.5, verdict="real", model="stand-in")
-sys.modules["dgsnet.detector"] = types.ModuleType("dgsnet.detector")
-sys.modules["dgsnet.detector"].Detector = Detector
+sys.modules["dgsnet.inference.detector"] = types.ModuleType("dgsnet.inference.detector")
+sys.modules["dgsnet.inference.detector"].Detector = Detector
 from dgsnet.cli import main
 main()
 """
@@ -275,7 +275,7 @@ def test_ctrl_c_leaves_no_half_parquet(run, pictures, tmp_path, monkeypatch):
             yield Verdict("a")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(dgsnet.detector, "Detector", type("", (), {"from_pretrained": lambda *_, **__: Interrupted()}))
+    monkeypatch.setattr(dgsnet.inference.detector, "Detector", type("", (), {"from_pretrained": lambda *_, **__: Interrupted()}))
     assert run("detect", pictures, "--out", tmp_path / "out" / "rows.parquet") == (130, "", "dgsnet: interrupted\n")
     assert list((tmp_path / "out").iterdir()) == []
 

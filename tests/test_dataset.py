@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgsnet.dataset import Dataset, Sample, balanced_order, load_dataset
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
+from dgsnet.data.dataset import Dataset, Sample, balanced_order, load_dataset
 
 
 def tree(root: Path, *names: str) -> Path:

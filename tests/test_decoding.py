@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from dgsnet.decoding import FORMATS, DecodePolicy, decode
-from dgsnet.errors import DecodeError
+from dgsnet.core.errors import DecodeError
+from dgsnet.images.decode import FORMATS, DecodePolicy, decode
 
 FILL = DecodePolicy(truncated="fill")
 

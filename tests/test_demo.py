@@ -14,13 +14,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dgsnet.cli import app
-from dgsnet.dataset import load_dataset
+from dgsnet.core.errors import DatasetError, DgsnetError
+from dgsnet.data.dataset import load_dataset
 from dgsnet.demo import QUICK, Settings, run
 from dgsnet.demo import run as run_function
 from dgsnet.demo.photographs import LISTED, crops, photographs
-from dgsnet.errors import DatasetError, DgsnetError
-from dgsnet.resynthesis import fitting
-from dgsnet.resynthesis.fitting import Fit
+from dgsnet.demo.reconstruction import fitting
+from dgsnet.demo.reconstruction.fitting import Fit
 
 pytest.importorskip("skimage", reason="the demo's photographs come with the extra `demo`")
 
@@ -77,7 +77,7 @@ def test_photographs_and_unseen_decoders_are_in_the_test_only(finished: tuple[Pa
 def test_second_call_keeps_what_is_done(finished: tuple[Path, dict[str, Any]], tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, result = finished
     kept = {file: file.stat().st_mtime_ns for folder in ("decoders", "pairs", "models") for file in (out / folder).rglob("*.[sj]*")}
-    monkeypatch.setattr("dgsnet.demo.pairs.fit", lambda *_: pytest.fail("fitted a decoder again"))
+    monkeypatch.setattr("dgsnet.demo.make_pairs.fit", lambda *_: pytest.fail("fitted a decoder again"))
     again = run(out, BRIEF, backbone=str(tiny_clip), console=_quiet())
     assert again["figures"] == result["figures"]
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
@@ -94,7 +94,7 @@ def test_goes_on_after_an_interruption_and_repeats(
         fitted.append(model.name)
         return fitting.fit(model, *rest)
 
-    monkeypatch.setattr("dgsnet.demo.pairs.fit", interrupted)
+    monkeypatch.setattr("dgsnet.demo.make_pairs.fit", interrupted)
     with pytest.raises(_KilledError):
         run(tmp_path / "out", BRIEF, backbone=str(tiny_clip), console=_quiet())
     fitted[:] = ["one is left to fit"]

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from dgsnet import Verdict, __version__
-from dgsnet.errors import DgsnetError
-from dgsnet.heatmap import Heatmap
-from dgsnet.model_folder import Calibration
-from dgsnet.pages.detection import open_report
-from dgsnet.pages.shell import SIDE
-from dgsnet.verdict import PLAIN
+from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.core.errors import DgsnetError
+from dgsnet.inference.heatmap import Heatmap
+from dgsnet.inference.verdict import PLAIN
+from dgsnet.reports.detection_page import open_report
+from dgsnet.reports.html_shell import SIDE
 
 DETECTOR = SimpleNamespace(
     name="models/<mine>", fingerprint="0123456789abcdef" * 4, config=SimpleNamespace(calibration=Calibration(real=0.25, generated=0.75))

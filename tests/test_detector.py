@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dgsnet.preparation
+import dgsnet.inference.prepare
 from conftest import textured
 from dgsnet import Detector, Verdict
-from dgsnet.decoding import decode
-from dgsnet.detector import answer
-from dgsnet.errors import DgsnetError, ModelFolderError
-from dgsnet.model_folder import Calibration
-from dgsnet.preprocessing import Preprocessing
+from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.core.errors import DgsnetError, ModelFolderError
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.detector import answer
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 
@@ -176,7 +176,7 @@ def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch)
         pictures.append(weakref.ref(image.pixels))
         return image
 
-    monkeypatch.setattr(dgsnet.preparation, "decode", remembering)
+    monkeypatch.setattr(dgsnet.inference.prepare, "decode", remembering)
     verdicts = detector.detect_many(files, batch_size=32)
     next(verdicts)
     verdicts.close()  # no decoder is at work any more, so that what is alive is what is held

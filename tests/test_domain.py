@@ -1,4 +1,4 @@
-"""`dgsnet.domain`: the distance against the textbook's, the bound, and the warning end to end."""
+"""`dgsnet.model.ood`: the distance against the textbook's, the bound, and the warning end to end."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,13 @@ from rich.progress import Progress
 from sklearn.decomposition import PCA
 
 from conftest import textured
-from dgsnet import domain, methods, model_folder
-from dgsnet.backbones import Backbone
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.errors import ModelFolderError
-from dgsnet.recipe import make_recipe
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import ModelFolderError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.inference.detector import Detector
+from dgsnet.model import methods, ood
+from dgsnet.model.backbone import Backbone
+from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 from dgsnet.training.photographs import domain_of_photographs
 
@@ -26,9 +27,9 @@ def photographs(number=400, width=30, seed=0):
 
 def test_the_distance_is_mahalanobis_under_probabilistic_pca(monkeypatch):
     """scikit-learn's PCA has the model of Tipping and Bishop: its covariance, on standardised features, is ours."""
-    monkeypatch.setattr(domain, "_DIRECTIONS", 6)
+    monkeypatch.setattr(ood, "_DIRECTIONS", 6)
     given, others = photographs(), photographs(50, seed=0) + 2
-    found = domain.fit(given, ["a"] * len(given))
+    found = ood.fit(given, ["a"] * len(given))
     standard = (given - given.mean(axis=0)) / given.std(axis=0)
     covariance = PCA(6).fit(standard).get_covariance() * (len(given) - 1) / len(given)
     rest = (others - given.mean(axis=0)) / given.std(axis=0)
@@ -38,7 +39,7 @@ def test_the_distance_is_mahalanobis_under_probabilistic_pca(monkeypatch):
 
 def test_photographs_are_near_one_and_strangers_beyond_the_bound():
     given = photographs()
-    found = domain.fit(given[:300], ["a", "b", "c"] * 100)
+    found = ood.fit(given[:300], ["a", "b", "c"] * 100)
     assert found.distance(given[:300]).mean() == pytest.approx(1, abs=0.05)
     assert found.without(given[300:]).mean() < 0.06
     assert found.without(np.random.default_rng(1).normal(size=(20, 30)) * 40).all()
@@ -50,27 +51,27 @@ def test_the_bound_allows_for_a_source_that_was_not_seen():
     centres = rng.normal(size=(5, 30)) * 2
     centres[4] *= 10
     given = np.concatenate([centre + rng.normal(size=(60, 30)) for centre in centres])
-    found = domain.fit(given[:180], ["a"] * 60 + ["b"] * 60 + ["c"] * 60)
-    assert domain.fit(given[:180], ["one"] * 180).bound < found.bound
+    found = ood.fit(given[:180], ["a"] * 60 + ["b"] * 60 + ["c"] * 60)
+    assert ood.fit(given[:180], ["one"] * 180).bound < found.bound
     assert found.without(given[180:240]).mean() < 0.5
     assert found.without(given[240:]).all()
 
 
 def test_too_few_photographs_have_no_domain_and_a_constant_dimension_is_no_trouble():
-    assert domain.fit(photographs(domain.FEWEST - 1), ["a"] * (domain.FEWEST - 1)) is None
+    assert ood.fit(photographs(ood.FEWEST - 1), ["a"] * (ood.FEWEST - 1)) is None
     given = photographs()
     given[:, 3] = 7.0
-    found = domain.fit(given, ["a"] * len(given))
+    found = ood.fit(given, ["a"] * len(given))
     assert np.isfinite(found.distance(given)).all()
     with pytest.raises(ValueError, match="N sources"):
-        domain.fit(given, ["a"])
+        ood.fit(given, ["a"])
 
 
 def test_the_share_beyond_the_bound_is_the_share_asked_for():
     """The bound is a quantile of left-out photographs: the share that exceeds it is the share asked for."""
     given = photographs(2000)
     for share in (0.02, 0.2):
-        found = domain.fit(given, ["a"] * len(given), share)
+        found = ood.fit(given, ["a"] * len(given), share)
         assert found.without(photographs(2000, seed=0)).mean() == pytest.approx(share, abs=0.03)
 
 
@@ -99,7 +100,7 @@ def test_a_trained_model_knows_its_photographs_and_warns_of_what_is_none(folder,
 
 def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, monkeypatch):
     """A method that was just trained has dropout on; its adapter must not be drawn from in this last look."""
-    monkeypatch.setattr(domain, "FEWEST", 4)
+    monkeypatch.setattr(ood, "FEWEST", 4)
     recipe = make_recipe("lora", assignments=(f"backbone={tiny_clip}", "preprocessing.view=crop", "lora.dropout=0.5"))
     method = methods.create(recipe, Backbone.load(str(tiny_clip)))
     with torch.no_grad():
@@ -119,7 +120,7 @@ def test_a_model_of_few_photographs_says_nothing_of_a_domain(tiny_model):
 
 
 def test_a_domain_survives_the_folder_and_a_wrong_one_is_refused(tmp_path):
-    width, known = 30, domain.fit(photographs(), ["a"] * 400)
+    width, known = 30, ood.fit(photographs(), ["a"] * 400)
     model_folder.save_domain(tmp_path, known)
     read = model_folder.load_domain(tmp_path, width)
     features = np.random.default_rng(0).normal(size=(5, width))

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dgsnet import Verdict, evaluation
-from dgsnet.dataset import load_dataset
-from dgsnet.errors import DatasetError
-from dgsnet.files import sha256_bytes
-from dgsnet.model_folder import Calibration
+from dgsnet import Verdict
+from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.core.errors import DatasetError
+from dgsnet.core.files import sha256_bytes
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import evaluate
 
 METRICS = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
 PARTIAL = ".predictions.partial.jsonl"
@@ -52,7 +53,7 @@ def data(corpus):
 @pytest.fixture(scope="module")
 def predictions(corpus, detector, tmp_path_factory):
     """Of the real, tiny model on the test split."""
-    return evaluation.predict(detector, load_dataset(corpus).with_split("test"), tmp_path_factory.mktemp("predictions"))
+    return evaluate.predict(detector, load_dataset(corpus).with_split("test"), tmp_path_factory.mktemp("predictions"))
 
 
 def rows_of(predictions):
@@ -72,16 +73,16 @@ def row(label, score, generator="", **more):
 def test_predictions_are_rows_of_detect_with_what_is_known(predictions, data, detector):
     rows = rows_of(predictions)
     assert [one["path"] for one in rows] == [sample.path for sample in data]
-    assert pq.read_schema(predictions).equals(evaluation.PREDICTION_SCHEMA)
+    assert pq.read_schema(predictions).equals(evaluate.PREDICTION_SCHEMA)
     for one, sample in zip(rows, data, strict=True):
         expected = detector.detect(data.root / sample.path).as_dict() | {"path": sample.path}
         facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "group")}
         assert one == facts | expected
-    assert sorted(path.name for path in predictions.parent.iterdir()) == [evaluation.PREDICTIONS]
+    assert sorted(path.name for path in predictions.parent.iterdir()) == [evaluate.PREDICTIONS]
 
 
 def test_metrics_json_is_the_contracts(predictions, tmp_path):
-    result = evaluation.evaluate(predictions, tmp_path, resamples=100)
+    result = evaluate.evaluate(predictions, tmp_path, resamples=100)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert list(result["by_generator"]) == ["decoder0", "decoder1"]
     for report in (result["overall"], *result["by_generator"].values()):
@@ -95,7 +96,7 @@ def test_metrics_json_is_the_contracts(predictions, tmp_path):
 
 
 def test_a_generator_is_pooled_with_all_photographs(predictions, tmp_path):
-    result = evaluation.evaluate(predictions, tmp_path, resamples=10)
+    result = evaluate.evaluate(predictions, tmp_path, resamples=10)
     rows = rows_of(predictions)
     for name, report in result["by_generator"].items():
         pool = [one for one in rows if one["label"] == 0 or one["generator"] == name]
@@ -110,15 +111,15 @@ def test_a_generator_is_pooled_with_all_photographs(predictions, tmp_path):
 
 
 def test_metrics_follow_from_the_predictions_alone(predictions, tmp_path):
-    first = evaluation.evaluate(predictions, tmp_path / "a", resamples=50)
+    first = evaluate.evaluate(predictions, tmp_path / "a", resamples=50)
     copied = shutil.copy(predictions, tmp_path / "copy.parquet")
-    assert evaluation.evaluate(copied, tmp_path / "b", resamples=50) == first
+    assert evaluate.evaluate(copied, tmp_path / "b", resamples=50) == first
     for name in ("metrics.json", "metrics.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_csv_holds_the_figures_of_the_json(predictions, tmp_path):
-    result = evaluation.evaluate(predictions, tmp_path, resamples=50)
+    result = evaluate.evaluate(predictions, tmp_path, resamples=50)
     with (tmp_path / "metrics.csv").open(newline="") as stream:
         lines = {line["generator"]: line for line in csv.DictReader(stream)}
     assert list(lines) == ["overall", "decoder0", "decoder1"]
@@ -132,7 +133,7 @@ def test_csv_holds_the_figures_of_the_json(predictions, tmp_path):
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_has_null_where_both_are_needed(tmp_path, label):
     predictions = file_of(tmp_path, [row(label, 0.2, "g" * label), row(label, 0.9, "g" * label)])
-    result = evaluation.evaluate(predictions, tmp_path, resamples=10)
+    result = evaluate.evaluate(predictions, tmp_path, resamples=10)
     defined = {"acc", "ece", "fake_acc" if label else "real_acc"}
     for name in METRICS:
         assert (result["overall"][name]["value"] is not None) == (name in defined), name
@@ -144,11 +145,11 @@ def test_one_class_alone_has_null_where_both_are_needed(tmp_path, label):
 
 def test_group_names_another_column(tmp_path):
     rows = [row(0, 0.1, source="camera"), row(1, 0.8, "a", source="web"), row(1, 0.7, "b", source="web"), row(1, 0.6, "c", source=None)]
-    result = evaluation.evaluate(file_of(tmp_path, rows), tmp_path, group="source", resamples=10)
+    result = evaluate.evaluate(file_of(tmp_path, rows), tmp_path, group="source", resamples=10)
     assert {name: report["n_fake"] for name, report in result["by_generator"].items()} == {"unknown": 1, "web": 2}
     assert result["computed_from"]["group"] == "source"
     with pytest.raises(DatasetError, match="no column 'maker' to group by: it has label, score"):
-        evaluation.evaluate(file_of(tmp_path, rows), tmp_path, group="maker")
+        evaluate.evaluate(file_of(tmp_path, rows), tmp_path, group="maker")
 
 
 def test_images_of_a_group_are_drawn_together(tmp_path, run):
@@ -159,7 +160,7 @@ def test_images_of_a_group_are_drawn_together(tmp_path, run):
     rows |= {"path": [str(number) for number in range(200)], "group": [None, *(str(number // 5) for number in range(1, 200))]}
     pq.write_table(pa.table(rows), tmp_path / "given.parquet")
     apart, together = (
-        evaluation.evaluate(tmp_path / "given.parquet", tmp_path / str(cluster), resamples=300, cluster=cluster)
+        evaluate.evaluate(tmp_path / "given.parquet", tmp_path / str(cluster), resamples=300, cluster=cluster)
         for cluster in (None, "group")
     )
     widths = [one["overall"]["auroc"]["high"] - one["overall"]["auroc"]["low"] for one in (apart, together)]
@@ -171,7 +172,7 @@ def test_images_of_a_group_are_drawn_together(tmp_path, run):
 
 
 def test_a_generator_may_be_called_overall(tmp_path):
-    evaluation.evaluate(file_of(tmp_path, [row(0, 0.1), row(1, 0.8, "overall"), row(1, 0.8, "x")]), tmp_path, resamples=10)
+    evaluate.evaluate(file_of(tmp_path, [row(0, 0.1), row(1, 0.8, "overall"), row(1, 0.8, "x")]), tmp_path, resamples=10)
     assert [line.split(",")[:3] for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]] == [
         ["overall", "1", "2"],
         ["overall", "1", "1"],
@@ -180,29 +181,29 @@ def test_a_generator_may_be_called_overall(tmp_path):
 
 
 def test_the_threshold_is_the_models(data, tmp_path):
-    predictions = evaluation.predict(Scripted(), data, tmp_path)
-    assert evaluation.recorded_threshold(predictions) == 0.6
-    result = evaluation.evaluate(predictions, tmp_path, threshold=0.6, resamples=10)
+    predictions = evaluate.predict(Scripted(), data, tmp_path)
+    assert evaluate.recorded_threshold(predictions) == 0.6
+    result = evaluate.evaluate(predictions, tmp_path, threshold=0.6, resamples=10)
     fakes = [one["score"] for one in rows_of(predictions) if one["label"] == 1]
     assert result["overall"]["fake_acc"]["value"] == pytest.approx(np.mean(np.array(fakes) >= 0.6))
-    assert evaluation.recorded_threshold(file_of(tmp_path, [row(0, 0.1)])) == 0.5
+    assert evaluate.recorded_threshold(file_of(tmp_path, [row(0, 0.1)])) == 0.5
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 7, 12])
 def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
-    whole = evaluation.predict(Scripted(), data, tmp_path / "whole")
+    whole = evaluate.predict(Scripted(), data, tmp_path / "whole")
     dying, going_on = Scripted(dies_at=dies_at), Scripted()
     if dies_at < len(data):
         with pytest.raises(Killed):
-            evaluation.predict(dying, data, tmp_path / "killed")
-        assert not (tmp_path / "killed" / evaluation.PREDICTIONS).exists()
+            evaluate.predict(dying, data, tmp_path / "killed")
+        assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
         with (tmp_path / "killed" / PARTIAL).open("a") as stream:
             stream.write('{"label": 0, "pa')  # a line that a kill cut
-    resumed = evaluation.predict(going_on, data, tmp_path / "killed")
+    resumed = evaluate.predict(going_on, data, tmp_path / "killed")
     assert resumed.read_bytes() == whole.read_bytes()
     assert [len(dying.seen), len(going_on.seen)] == [dies_at % len(data), len(data) - dies_at % len(data)]
     assert dying.seen + going_on.seen == [one["sha256"] for one in rows_of(whole)]
-    assert evaluation.predict(Scripted(dies_at=0), data, tmp_path / "killed") == resumed  # finished: nothing is scored
+    assert evaluate.predict(Scripted(dies_at=0), data, tmp_path / "killed") == resumed  # finished: nothing is scored
 
 
 def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
@@ -213,35 +214,35 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "        for number, verdict in enumerate(super().detect_many(sources)):\n"
         "            os._exit(9) if number == 5 else None\n"
         "            yield verdict\n"
-        "evaluation.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluation.Path(sys.argv[2]))"
+        "evaluate.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), os.path.dirname(__file__)]  # noqa: PTH120
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == 9
     going_on = Scripted()
-    resumed = evaluation.predict(going_on, data, tmp_path / "out")
+    resumed = evaluate.predict(going_on, data, tmp_path / "out")
     assert len(going_on.seen) == len(data) - 5
-    assert resumed.read_bytes() == evaluation.predict(Scripted(), data, tmp_path / "whole").read_bytes()
+    assert resumed.read_bytes() == evaluate.predict(Scripted(), data, tmp_path / "whole").read_bytes()
 
 
 def test_predictions_of_another_model_or_data_are_refused(corpus, data, tmp_path):
-    evaluation.predict(Scripted(), data, tmp_path / "done")
+    evaluate.predict(Scripted(), data, tmp_path / "done")
     with pytest.raises(Killed):
-        evaluation.predict(Scripted(dies_at=3), data, tmp_path / "begun")
+        evaluate.predict(Scripted(dies_at=3), data, tmp_path / "begun")
     begun = (tmp_path / "begun" / PARTIAL).read_bytes()
     for folder in (tmp_path / "done", tmp_path / "begun"):
         with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
-            evaluation.predict(Scripted(fingerprint="g"), data, folder)
+            evaluate.predict(Scripted(fingerprint="g"), data, folder)
         with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
-            evaluation.predict(Scripted(), load_dataset(corpus), folder)
+            evaluate.predict(Scripted(), load_dataset(corpus), folder)
     assert (tmp_path / "begun" / PARTIAL).read_bytes() == begun
 
 
-@pytest.mark.parametrize("name", [PARTIAL, evaluation.PREDICTIONS])
+@pytest.mark.parametrize("name", [PARTIAL, evaluate.PREDICTIONS])
 def test_a_damaged_file_is_named(data, tmp_path, name):
     (tmp_path / name).write_text("nonsense\n")
     with pytest.raises(DatasetError, match=name):
-        evaluation.predict(Scripted(), data, tmp_path)
+        evaluate.predict(Scripted(), data, tmp_path)
 
 
 def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
@@ -249,25 +250,25 @@ def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
     (root / "real" / "1.png").write_bytes(b"not a picture")
     dataset = load_dataset(root)
     (root / "fake" / "2.png").unlink()
-    predictions = evaluation.predict(detector, dataset, tmp_path)
+    predictions = evaluate.predict(detector, dataset, tmp_path)
     failed = {one["path"]: one["error"] for one in rows_of(predictions) if one["error"]}
     assert failed == {
         "fake/2.png": "fake/2.png: cannot be read; restore it or leave it out",
         "real/1.png": "real/1.png: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out",
     }
-    result = evaluation.evaluate(predictions, tmp_path, resamples=10)
+    result = evaluate.evaluate(predictions, tmp_path, resamples=10)
     assert (result["overall"]["n_real"], result["overall"]["n_fake"]) == (5, 5)
     assert (result["computed_from"]["images"], result["computed_from"]["failed"]) == (12, 2)
     (root / "fake" / "3.png").unlink()
     with pytest.raises(DatasetError, match="other data"):
-        evaluation.predict(detector, load_dataset(root), tmp_path)
+        evaluate.predict(detector, load_dataset(root), tmp_path)
 
 
 def test_a_file_name_that_is_no_utf8_reaches_the_predictions(corpus, tmp_path):
     for label in ("real", "fake"):
         (tmp_path / "data" / label).mkdir(parents=True)
         shutil.copy(corpus / "test" / label / "0.png", tmp_path / "data" / label / "odd\udcff.png")
-    predictions = evaluation.predict(Scripted(), load_dataset(tmp_path / "data"), tmp_path / "out")
+    predictions = evaluate.predict(Scripted(), load_dataset(tmp_path / "data"), tmp_path / "out")
     assert [one["path"] for one in rows_of(predictions)] == [r"fake/odd\udcff.png", r"real/odd\udcff.png"]
 
 
@@ -282,6 +283,6 @@ def test_a_file_name_that_is_no_utf8_reaches_the_predictions(corpus, tmp_path):
 )
 def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, rows, reason):
     with pytest.raises(DatasetError, match=reason) as raised:
-        evaluation.evaluate(file_of(tmp_path, rows), tmp_path)
+        evaluate.evaluate(file_of(tmp_path, rows), tmp_path)
     assert "given.parquet" in str(raised.value)
     assert not (tmp_path / "metrics.json").exists()

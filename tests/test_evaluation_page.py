@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dgsnet import evaluation, robustness
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.errors import DgsnetError
-from dgsnet.figures import figure, interval
-from dgsnet.pages import evaluation as page
-from dgsnet.pages import robustness as robustness_page
-from dgsnet.perturbations import Perturbation
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.format import figure, interval
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import evaluate, robustness
+from dgsnet.images.perturb import Perturbation
+from dgsnet.inference.detector import Detector
+from dgsnet.reports import evaluation_page as page
+from dgsnet.reports import robustness_page
 from test_detection_page import Page
 
 NASTY = '<script src="https://evil.example/x.js"></script>'
@@ -31,7 +31,7 @@ def table(file, labels, scores, **columns):
 
 
 def written(tmp_path, predictions, **given):
-    result = evaluation.evaluate(predictions, tmp_path / "out", resamples=20)
+    result = evaluate.evaluate(predictions, tmp_path / "out", resamples=20)
     content = page.write(tmp_path / "out", result, predictions, **given).read_text(encoding="utf-8")
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)", content)
     return Page(content), content
@@ -76,7 +76,7 @@ def test_one_class_alone_has_a_page_without_curves(tmp_path):
 
 def test_mistakes_are_shown_with_their_heatmaps(tmp_path, corpus, tiny_model):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluation.predict(detector, data, tmp_path)
+    predictions = evaluate.predict(detector, data, tmp_path)
     rows = pq.read_table(predictions).to_pylist()
     wrong = [row for row in rows if (row["score"] >= 0.5) != bool(row["label"])]
     bare, shown, explained = (
@@ -90,7 +90,7 @@ def test_mistakes_are_shown_with_their_heatmaps(tmp_path, corpus, tiny_model):
 
 def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluation.predict(detector, data, tmp_path)
+    predictions = evaluate.predict(detector, data, tmp_path)
     missed = sum(row["score"] < 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 1)
     accused = sum(row["score"] >= 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 0)
     for heatmaps in (0, 1):
@@ -102,7 +102,7 @@ def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
 
 def test_a_model_without_gradient_or_without_a_method_has_heatmaps_by_occlusion(tmp_path, corpus, tiny_model, monkeypatch):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluation.predict(detector, data, tmp_path)
+    predictions = evaluate.predict(detector, data, tmp_path)
     plain = detector.method.logits
     monkeypatch.setattr(detector.method, "logits", torch.no_grad()(plain), raising=False)
     occluded, _ = written(tmp_path / "a", predictions, dataset=data, detector=detector, heatmaps=1)

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dgsnet import evaluation, row_file
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
+from dgsnet.evaluation import evaluate
+from dgsnet.inference import resumable_parquet
 
 IDENTITY = {"model": "f", "data": "d", "threshold": "0.5", "dgsnet": "0"}
 
@@ -28,23 +29,23 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 
 def write(out: Path, count: int) -> Path:
-    return row_file.write(out / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    return resumable_parquet.write(out / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 @pytest.mark.parametrize(("count", "groups"), [(0, [0]), (1, [1]), (4, [4]), (9, [4, 4, 1]), (12, [4, 4, 4])])
 def test_rows_reach_parquet_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, groups: list[int]) -> None:
-    monkeypatch.setattr(row_file, "_ROW_GROUP", 4)
+    monkeypatch.setattr(resumable_parquet, "_ROW_GROUP", 4)
     target = write(tmp_path, count)
     file = pq.ParquetFile(target)
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == groups
-    assert file.schema_arrow.equals(evaluation.PREDICTION_SCHEMA)
+    assert file.schema_arrow.equals(evaluate.PREDICTION_SCHEMA)
     assert pq.read_table(target).to_pylist() == list(rows(0, count))
-    assert row_file.identity_in(target) == IDENTITY
-    assert [one.name for one in tmp_path.iterdir()] == [evaluation.PREDICTIONS]
+    assert resumable_parquet.identity_in(target) == IDENTITY
+    assert [one.name for one in tmp_path.iterdir()] == [evaluate.PREDICTIONS]
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(row_file, "_ROW_GROUP", 100)
+    monkeypatch.setattr(resumable_parquet, "_ROW_GROUP", 100)
 
     def peak(count: int) -> int:
         tracemalloc.start()
@@ -59,12 +60,12 @@ def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch: pytest.Monkey
 
 
 def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(row_file, "_ROW_GROUP", 4)
+    monkeypatch.setattr(resumable_parquet, "_ROW_GROUP", 4)
     whole = write(tmp_path / "whole", 10)
     child = os.fork()
     if child == 0:
         calls = []
-        table = row_file.arrow_table
+        table = resumable_parquet.arrow_table
 
         def dying(*given: Any) -> pa.Table:
             calls.append(1)
@@ -72,18 +73,18 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
                 os.kill(os.getpid(), signal.SIGKILL)
             return table(*given)
 
-        row_file.arrow_table = dying  # type: ignore[attr-defined]
+        resumable_parquet.arrow_table = dying  # type: ignore[attr-defined]
         write(tmp_path / "killed", 10)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert not (tmp_path / "killed" / evaluation.PREDICTIONS).exists()
+    assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
     asked: list[int] = []
 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         asked.append(done)
         return rows(done, 10)
 
-    resumed = row_file.write(tmp_path / "killed" / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, rows_from, 10)
+    resumed = resumable_parquet.write(tmp_path / "killed" / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, rows_from, 10)
     assert asked == [10]
     assert resumed.read_bytes() == whole.read_bytes()
 
@@ -98,7 +99,7 @@ def test_a_line_that_was_cut_anywhere_is_scored_again(tmp_path: Path, cut: int) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        row_file.write(tmp_path / "cut" / evaluation.PREDICTIONS, IDENTITY, evaluation.PREDICTION_SCHEMA, dying, 6)
+        resumable_parquet.write(tmp_path / "cut" / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, dying, 6)
     os.truncate(partial, partial.stat().st_size - cut)
     assert write(tmp_path / "cut", 6).read_bytes() == whole.read_bytes()
 
@@ -111,7 +112,7 @@ def test_a_file_that_was_cut_in_its_first_line_is_named(tmp_path: Path) -> None:
 
 def test_metrics_read_no_column_they_do_not_use(tmp_path: Path) -> None:
     predictions = write(tmp_path, 30)
-    expected = evaluation.evaluate(predictions, tmp_path / "whole", resamples=10)
+    expected = evaluate.evaluate(predictions, tmp_path / "whole", resamples=10)
     columns = pq.read_metadata(predictions).row_group(0)
     data = bytearray(predictions.read_bytes())
     for at in range(columns.num_columns):
@@ -121,23 +122,23 @@ def test_metrics_read_no_column_they_do_not_use(tmp_path: Path) -> None:
             data[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     predictions.write_bytes(data)
     with pytest.raises(DatasetError, match="cannot be read"):
-        evaluation.read_predictions(predictions)
-    assert evaluation.evaluate(predictions, tmp_path / "damaged", resamples=10) == expected
+        evaluate.read_predictions(predictions)
+    assert evaluate.evaluate(predictions, tmp_path / "damaged", resamples=10) == expected
 
 
 def test_columns_are_read_by_name_and_may_be_lacking(tmp_path: Path) -> None:
     predictions = write(tmp_path, 3)
-    assert evaluation.read_predictions(predictions, ("score", "nonsense", "label")).column_names == ["score", "label"]
-    assert evaluation.columns_of(predictions) == evaluation.PREDICTION_SCHEMA.names
-    assert evaluation.names_in(pa.chunked_array([["a", None, ""], ["a"]])) == ["a", "unknown", "unknown", "a"]
+    assert evaluate.read_predictions(predictions, ("score", "nonsense", "label")).column_names == ["score", "label"]
+    assert evaluate.columns_of(predictions) == evaluate.PREDICTION_SCHEMA.names
+    assert evaluate.names_in(pa.chunked_array([["a", None, ""], ["a"]])) == ["a", "unknown", "unknown", "a"]
 
 
 def test_failures_are_listed_in_order(tmp_path: Path) -> None:
     table = pa.table({"label": [0, 1, 1], "score": [None, 0.5, None], "error": ["b: broken", None, "a: broken"]})
     pq.write_table(table, tmp_path / "p.parquet")
-    assert evaluation.failures(tmp_path / "p.parquet") == ["b: broken", "a: broken"]
+    assert evaluate.failures(tmp_path / "p.parquet") == ["b: broken", "a: broken"]
     pq.write_table(table.drop(["error"]), tmp_path / "q.parquet")
-    assert evaluation.failures(tmp_path / "q.parquet") == []
+    assert evaluate.failures(tmp_path / "q.parquet") == []
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

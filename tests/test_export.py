@@ -12,10 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dgsnet import Detector, domain, methods, model_folder
-from dgsnet.backbones import Backbone
-from dgsnet.errors import DgsnetError, ModelFolderError
-from dgsnet.recipe import make_recipe
+from dgsnet import Detector
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import DgsnetError, ModelFolderError
+from dgsnet.model import methods, ood
+from dgsnet.model.backbone import Backbone
+from dgsnet.model.recipe import make_recipe
 
 KINDS = {"lora": ("preprocessing.view=crop",), "linear": ("blocks=[1,2]", "preprocessing.view=patches")}
 
@@ -34,7 +36,7 @@ def trained(tiny_clip, folder, method):
         "captions": {"source": "none", "caption_only_auc": None},
         "versions": {"dgsnet": "0.1.0"},
     }
-    model_folder.save_domain(folder, domain.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
+    model_folder.save_domain(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
     model_folder.save(folder, made.eval(), record)
     return folder
 
@@ -48,16 +50,16 @@ def folders(tiny_clip, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(folders):
-    from dgsnet import exporting
+    from dgsnet import export
 
-    return {method: exporting.export(Detector.from_pretrained(source), out) for method, (source, out) in folders.items()}
+    return {method: export.export(Detector.from_pretrained(source), out) for method, (source, out) in folders.items()}
 
 
 @pytest.fixture(scope="module")
 def openvino_folder(folders, tmp_path_factory):
-    from dgsnet import exporting
+    from dgsnet import export
 
-    return exporting.export(Detector.from_pretrained(folders["lora"][0]), tmp_path_factory.mktemp("ir"), "openvino")
+    return export.export(Detector.from_pretrained(folders["lora"][0]), tmp_path_factory.mktemp("ir"), "openvino")
 
 
 @pytest.mark.parametrize("method", KINDS)
@@ -112,7 +114,7 @@ def test_signals_arrive_after_one_openvino_model_of_two_is_gone(openvino_folder)
     """In a process of its own: what this guards against is a segmentation fault."""
     script = """
 import gc, os, signal, sys
-from dgsnet.detector import Detector
+from dgsnet.inference.detector import Detector
 signal.signal(signal.SIGCHLD, lambda *_: None)
 for _ in range(3):
     older = Detector.from_pretrained(sys.argv[1])
@@ -158,13 +160,13 @@ finally:
 
 
 def test_verify_finds_a_graph_of_another_model(folders, exported, corpus, tmp_path):
-    from dgsnet import exporting
-    from dgsnet.dataset import load_dataset
+    from dgsnet import export
+    from dgsnet.data.dataset import load_dataset
 
     dataset = load_dataset(corpus)
     source, other = Detector.from_pretrained(folders["lora"][0]), Detector.from_pretrained(exported["linear"])
-    assert exporting.verify(source, Detector.from_pretrained(exported["lora"]), dataset, dataset.samples[:4])["passed"]
-    found = exporting.verify(source, other, dataset, dataset.samples[:4])
+    assert export.verify(source, Detector.from_pretrained(exported["lora"]), dataset, dataset.samples[:4])["passed"]
+    found = export.verify(source, other, dataset, dataset.samples[:4])
     assert (found["images"], found["passed"]) == (4, False)
     assert found["max_logit_difference"] > found["tolerance"]
 

@@ -16,12 +16,13 @@ from safetensors.numpy import load_file, save_file
 
 from conftest import textured
 from dgsnet import Detector
-from dgsnet.dataset import Sample, load_dataset
-from dgsnet.errors import DatasetError, ModelFolderError
-from dgsnet.forgetting import measure, page, retention
-from dgsnet.forgetting.features import Keys, Towers
-from dgsnet.model_folder import ADAPTER
-from dgsnet.recipe import make_recipe
+from dgsnet.artifacts.model_folder import ADAPTER
+from dgsnet.core.errors import DatasetError, ModelFolderError
+from dgsnet.data.dataset import Sample, load_dataset
+from dgsnet.evaluation.diagnose import measure, retention
+from dgsnet.evaluation.diagnose.features import Keys, Towers
+from dgsnet.model.recipe import make_recipe
+from dgsnet.reports import diagnose_page
 from dgsnet.training import train
 
 HEADLINES = ("cka", "knn_overlap", "procrustes", "probe_retention")
@@ -146,7 +147,7 @@ def test_verdict_counts_measures_whose_interval_leaves_out_zero(signs, expected)
     def estimate(sign):
         return dict.fromkeys(("value", "low", "high")) if sign is None else {"value": sign, "low": sign - 0.5, "high": sign + 0.5}
 
-    assert page.verdict(dict(zip(HEADLINES, map(estimate, signs), strict=True))) == expected
+    assert diagnose_page.verdict(dict(zip(HEADLINES, map(estimate, signs), strict=True))) == expected
 
 
 # --- The command line ---

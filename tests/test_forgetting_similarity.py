@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.stats import ortho_group
 
-from dgsnet.forgetting.jackknife import jackknife, without_each
-from dgsnet.forgetting.similarity import (
+from dgsnet.evaluation.diagnose.jackknife import jackknife, without_each
+from dgsnet.evaluation.diagnose.similarity import (
     biased_cka,
     cosine,
     effective_rank,

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from conftest import SIDE, textured
-from dgsnet import Detector, Verdict, heatmap
-from dgsnet.decoding import decode
-from dgsnet.engines.pytorch import PyTorchEngine
-from dgsnet.errors import DecodeError, DgsnetError
-from dgsnet.preprocessing import Preprocessing
+from dgsnet import Detector, Verdict
+from dgsnet.core.errors import DecodeError, DgsnetError
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference import heatmap
+from dgsnet.runtimes.pytorch import PyTorchEngine
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dgsnet import bombs
-from dgsnet.decoding import DecodePolicy, decode
-from dgsnet.errors import DecodeError, SizeError
-from dgsnet.preprocessing import Preprocessing
-from dgsnet.service.decoding_process import answers as answers_of
+from dgsnet.core.errors import DecodeError, SizeError
+from dgsnet.images import decompression_limits
+from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.service.decoder_process import answers as answers_of
 from dgsnet.service.settings import Settings
 from hostile_files import FILES, SCORED, encoded, write
 from hostile_mutations import mutated
@@ -195,7 +195,7 @@ def test_a_body_of_any_kind_is_answered(service, parts, boundary):
 )
 def test_a_directory_of_thousands_of_entries_is_not_read(name, recwarn):
     data = next(file.make() for file in FILES if file.name == name)
-    assert bombs.directory_entries(data if name.endswith("tif") else data[data.index(b"II*\0") :]) > 256
+    assert decompression_limits.directory_entries(data if name.endswith("tif") else data[data.index(b"II*\0") :]) > 256
     with suppress(DecodeError):
         decode(data)
     assert [str(one.message) for one in recwarn] == []
@@ -205,11 +205,11 @@ def test_entries_of_a_directory():
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     for block in (exif.tobytes(), b"Exif\0\0" + exif.tobytes(), exif.tobytes()[6:]):
-        assert bombs.directory_entries(block) == 2
-    assert bombs.directory_entries(encoded("TIFF")) == 10
-    assert bombs.directory_entries(b"II+\0\x08\0\0\0" + (16).to_bytes(8, "little") + (7).to_bytes(8, "little")) == 7
+        assert decompression_limits.directory_entries(block) == 2
+    assert decompression_limits.directory_entries(encoded("TIFF")) == 10
+    assert decompression_limits.directory_entries(b"II+\0\x08\0\0\0" + (16).to_bytes(8, "little") + (7).to_bytes(8, "little")) == 7
     for block in (b"", b"II*\0", b"MM\0*\0\0\0\x08", b"II*\0\xff\xff\xff\xff\0\0", b"II+\0\x08\0\0\0" + b"\xff" * 8):
-        assert bombs.directory_entries(block) == 0
+        assert decompression_limits.directory_entries(block) == 0
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "PA", "LA", "1", "CMYK", "I;16", "F", "HSV", "YCbCr"])
@@ -229,7 +229,7 @@ def test_large_pictures_are_converted_in_strips_to_the_same_pixels(mode, orienta
     image.getexif()[0x0112] = orientation
     whole = decode(image).pixels
     assert whole.shape == ((50, 37, 3) if orientation > 5 else (37, 50, 3))
-    monkeypatch.setattr("dgsnet.decoding._STRIP", 151)  # three rows
+    monkeypatch.setattr("dgsnet.images.decode._STRIP", 151)  # three rows
     assert np.array_equal(decode(image).pixels, whole)
 
 

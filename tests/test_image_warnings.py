@@ -12,10 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from dgsnet import image_warnings, jpeg_quality
-from dgsnet.decoding import decode
 from dgsnet.demo.photographs import photographs
-from dgsnet.verdict import PLAIN
+from dgsnet.images import content_flags, jpeg_quality
+from dgsnet.images.decode import decode
+from dgsnet.inference.verdict import PLAIN
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "while", "seven", "wizards", "mix", "coffee")
 
@@ -32,7 +32,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
 
 
 def warnings(data: bytes | np.ndarray) -> list[str]:
-    return image_warnings.warnings(decode(data))
+    return content_flags.warnings(decode(data))
 
 
 def words(rng: np.random.Generator, count: int) -> str:

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from dgsnet import methods
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.errors import RecipeError
-from dgsnet.methods import Batch, Linear
-from dgsnet.methods.base import _REGISTRY
-from dgsnet.recipe import PRESETS, LoraRecipe, make_recipe
+from dgsnet.core.errors import RecipeError
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.methods import Batch, Linear
+from dgsnet.model.methods.base import _REGISTRY
+from dgsnet.model.recipe import PRESETS, LoraRecipe, make_recipe
 
 KINDS = [("linear", "balanced"), ("lora", "balanced"), *(("dgs", preset) for preset in PRESETS)]
 STAGES = [(method, preset, stage) for method, preset in KINDS for stage in (("probe",) if method == "linear" else ("probe", "finetune"))]
@@ -62,7 +62,7 @@ def test_an_unknown_method_is_refused_by_name(tiny_clip):
 
 
 def test_a_method_of_ones_own_can_be_registered(tiny_clip, monkeypatch):
-    monkeypatch.setattr("dgsnet.methods.base._REGISTRY", dict(_REGISTRY))
+    monkeypatch.setattr("dgsnet.model.methods.base._REGISTRY", dict(_REGISTRY))
 
     @methods.register
     class Mine(Linear):

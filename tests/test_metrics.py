@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_calibration_error, binary_stat_scores
 
-from dgsnet import bootstrap
-from dgsnet.metrics import (
+from dgsnet.evaluation import bootstrap
+from dgsnet.evaluation.metrics import (
     METRICS,
     Estimate,
     by_generator,

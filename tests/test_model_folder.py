@@ -9,10 +9,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from dgsnet import methods, model_folder
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.errors import ModelFolderError, WeightsError
-from dgsnet.recipe import make_recipe
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import ModelFolderError, WeightsError
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.recipe import make_recipe
 
 KINDS = [("linear", "balanced"), ("lora", "balanced"), ("dgs", "balanced"), ("dgs", "released")]
 ADAPTER_FILES = {"adapter_model.safetensors", "adapter_config.json"}

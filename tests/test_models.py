@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from dgsnet import Detector, model_folder, models
-from dgsnet.errors import ModelFolderError
+from dgsnet import Detector
+from dgsnet.artifacts import model_folder, shipped
+from dgsnet.core.errors import ModelFolderError
 
-FOLDER = models.shipped(models.DEFAULT)
+FOLDER = shipped.shipped(shipped.DEFAULT)
 
 
 def test_the_default_ships():
-    assert models.DEFAULT in models.available()
+    assert shipped.DEFAULT in shipped.available()
     assert FOLDER is not None
-    assert models.shipped("no-such-model") is None
+    assert shipped.shipped("no-such-model") is None
 
 
 def test_it_is_small_and_holds_no_pickle():
@@ -66,7 +67,7 @@ def _strings(value):
 
 
 def test_a_path_is_a_folder_even_where_a_shipped_model_has_its_name(tiny_model, tmp_path, monkeypatch):
-    shutil.copytree(tiny_model, tmp_path / models.DEFAULT)
+    shutil.copytree(tiny_model, tmp_path / shipped.DEFAULT)
     monkeypatch.chdir(tmp_path)
-    for own in (Path(models.DEFAULT), f"./{models.DEFAULT}"):
+    for own in (Path(shipped.DEFAULT), f"./{shipped.DEFAULT}"):
         assert Detector.from_pretrained(own).fingerprint == Detector.from_pretrained(tiny_model).fingerprint

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from dgsnet import model_folder
-from dgsnet.detector import Detector
-from dgsnet.errors import ModelFolderError
-from dgsnet.official import import_official
+from dgsnet.artifacts import model_folder
+from dgsnet.artifacts.official import import_official
+from dgsnet.core.errors import ModelFolderError
+from dgsnet.inference.detector import Detector
 
 RANK, HIDDEN = 6, 64
 

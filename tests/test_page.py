@@ -9,10 +9,10 @@ from importlib import resources
 import pytest
 from PIL import PngImagePlugin
 
-from dgsnet.pages.detection import WORDS
+from dgsnet.inference.verdict import PLAIN
+from dgsnet.reports.detection_page import WORDS
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.page import POLICY
-from dgsnet.verdict import PLAIN
 from test_detection_page import Page
 from test_service import PNG, SETTINGS, encoded, post, refused, serving
 

@@ -16,13 +16,13 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import expect, sync_playwright
 
 from conftest import textured
-from dgsnet import heatmap
-from dgsnet.decoding import decode
-from dgsnet.detector import Detector
-from dgsnet.preprocessing import Preprocessing
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference import heatmap
+from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import COLUMNS, PLAIN
 from dgsnet.provenance import CAUTION
 from dgsnet.service.keys import Keys, add_key
-from dgsnet.verdict import COLUMNS, PLAIN
 from test_heatmap import with_preprocessing
 from test_service import SETTINGS, serving
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from conftest import textured
-from dgsnet import perturbations
-from dgsnet.decoding import DecodePolicy, decode
-from dgsnet.errors import DecodeError, RecipeError
-from dgsnet.perturbations import KINDS, SUITES, Perturbation, suite
+from dgsnet.core.errors import DecodeError, RecipeError
+from dgsnet.images import perturb
+from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.perturb import KINDS, SUITES, Perturbation, suite
 
 KEY = "0" * 64
 EVERY = SUITES["full"]
@@ -240,14 +240,14 @@ def test_perturbations_are_values():
 def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, name):
     height, width = pixels.shape[:2]
     limit = round(1.3 * height * width)
-    monkeypatch.setattr(perturbations, "_POLICY", DecodePolicy(max_pixels=limit))
+    monkeypatch.setattr(perturb, "_POLICY", DecodePolicy(max_pixels=limit))
     found = Perturbation(name, None if name == "screenshot" else 1.5).apply(pixels, KEY)
     grown = found if isinstance(found, np.ndarray) else decode(found).pixels
     assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
     if name != "screenshot":  # whose border is as wide above as beside
         assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
     # Larger than the limit already, so it is not enlarged.
-    monkeypatch.setattr(perturbations, "_POLICY", DecodePolicy(max_pixels=height * width // 2))
+    monkeypatch.setattr(perturb, "_POLICY", DecodePolicy(max_pixels=height * width // 2))
     unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
     assert unchanged.shape == pixels.shape
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dgsnet import Detector, pipeline
-from dgsnet.pipeline import in_order
+from dgsnet import Detector
+from dgsnet.core import prefetch
+from dgsnet.core.prefetch import in_order
 
 
 def at_work() -> list[threading.Thread]:
@@ -141,7 +142,7 @@ def test_an_interrupt_ends_the_work():
 
 
 def test_the_default_is_a_few_threads():
-    assert 1 <= pipeline.default_workers() <= 16
+    assert 1 <= prefetch.default_workers() <= 16
 
 
 def test_workers_change_no_verdict_and_a_bad_image_costs_one_row(detector: Detector, files: list[Path]):

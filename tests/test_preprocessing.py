@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgsnet.preprocessing import Preprocessing
+from dgsnet.images.preprocess import Preprocessing
 
 CROP = Preprocessing(view="crop")
 

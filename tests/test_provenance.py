@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
-from dgsnet.audit.metadata import generator_mark
+from dgsnet.evaluation.audit.metadata import generator_mark
 from dgsnet.provenance import CAUTION, read, read_metadata, xmp
 from dgsnet.provenance import c2pa as c2pa_findings
 from dgsnet.provenance.finding import EXCERPT
@@ -514,7 +514,7 @@ def test_the_table_and_the_report_show_it(run, tiny_model, pictures, tmp_path):
 
 def test_a_file_that_changed_since_it_was_scored_is_not_read(pictures):
     from dgsnet import Verdict
-    from dgsnet.files import sha256_file
+    from dgsnet.core.files import sha256_file
     from dgsnet.provenance.rows import add
 
     path = pictures / "a.png"

@@ -4,9 +4,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from dgsnet.augmentation import Augmentation
-from dgsnet.errors import RecipeError
-from dgsnet.recipe import PRESETS, Recipe, make_recipe
+from dgsnet.core.errors import RecipeError
+from dgsnet.images.augment import Augmentation
+from dgsnet.model.recipe import PRESETS, Recipe, make_recipe
 
 # Presets
 

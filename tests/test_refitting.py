@@ -10,12 +10,15 @@ from PIL import Image
 from rich.progress import Progress
 from safetensors.numpy import load_file
 
-from dgsnet import Detector, calibration, evaluation, model_folder, refitting
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import decode
-from dgsnet.errors import CalibrationError, TrainingError
-from dgsnet.methods import Method
-from dgsnet.methods.ridge import ridge_probe
+from dgsnet import Detector
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import CalibrationError, TrainingError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import calibrate, evaluate
+from dgsnet.images.decode import decode
+from dgsnet.model.methods import Method
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.training import refit_head
 
 
 @pytest.fixture
@@ -25,12 +28,12 @@ def training(corpus):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(refitting, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(refit_head, "cache_dir", lambda: tmp_path / "cache")
 
 
 def refitted(model, dataset, out, **settings):
     with Progress(disable=True) as progress:
-        return refitting.refit(Detector.from_pretrained(model), dataset, out, progress, **settings)
+        return refit_head.refit(Detector.from_pretrained(model), dataset, out, progress, **settings)
 
 
 def test_the_head_is_the_ridge_on_what_the_tower_says(tiny_model, training, tmp_path):
@@ -65,7 +68,7 @@ def test_the_folder_says_what_the_head_and_what_the_tower_saw(tiny_model, traini
 def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path):
     refitted(tiny_model, training, tmp_path / "one")
     config = model_folder.load_config(tmp_path / "one")
-    model_folder.recalibrate(tmp_path / "one", calibration.Calibration(temperature=3.0, offset=1.0))
+    model_folder.recalibrate(tmp_path / "one", calibrate.Calibration(temperature=3.0, offset=1.0))
     refitted(tmp_path / "one", training, tmp_path / "two")
     assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == model_folder.Calibration()
 
@@ -80,14 +83,14 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
     assert fitted["stand_ins"]
     assert (fitted["n_real"], fitted["n_fake"]) == (12, 12)
     assert not any("these very images" in warning for warning in fitted["warnings"])
-    rows = {row["path"]: row for row in evaluation.read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()}
+    rows = {row["path"]: row for row in evaluate.read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()}
     detector = Detector.from_pretrained(tiny_model)
     with torch.inference_mode():
         views = [detector.config.preprocessing(decode(dataset.read(sample)).pixels, 0) for sample in dataset]
         read = torch.cat([detector.method.represent(torch.from_numpy(view[None])) for view in views]).double().numpy()
     for fold in range(3):
         seen = np.array([not sample.source.endswith(str(fold)) for sample in dataset])
-        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refitting.PENALTY)
+        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY)
         for sample, features in zip(dataset, read, strict=True):
             if sample.source.endswith(str(fold)):
                 assert rows[sample.path]["logit"] == pytest.approx(features @ weight + bias, abs=1e-3)
@@ -97,7 +100,7 @@ def test_sources_of_one_generator_are_left_out_together(training):
     named = [replace(sample, source=f"{sample.label} {at % 4}") for at, sample in enumerate(training)]
     lines = tuple(replace(sample, generator="line" if sample.source in {"1 0", "1 3"} else sample.generator) for sample in named)
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refitting.left_out_logits(features, replace(training, samples=lines), 0.1)
+    logits = refit_head.left_out_logits(features, replace(training, samples=lines), 0.1)
     sources = np.array([sample.source for sample in lines])
     generators = sorted({sample.generator for sample in lines if sample.label})
     assert "line" in generators
@@ -118,7 +121,7 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
         for at, sample in enumerate(photographs)
     ]
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refitting.left_out_logits(features, replace(training, samples=tuple(named)), 0.1)
+    logits = refit_head.left_out_logits(features, replace(training, samples=tuple(named)), 0.1)
     sources = np.array([sample.source for sample in named])
     weight, bias = ridge_probe(features[known := ~np.isin(sources, ["both", "camera 0"])], labels[known], 0.1)
     for at in [at for at in generated if generators[at] == "a"]:
@@ -127,9 +130,9 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
 
 def test_a_label_of_one_source_leaves_nothing_out(training):
     features = np.random.default_rng(0).normal(size=(len(training), 5))
-    assert refitting.left_out_logits(features, training, 0.1) is None
+    assert refit_head.left_out_logits(features, training, 0.1) is None
     shared = replace(training, samples=tuple(replace(sample, source=str(at % 2)) for at, sample in enumerate(training)))
-    assert refitting.left_out_logits(features, shared, 0.1) is not None
+    assert refit_head.left_out_logits(features, shared, 0.1) is not None
 
 
 def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
@@ -150,7 +153,7 @@ def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
     assert not (tmp_path / "killed").exists()
     refitted(tiny_model, training, tmp_path / "killed")
     assert len(calls) == len(training) + 1  # only the image at hand was read twice
-    monkeypatch.setattr(refitting, "cache_dir", lambda: tmp_path / "other cache")
+    monkeypatch.setattr(refit_head, "cache_dir", lambda: tmp_path / "other cache")
     refitted(tiny_model, training, tmp_path / "whole")
     for name in (model_folder.HEADS, model_folder.CONFIG):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -181,7 +184,7 @@ def test_a_head_that_ranks_new_sources_in_reverse_leaves_nothing_behind(tiny_mod
     features[:, 0] += [cues[sample.source] for sample in samples]
     (tmp_path / ".out.new").mkdir()  # of a call that was killed
     with pytest.raises(CalibrationError, match="in reverse"):
-        refitting.refit_to(detector, dataset, features, tmp_path / "out")
+        refit_head.refit_to(detector, dataset, features, tmp_path / "out")
     assert not list(tmp_path.glob("*out*"))
 
 

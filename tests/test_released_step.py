@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 from transformers import CLIPVisionModelWithProjection
 
-from dgsnet import methods
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.methods import Batch
-from dgsnet.recipe import PRESETS, make_recipe
+from dgsnet.model import methods
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.methods import Batch
+from dgsnet.model.recipe import PRESETS, make_recipe
 from dgsnet.training.batches import Batches, Loaded
 from literal import LiteralNetwork
 

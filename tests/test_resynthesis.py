@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dgsnet.dataset import load_dataset
-from dgsnet.errors import WeightsError
-from dgsnet.resynthesis import decoders
-from dgsnet.resynthesis.fitting import Fit, fit
-from dgsnet.resynthesis.twins import Original, psnr, resynthesise, write_pairs
+from dgsnet.core.errors import WeightsError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.demo.reconstruction import decoders
+from dgsnet.demo.reconstruction.fitting import Fit, fit
+from dgsnet.demo.reconstruction.pairs import Original, psnr, resynthesise, write_pairs
 
 
 def _photograph(seed: int, height: int = 70, width: int = 91) -> np.ndarray:

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from dgsnet import model_folder
-from dgsnet.errors import RecipeError
-from dgsnet.methods.ridge import ridge_probe
-from dgsnet.recipe import make_recipe
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import RecipeError
+from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 
 

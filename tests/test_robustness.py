@@ -17,14 +17,15 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from conftest import textured
-from dgsnet import Detector, Verdict, evaluation, robustness
-from dgsnet.benchmarks import registry, scoring
-from dgsnet.dataset import load_dataset
-from dgsnet.decoding import DecodePolicy, decode
-from dgsnet.detector import answer
-from dgsnet.errors import DatasetError, DecodeError
-from dgsnet.model_folder import Calibration
-from dgsnet.perturbations import SUITES, Perturbation
+from dgsnet import Detector, Verdict
+from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import evaluate, robustness
+from dgsnet.evaluation.benchmarks import registry, scoring
+from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.perturb import SUITES, Perturbation
+from dgsnet.inference.detector import answer
 
 PARTIAL = ".predictions.partial.jsonl"
 FEW = (Perturbation("jpeg", 70), Perturbation("noise", 5), Perturbation("flip"))
@@ -100,7 +101,7 @@ def values(one, *names):
 def test_rows_are_what_the_detector_says_of_the_image_and_of_the_perturbed_image(detector, data, tmp_path):
     some = data.balanced_subset(4, seed=0)
     rows = rows_of(robustness.predict(detector, some, tmp_path, FEW))
-    assert pq.read_schema(tmp_path / evaluation.PREDICTIONS).equals(robustness.SCHEMA)
+    assert pq.read_schema(tmp_path / evaluate.PREDICTIONS).equals(robustness.SCHEMA)
     assert len(rows) == 4 * (1 + len(FEW))
     for number, sample in enumerate(some):
         clean, *perturbed = rows[number * (1 + len(FEW)) : (number + 1) * (1 + len(FEW))]
@@ -112,7 +113,7 @@ def test_rows_are_what_the_detector_says_of_the_image_and_of_the_perturbed_image
             verdict = detector.detect(perturbation.apply(image.pixels, image.sha256)).as_dict() | {"path": sample.path}
             assert row == {"perturbation": perturbation.name, "severity": perturbation.severity} | facts | verdict
         assert len({row["logit"] for row in (clean, *perturbed)}) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == [evaluation.PREDICTIONS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [evaluate.PREDICTIONS]
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 4, 18, 47])
@@ -121,7 +122,7 @@ def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
     dying, going_on = Scripted(dies_at=dies_at), Scripted()
     with pytest.raises(Killed):
         robustness.predict(dying, data, tmp_path / "killed", FEW)
-    assert not (tmp_path / "killed" / evaluation.PREDICTIONS).exists()
+    assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
     with (tmp_path / "killed" / PARTIAL).open("a") as stream:
         stream.write('{"perturbation": "jp')  # a line that a kill cut
     resumed = robustness.predict(going_on, data, tmp_path / "killed", FEW)
@@ -139,7 +140,7 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "        for number, verdict in enumerate(super().detect_many(sources, batch_size)):\n"
         "            os.kill(os.getpid(), 9) if number == 21 else None\n"
         "            yield verdict\n"
-        "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluation.Path(sys.argv[2]), FEW)"
+        "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]), FEW)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), os.path.dirname(__file__)]  # noqa: PTH120
@@ -164,8 +165,8 @@ def test_predictions_of_another_model_data_or_perturbations_are_refused(corpus, 
             with pytest.raises(DatasetError, match=refusal):
                 robustness.predict(model, images, folder, perturbations)
         with pytest.raises(DatasetError, match="choose another folder"):
-            evaluation.predict(Scripted(), data, folder)
-    evaluation.predict(SimpleEvaluation(), data, tmp_path / "evaluated")
+            evaluate.predict(Scripted(), data, folder)
+    evaluate.predict(SimpleEvaluation(), data, tmp_path / "evaluated")
     with pytest.raises(DatasetError, match=refusal):
         robustness.predict(Scripted(), data, tmp_path / "evaluated", FEW)
 
@@ -375,7 +376,7 @@ def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, images, re
 
 
 def test_predictions_of_evaluate_are_told_from_those_of_robustness(data, tmp_path):
-    predictions = evaluation.predict(SimpleEvaluation(), data, tmp_path)
+    predictions = evaluate.predict(SimpleEvaluation(), data, tmp_path)
     with pytest.raises(DatasetError, match="holds no predictions under perturbations: it lacks perturbation, severity"):
         robustness.evaluate(predictions, tmp_path)
 
@@ -542,7 +543,7 @@ def test_predictions_under_perturbations_are_not_pooled(data, tmp_path, run):
     """Each image stands many times in them: pooled figures would have intervals that are far too narrow."""
     predictions = robustness.predict(Scripted(), data, tmp_path / "robust", (Perturbation("flip"),))
     for judged in (
-        lambda: evaluation.evaluate(predictions, tmp_path / "out"),
+        lambda: evaluate.evaluate(predictions, tmp_path / "out"),
         lambda: scoring.evaluate(registry.benchmark("corpus"), predictions, tmp_path / "out"),
     ):
         with pytest.raises(DatasetError, match=r"predictions\.parquet holds predictions under perturbations, each image many times"):

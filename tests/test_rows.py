@@ -7,10 +7,10 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from dgsnet.errors import DgsnetError
-from dgsnet.parquet_rows import SCHEMA
-from dgsnet.rows import TerminalTable, open_sink, printable
-from dgsnet.verdict import COLUMNS, Verdict
+from dgsnet.core.errors import DgsnetError
+from dgsnet.inference.parquet_writer import SCHEMA
+from dgsnet.inference.verdict import COLUMNS, Verdict
+from dgsnet.inference.writers import TerminalTable, open_sink, printable
 
 ODD = "odd\udcff.png"  # what Python makes of a file name that is no UTF-8
 VERDICTS = [
@@ -46,7 +46,7 @@ def test_csv_gives_rows_back(tmp_path):
 
 @pytest.mark.parametrize("group", [1, 3, 1024])
 def test_parquet_gives_verdicts_back(tmp_path, monkeypatch, group):
-    monkeypatch.setattr("dgsnet.parquet_rows._ROW_GROUP", group)
+    monkeypatch.setattr("dgsnet.inference.parquet_writer._ROW_GROUP", group)
     table = pq.read_table(write(tmp_path / "rows.parquet", VERDICTS))
     assert table.schema.equals(SCHEMA)
     assert SCHEMA.names == list(COLUMNS)

@@ -18,13 +18,13 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from dgsnet import row_file
-from dgsnet.detector import Detector
-from dgsnet.errors import DatasetError, ScoringError
-from dgsnet.scoring import run as scoring_run
-from dgsnet.scoring.output import Output
-from dgsnet.scoring.run import Settings, Summary, score
-from dgsnet.scoring.shards import Shard
+from dgsnet.core.errors import DatasetError, ScoringError
+from dgsnet.inference import resumable_parquet
+from dgsnet.inference.detector import Detector
+from dgsnet.score import run as scoring_run
+from dgsnet.score.output import Output
+from dgsnet.score.run import Settings, Summary, score
+from dgsnet.score.shards import Shard
 
 PART_ROWS = 5
 
@@ -219,7 +219,7 @@ def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
     """The part is renamed into place first, its journal deleted after that."""
     output = Output(tmp_path, "", {})
     output.part(0).touch()
-    finished, begun = (row_file.partial_of(output.part(number)) for number in (0, 1))
+    finished, begun = (resumable_parquet.partial_of(output.part(number)) for number in (0, 1))
     for left in (finished, begun):
         left.touch()
     output.tidy()

@@ -26,11 +26,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from dgsnet.detector import Detector
-from dgsnet.errors import ScoringError
-from dgsnet.scoring.cluster import Cluster
-from dgsnet.scoring.known import KnownOnDisk
-from dgsnet.scoring.run import Settings, Summary, score
+from dgsnet.core.errors import ScoringError
+from dgsnet.inference.detector import Detector
+from dgsnet.score.cluster import Cluster
+from dgsnet.score.dedup_cache import KnownOnDisk
+from dgsnet.score.run import Settings, Summary, score
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -66,7 +66,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dgsnet.exporting import export
+    from dgsnet.export import export
 
     return export(Detector.from_pretrained(tiny_model), tmp_path_factory.mktemp("exported") / "tiny")
 
@@ -194,8 +194,8 @@ def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
     import ray
     from ray.exceptions import RayActorError
 
-    from dgsnet.scoring.ray_worker import BEGINNINGS, KnownToAll, Registry, Worker
-    from dgsnet.verdict import COLUMNS
+    from dgsnet.inference.verdict import COLUMNS
+    from dgsnet.score.ray_worker import BEGINNINGS, KnownToAll, Registry, Worker
 
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"path": "a.png", "sha256": "0" * 64, "logit": 0.1 + 0.2, "error": "a.png: is tiny"}
     before = KnownOnDisk(tmp_path / "known")
@@ -234,7 +234,7 @@ def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
     ],
 )
 def test_a_machine_that_cannot_do_says_why(model, tmp_path, changed, said):
-    from dgsnet.scoring.ray_worker import Job, Worker
+    from dgsnet.score.ray_worker import Job, Worker
 
     (tmp_path / "list").touch()
     job = {"fingerprint": "", "worklist": tmp_path / "list", "root": tmp_path, "folder": None} | changed

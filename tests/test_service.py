@@ -22,16 +22,16 @@ import pytest
 import uvicorn
 from PIL import Image, PngImagePlugin
 
-from dgsnet.decoding import DecodePolicy
-from dgsnet.detector import Detector
-from dgsnet.errors import DgsnetError
-from dgsnet.preprocessing import Preprocessing
-from dgsnet.service import frames
-from dgsnet.service.admission import Places
+from dgsnet.core.errors import DgsnetError
+from dgsnet.images.decode import DecodePolicy
+from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.detector import Detector
+from dgsnet.service import ipc
+from dgsnet.service.api_error import Refusal
 from dgsnet.service.app import create_app
-from dgsnet.service.errors import Refusal
 from dgsnet.service.keys import Keys, add_key
-from dgsnet.service.rates import Rates, of_address
+from dgsnet.service.queue_limit import Places
+from dgsnet.service.rate_limit import Rates, of_address
 from dgsnet.service.settings import Settings
 
 CENTRE = Preprocessing(view="crop")
@@ -442,7 +442,7 @@ def decoding_process_of(server):
 
 def test_a_decoder_can_write_no_file(tmp_path):
     program = (
-        "import signal; from dgsnet.service.decoding_process import _write_no_file; _write_no_file();"
+        "import signal; from dgsnet.service.decoder_process import _write_no_file; _write_no_file();"
         f"signal.signal(signal.SIGXFSZ, signal.SIG_IGN); open({str(tmp_path / 'a')!r}, 'wb', buffering=0).write(b'x')"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -451,14 +451,14 @@ def test_a_decoder_can_write_no_file(tmp_path):
 
 def test_messages():
     stream = io.BytesIO()
-    frames.write(stream, {"a": 1}, b"data")
+    ipc.write(stream, {"a": 1}, b"data")
     whole = stream.getvalue()
-    assert frames.read(io.BytesIO(whole), 10) == ({"a": 1}, b"data")
+    assert ipc.read(io.BytesIO(whole), 10) == ({"a": 1}, b"data")
     for damaged in (whole[:-1], whole[:5], b""):
         with pytest.raises(EOFError):
-            frames.read(io.BytesIO(damaged), 10)
+            ipc.read(io.BytesIO(damaged), 10)
     with pytest.raises(EOFError):
-        frames.read(io.BytesIO(whole), 3)
+        ipc.read(io.BytesIO(whole), 3)
 
 
 # --- the command ---

@@ -19,17 +19,17 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import CLIPVisionModelWithProjection
 
-from dgsnet import model_folder
-from dgsnet.backbones import Backbone, load_tower
-from dgsnet.dataset import load_dataset
-from dgsnet.errors import DgsnetError, TrainingError
-from dgsnet.feature_cache import FeatureCache
-from dgsnet.recipe import LoraRecipe, make_recipe
-from dgsnet.training import run as run_module
+from dgsnet.artifacts import model_folder
+from dgsnet.core.errors import DgsnetError, TrainingError
+from dgsnet.data.dataset import load_dataset
+from dgsnet.model.backbone import Backbone, load_tower
+from dgsnet.model.feature_cache import FeatureCache
+from dgsnet.model.recipe import LoraRecipe, make_recipe
+from dgsnet.training import loop as run_module
 from dgsnet.training import train
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.log import TrainingLog
-from dgsnet.training.run import train_and_validation
+from dgsnet.training.loop import train_and_validation
 from dgsnet.training.validation import validate_on_held_out
 from dgsnet.training.views import FrozenFeatures, Views
 from test_captions import save_tiny_bert, with_end_of_text
@@ -527,7 +527,7 @@ def test_a_run_over_fixed_views_asks_the_teacher_once_a_view(start, monkeypatch,
 def test_cached_features_do_not_change_the_result(start, tmp_path, monkeypatch):
     """Over the same views, cached features and those computed in each step lead to the same losses."""
     start("cached", "augmentation.flip=false", "lora.dropout=0")
-    monkeypatch.setattr("dgsnet.recipe.Recipe.fixed_views", property(lambda self: None))
+    monkeypatch.setattr("dgsnet.model.recipe.Recipe.fixed_views", property(lambda self: None))
     monkeypatch.setattr(Views, "number", lambda self, epoch: 0)
     start("computed", "augmentation.flip=false", "lora.dropout=0")
     for cached, computed in zip(rows_of(tmp_path / "cached"), rows_of(tmp_path / "computed"), strict=True):

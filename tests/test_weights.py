@@ -24,8 +24,9 @@ from typer.testing import CliRunner
 
 from dgsnet import weights
 from dgsnet.cli.weights import app
-from dgsnet.errors import WeightsError
-from dgsnet.weights import cache, dequantise, download, hub, registry, tensors, wheel
+from dgsnet.core.errors import WeightsError
+from dgsnet.weights import cache, download, hub, registry, tensors
+from dgsnet.weights.from_wheel import dequantise, wheel
 
 TINY: dict[str, Any] = dict(dequantise.CLIP_VIT_B16) | {
     "hidden_size": 16,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dgsnet.detector import Detector, Verdict
+    from dgsnet.inference.detector import Detector, Verdict
 
 __version__ = "0.1.0"
 __all__ = ["Detector", "Verdict", "__version__"]
@@ -16,7 +16,7 @@ __all__ = ["Detector", "Verdict", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name in {"Detector", "Verdict"}:
-        from dgsnet import detector  # noqa: PLC0415 - torch comes in only when a detector is asked for
+        from dgsnet.inference import detector  # noqa: PLC0415 - torch comes in only when a detector is asked for
 
         return getattr(detector, name)
     raise AttributeError(f"module 'dgsnet' has no attribute {name!r}")

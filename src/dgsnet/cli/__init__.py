@@ -26,8 +26,8 @@ from dgsnet.cli import (
     train,
     weights,
 )
-from dgsnet.errors import DgsnetError
-from dgsnet.extras import missing_packages
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.extras import missing_packages
 
 app = typer.Typer(
     name="dgsnet",

@@ -30,9 +30,9 @@ def align(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import align_images
-    from dgsnet.dataset import load_dataset
-    from dgsnet.rows import printable
+    from dgsnet.data import align as align_images
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.inference.writers import printable
 
     settings = align_images.Settings(size=size, format=format, quality=quality, downscale=downscale, seed=seed)
     console = Console(stderr=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dgsnet.cli import splits
-from dgsnet.figures import interval
+from dgsnet.core.format import interval
 
 
 def audit(
@@ -21,9 +21,9 @@ def audit(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import audit as measure
-    from dgsnet.dataset import load_dataset
-    from dgsnet.rows import printable
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.evaluation import audit as measure
+    from dgsnet.inference.writers import printable
 
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "", console)
@@ -44,7 +44,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("column", no_wrap=True)

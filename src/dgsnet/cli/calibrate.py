@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dgsnet.cli import options, splits
-from dgsnet.errors import CalibrationError
-from dgsnet.figures import interval
+from dgsnet.core.errors import CalibrationError
+from dgsnet.core.format import interval
 
 if TYPE_CHECKING:
-    from dgsnet.dataset import Dataset
-    from dgsnet.model_folder import Calibration
+    from dgsnet.artifacts.model_folder import Calibration
+    from dgsnet.data.dataset import Dataset
 
 
 class _Method(StrEnum):
@@ -51,8 +51,10 @@ def calibrate(
     """Make the score a probability (photographs and generated images equally likely) and set the thresholds of the verdicts."""
     from rich.console import Console
 
-    from dgsnet import calibration, evaluation, model_folder
-    from dgsnet.rows import printable
+    from dgsnet.artifacts import model_folder
+    from dgsnet.evaluation import calibrate as calibration
+    from dgsnet.evaluation import evaluate
+    from dgsnet.inference.writers import printable
 
     if (predictions is None) == (data is None):
         raise CalibrationError("calibrate needs either --data or --predictions")
@@ -62,7 +64,7 @@ def calibrate(
     if data is not None:
         predictions, split = _predict(model, data, split, device, provider, threads, Console(stderr=True)), None
     assert predictions is not None  # noqa: S101 - one of the two was given
-    failed = [row["error"] for row in evaluation.read_predictions(predictions).to_pylist() if row.get("error")]
+    failed = [row["error"] for row in evaluate.read_predictions(predictions).to_pylist() if row.get("error")]
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
     fitted = calibration.calibrate(
@@ -85,8 +87,8 @@ def calibrate(
 def _predict(model: Path, data: Path, split: str | None, device: str, provider: str | None, threads: int | None, console: Any) -> Path:
     from rich.progress import Progress
 
-    from dgsnet import calibration
-    from dgsnet.dataset import load_dataset
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.evaluation import calibrate as calibration
 
     dataset = _chosen(load_dataset(data), split, console)
     with Progress(console=console) as progress:
@@ -108,7 +110,7 @@ def _show(calibration: Calibration) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     fitted = calibration.fitted or {}
     console = table_console()

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dgsnet.artifacts.shipped import DEFAULT
 from dgsnet.cli import options
-from dgsnet.errors import DecodeError, DgsnetError
-from dgsnet.models import DEFAULT
+from dgsnet.core.errors import DecodeError, DgsnetError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dgsnet.decoding import DecodedImage
-    from dgsnet.detector import Detector
-    from dgsnet.heatmap import Heatmap
-    from dgsnet.pages.detection import Report
-    from dgsnet.verdict import Verdict
+    from dgsnet.images.decode import DecodedImage
+    from dgsnet.inference.detector import Detector
+    from dgsnet.inference.heatmap import Heatmap
+    from dgsnet.inference.verdict import Verdict
+    from dgsnet.reports.detection_page import Report
 
 
 def detect(
@@ -52,23 +52,23 @@ def detect(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import rows
+    from dgsnet.inference import writers
     from dgsnet.provenance import rows as provenance_rows
 
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    open_sink = provenance_rows.open_sink if provenance else rows.open_sink
+    open_sink = provenance_rows.open_sink if provenance else writers.open_sink
     file = open_sink(out) if out else None
     _check_pictures(heatmap, report)
 
     detector = options.loader(device, provider, threads)(model)
     failed, console = 0, Console(stderr=True)
-    table = provenance_rows.TerminalTable() if provenance else rows.TerminalTable()
+    table = provenance_rows.TerminalTable() if provenance else writers.TerminalTable()
     with ExitStack() as stack:
-        sinks: list[rows.Sink] = [stack.enter_context(file)] if file else []
+        sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []
         if json:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
-            sinks.append(rows.JsonLines(sys.stdout))
+            sinks.append(writers.JsonLines(sys.stdout))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         verdicts = stack.enter_context(closing(detector.detect_many(images, batch_size)))
@@ -80,7 +80,7 @@ def detect(
                 pictures.write(verdict)
             if verdict.error:
                 failed += 1
-                console.print(f"not scored: {rows.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"not scored: {writers.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
     if not sinks:
         table.show()
     if out:
@@ -100,14 +100,14 @@ def _check_pictures(folder: Path | None, page: Path | None) -> None:
     if folder and folder.exists() and not folder.is_dir():
         raise DgsnetError(f"cannot write heatmaps to {folder}: it is a file, not a folder")
     if page:
-        from dgsnet.pages.detection import check_name
+        from dgsnet.reports.detection_page import check_name
 
         check_name(page)
 
 
 @contextmanager
 def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, console: Console) -> Iterator[_Pictures]:
-    from dgsnet.pages.detection import open_report
+    from dgsnet.reports.detection_page import open_report
 
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ class _Pictures:
 
     def write(self, verdict: Verdict) -> None:
         """Write what belongs to one image; one that was not scored has a card only."""
-        from dgsnet import rows
+        from dgsnet.inference import writers
 
         image = drawn = None
         if verdict.error is None:
@@ -134,22 +134,22 @@ class _Pictures:
                 image = self._decoded(verdict)
                 drawn = self._heatmap(image) if self.folder else None
             except DgsnetError as error:
-                self.console.print(f"no picture: {rows.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
+                self.console.print(f"no picture: {writers.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
         if self.folder and drawn:
-            from dgsnet import heatmap
+            from dgsnet.inference import heatmap
 
             heatmap.save(drawn, heatmap.file_for(self.folder, verdict))
         if self.report:
             self.report.write(verdict, image.pixels if image else None, drawn)
 
     def _heatmap(self, image: DecodedImage) -> Heatmap:
-        from dgsnet import heatmap
+        from dgsnet.inference import heatmap
 
         return heatmap.explain(self.detector, image)
 
     def _decoded(self, verdict: Verdict) -> DecodedImage:
         """The picture once more: the detector does not keep those it has scored."""
-        from dgsnet.decoding import decode
+        from dgsnet.images.decode import decode
 
         image = decode(verdict.path or "", self.detector.policy)
         if image.sha256 != verdict.sha256:
@@ -180,7 +180,7 @@ def _images(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _below(folder: Path) -> Iterator[str]:
-    from dgsnet.dataset import load_dataset
+    from dgsnet.data.dataset import load_dataset
 
     dataset = load_dataset(folder, labelled=False)
     if dataset.samples[0].shard:

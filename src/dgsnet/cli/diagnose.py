@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dgsnet.cli import options, splits
-from dgsnet.errors import DatasetError, DgsnetError
-from dgsnet.figures import interval
+from dgsnet.core.errors import DatasetError, DgsnetError
+from dgsnet.core.format import interval
 
 if TYPE_CHECKING:
-    from dgsnet.dataset import Dataset
-    from dgsnet.detector import Detector
+    from dgsnet.data.dataset import Dataset
+    from dgsnet.inference.detector import Detector
 
 LIMIT = 2000
 
@@ -39,8 +39,8 @@ def diagnose(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet.dataset import load_dataset
-    from dgsnet.rows import printable
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.inference.writers import printable
 
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data, caption_column=caption_column), split, "test", console)
@@ -48,8 +48,8 @@ def diagnose(
         dataset = dataset.balanced_subset(limit, seed=0)
     tasks = {name: _task(folder, limit) for name, folder in _named([str(folder) for folder in task or []]).items()}
 
-    from dgsnet.detector import Detector
-    from dgsnet.forgetting import measure
+    from dgsnet.evaluation.diagnose import measure
+    from dgsnet.inference.detector import Detector
 
     detectors: dict[str, Detector] = {
         name: Detector.from_pretrained(one, device=device, provider="torch") for name, one in _named(model).items()
@@ -74,8 +74,8 @@ def _named(given: list[str]) -> dict[str, str]:
 
 def _task(folder: str, limit: int) -> Dataset:
     """The images of a folder of classes, each with its class as its source, so that a subset is balanced over classes."""
-    from dgsnet.dataset import load_dataset
-    from dgsnet.forgetting.retention import class_of
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.evaluation.diagnose.retention import class_of
 
     if not Path(folder).is_dir():
         raise DatasetError(f"{folder}: no such folder; --task takes a folder whose subfolders are classes")
@@ -88,7 +88,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("model", overflow="fold")

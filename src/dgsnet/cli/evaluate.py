@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dgsnet.cli import options, splits
-from dgsnet.errors import DgsnetError
-from dgsnet.figures import figure, interval
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.format import figure, interval
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dgsnet.dataset import Dataset
-    from dgsnet.detector import Detector
+    from dgsnet.data.dataset import Dataset
+    from dgsnet.inference.detector import Detector
 
 _BENCHMARKS = "universalfakedetect, aigcdetectbenchmark, aigibench, genimage, chameleon, hires50k, communityforensics, corpus"
 _GENERATOR, _HEATMAPS = "generator", 6
@@ -105,9 +105,9 @@ def _report(
     """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
     from rich.progress import Progress
 
-    from dgsnet import evaluation
-    from dgsnet.pages import evaluation as page
-    from dgsnet.rows import printable
+    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.inference.writers import printable
+    from dgsnet.reports import evaluation_page as page
 
     predictions = scored.predictions
     failed = evaluation.failures(predictions)
@@ -122,7 +122,7 @@ def _report(
 
 
 def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
-    from dgsnet.dataset import load_dataset
+    from dgsnet.data.dataset import load_dataset
 
     return splits.chosen(load_dataset(data), split, "test", console)
 
@@ -130,7 +130,7 @@ def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
 def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, console: Console) -> _Scored:
     from rich.progress import Progress
 
-    from dgsnet import evaluation
+    from dgsnet.evaluation import evaluate as evaluation
 
     detector = load(model)
     with Progress(console=console) as progress:
@@ -148,8 +148,8 @@ def _benchmark(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet.benchmarks import layouts, registry, scoring
-    from dgsnet.rows import printable
+    from dgsnet.evaluation.benchmarks import layouts, registry, scoring
+    from dgsnet.inference.writers import printable
 
     chosen, strange = registry.benchmark(name), {}
     if predictions is None:
@@ -188,8 +188,9 @@ def _compare(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet import comparison, evaluation
-    from dgsnet.rows import printable
+    from dgsnet.evaluation import compare as comparison
+    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.inference.writers import printable
 
     names = comparison.short_names([Path(one) for one in given])
     files: list[Path] = []
@@ -217,7 +218,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     plain = ("real_acc", "fake_acc", "tpr_at_fpr_5")
     table = Table(box=None, pad_edge=False)
@@ -236,7 +237,7 @@ def _show_benchmark(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("subset", overflow="fold")
@@ -253,7 +254,7 @@ def _show_comparison(result: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.rows import printable, table_console
+    from dgsnet.inference.writers import printable, table_console
 
     table = Table(box=None, pad_edge=False)
     table.add_column("detector", overflow="fold")

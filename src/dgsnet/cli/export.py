@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from dgsnet.errors import DgsnetError
-from dgsnet.models import DEFAULT
+from dgsnet.artifacts.shipped import DEFAULT
+from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
-    from dgsnet.dataset import Dataset
-    from dgsnet.detector import Detector
+    from dgsnet.data.dataset import Dataset
+    from dgsnet.inference.detector import Detector
 
 
 def export(
@@ -43,9 +43,9 @@ def export(
     if precision != "fp32":
         raise DgsnetError(f"cannot export with the precision {precision!r}: expected fp32")
 
-    from dgsnet import exporting
-    from dgsnet.dataset import load_dataset
-    from dgsnet.detector import Detector
+    from dgsnet import export as exporting
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.inference.detector import Detector
 
     dataset = load_dataset(data, labelled=False) if data else None  # before the model is: a wrong path costs a second then
     source = Detector.from_pretrained(model, provider="torch")
@@ -63,10 +63,10 @@ def export(
 
 
 def _verify(source: Detector, out: Path, dataset: Dataset, limit: int) -> None:
-    from dgsnet import exporting
-    from dgsnet.detector import Detector
-    from dgsnet.exported_folder import VERIFIED
-    from dgsnet.files import write_json
+    from dgsnet import export as exporting
+    from dgsnet.artifacts.exported import VERIFIED
+    from dgsnet.core.files import write_json
+    from dgsnet.inference.detector import Detector
 
     number = min(limit, len(dataset))
     samples = [dataset.samples[place * len(dataset) // number] for place in range(number)]

@@ -13,6 +13,6 @@ def import_official(
     out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
 ) -> None:
     """Turn a checkpoint of the research code into a model folder. Nothing in the pickle is executed."""
-    from dgsnet.official import import_official as convert
+    from dgsnet.artifacts.official import import_official as convert
 
     typer.echo(f"model folder: {convert(checkpoint, out)}", err=True)

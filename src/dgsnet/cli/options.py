@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dgsnet.detector import Detector
+    from dgsnet.inference.detector import Detector
 
 Device = Annotated[str, typer.Option("--device", help="torch device; others than `cpu` ask for torch.")]
 TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
@@ -23,7 +23,7 @@ def loader(device: str, provider: str | None, threads: int | None) -> Load:
     """How this command loads a model; torch, where a model needs it, is imported no sooner."""
 
     def load(model: str) -> Detector:
-        from dgsnet.detector import Detector
+        from dgsnet.inference.detector import Detector
 
         return Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
 

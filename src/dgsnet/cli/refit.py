@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.artifacts.shipped import DEFAULT
 from dgsnet.cli import options, splits
-from dgsnet.models import DEFAULT
 
 
 def refit(
@@ -26,10 +26,11 @@ def refit(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import model_folder, refitting
-    from dgsnet.dataset import load_dataset
-    from dgsnet.detector import Detector
-    from dgsnet.rows import printable
+    from dgsnet.artifacts import model_folder
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.inference.detector import Detector
+    from dgsnet.inference.writers import printable
+    from dgsnet.training import refit_head
 
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "train", console)
@@ -37,7 +38,7 @@ def refit(
         dataset = dataset.balanced_subset(limit, seed=0)
     detector = Detector.from_pretrained(model, device=device, provider="torch")
     with Progress(console=console) as progress:
-        failed = refitting.refit(detector, dataset, out, progress, penalty)
+        failed = refit_head.refit(detector, dataset, out, progress, penalty)
     for why in failed:
         typer.echo(f"left out: {printable(why)}", err=True)
     if model_folder.load_config(out).calibration.fitted is None:

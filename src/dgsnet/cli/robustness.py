@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from dgsnet.cli import options, splits
-from dgsnet.errors import DgsnetError
-from dgsnet.figures import figure, interval
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.format import figure, interval
 
 
 def robustness(
@@ -39,11 +39,12 @@ def robustness(
     from rich.console import Console
     from rich.progress import Progress
 
-    from dgsnet import evaluation, perturbations
-    from dgsnet import robustness as measure
-    from dgsnet.dataset import load_dataset
-    from dgsnet.pages import robustness as robustness_page
-    from dgsnet.rows import printable
+    from dgsnet.data.dataset import load_dataset
+    from dgsnet.evaluation import evaluate
+    from dgsnet.evaluation import robustness as measure
+    from dgsnet.images import perturb
+    from dgsnet.inference.writers import printable
+    from dgsnet.reports import robustness_page
 
     if compare:
         if model is not None or data is not None or split is not None or limit is not None:
@@ -54,7 +55,7 @@ def robustness(
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if model is None or data is None:
         raise DgsnetError("robustness needs --model and --data, or --compare and finished runs")
-    chosen = perturbations.suite(suite)
+    chosen = perturb.suite(suite)
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "test", console)
     if limit is not None:
@@ -63,14 +64,14 @@ def robustness(
     detector = options.loader(device, provider, threads)(model)
     with Progress(console=console) as progress:
         predictions = measure.predict(detector, dataset, out, chosen, progress, batch_size)
-    errors = evaluation.read_predictions(predictions).column("error").to_pylist()
+    errors = evaluate.read_predictions(predictions).column("error").to_pylist()
     failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
     result = measure.evaluate(predictions, out, resamples=resamples)
     robustness_page.write(out, result)
     _show(result)
-    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
+    typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -79,8 +80,9 @@ def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int)
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet import comparison, robustness
-    from dgsnet.rows import printable, table_console
+    from dgsnet.evaluation import compare as comparison
+    from dgsnet.evaluation import robustness
+    from dgsnet.inference.writers import printable, table_console
 
     files = []
     for one in given:
@@ -104,7 +106,7 @@ def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int)
 def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from dgsnet.rows import table_console
+    from dgsnet.inference.writers import table_console
 
     table = Table(box=None, pad_edge=False)
     for column in ("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"):

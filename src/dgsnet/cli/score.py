@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.artifacts.shipped import DEFAULT
 from dgsnet.cli import options
-from dgsnet.errors import DgsnetError
-from dgsnet.models import DEFAULT
+from dgsnet.core.errors import DgsnetError
 
 
 class EngineName(StrEnum):
@@ -46,10 +46,10 @@ def score(
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from rich.console import Console
 
-    from dgsnet.rows import printable
-    from dgsnet.scoring.cluster import Cluster
-    from dgsnet.scoring.run import Settings, score
-    from dgsnet.scoring.shards import Shard
+    from dgsnet.inference.writers import printable
+    from dgsnet.score.cluster import Cluster
+    from dgsnet.score.run import Settings, score
+    from dgsnet.score.shards import Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)

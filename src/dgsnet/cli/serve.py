@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.artifacts.shipped import DEFAULT
 from dgsnet.cli import options
-from dgsnet.errors import DgsnetError
-from dgsnet.models import DEFAULT
+from dgsnet.core.errors import DgsnetError
 
 
 def serve(

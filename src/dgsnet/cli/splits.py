@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dgsnet.dataset import Dataset
+    from dgsnet.data.dataset import Dataset
 
 
 def names(dataset: Dataset) -> list[str]:

@@ -23,9 +23,9 @@ def train(
     """Train a detector: a linear probe on frozen CLIP, then LoRA under gradient surgery. Writes a model folder."""
     from rich.console import Console
 
-    from dgsnet import methods
-    from dgsnet.errors import RecipeError
-    from dgsnet.recipe import make_recipe
+    from dgsnet.core.errors import RecipeError
+    from dgsnet.model import methods
+    from dgsnet.model.recipe import make_recipe
     from dgsnet.training import train as run
     from dgsnet.training.validation import validate_on_held_out
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dgsnet.errors import DgsnetError
+from dgsnet.core.errors import DgsnetError
 
 app = typer.Typer(no_args_is_help=True, help="Backbones: where they come from, what is in the cache, whether it is whole.")
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Backbones: where they come from, w
 @app.command("list")
 def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON array, with every field in full.")] = False) -> None:
     """List the known backbones, their source, size, licence, sha256 and state."""
-    from dgsnet.assembly import list_assembled
+    from dgsnet.artifacts.onnx_builder import list_assembled
     from dgsnet.weights import list_weights
 
     rows = list_weights()
@@ -47,13 +47,14 @@ def pull_command(
     force: Annotated[bool, typer.Option("--force", help="Pull again what is there already.")] = False,
 ) -> None:
     """Bring weights into the cache and print their folder; of a shipped model its backbone, and the model put together."""
-    from dgsnet import assembly, models
+    from dgsnet.artifacts import onnx_builder
+    from dgsnet.artifacts import shipped as models
     from dgsnet.weights import pull
 
-    if (shipped := models.shipped(name)) and assembly.is_planned(shipped):
+    if (shipped := models.shipped(name)) and onnx_builder.is_planned(shipped):
         if file or force:
             raise DgsnetError(f"{name} is a model: give --file and --force with its backbone")
-        typer.echo(assembly.prepare(shipped).parent)
+        typer.echo(onnx_builder.prepare(shipped).parent)
         return
     typer.echo(pull(name, file=file, force=force))
 
@@ -61,15 +62,15 @@ def pull_command(
 @app.command("verify")
 def verify_command(name: Annotated[str | None, typer.Argument(help="Default: everything in the cache.")] = None) -> None:
     """Hash pulled weights again and compare; exit 2 when any is damaged."""
-    from dgsnet import assembly
+    from dgsnet.artifacts import onnx_builder
     from dgsnet.weights import list_weights, verify
 
-    assembled = {one.name: one.folder for one in assembly.list_assembled()}
+    assembled = {one.name: one.folder for one in onnx_builder.list_assembled()}
     names = [name] if name else [*(row.name for row in list_weights() if row.state != "absent"), *assembled]
     damaged = False
     for each in names:
         folder = assembled.get(each)
-        problems = assembly.verify(folder) if folder else verify(each)
+        problems = onnx_builder.verify(folder) if folder else verify(each)
         for problem in problems:
             typer.echo(problem, err=True)
         mend = f"delete {folder}, it is put together again" if folder else f"run `dgsnet weights pull {each} --force`"

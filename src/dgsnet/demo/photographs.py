@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.decoding import decode
-from dgsnet.errors import DatasetError
+from dgsnet.core.errors import DatasetError
+from dgsnet.images.decode import decode
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "test"]

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dgsnet import metrics
+from dgsnet.core.files import replacing
 from dgsnet.demo.settings import Settings
-from dgsnet.evaluation import read_predictions
-from dgsnet.files import replacing
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.evaluate import read_predictions
 
 _SEEN, _UNSEEN = "mean, seen", "mean, unseen"
 _COLOURS = ("#7f7f7f", "#1f77b4", "#d95f02", "#7570b3")

@@ -14,15 +14,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import evaluation, weights
-from dgsnet.dataset import load_dataset
-from dgsnet.demo import report, shipped
-from dgsnet.demo.pairs import make_pairs, test_psnr
+from dgsnet import weights
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.files import write_json
+from dgsnet.data.dataset import load_dataset
+from dgsnet.demo import report, score_shipped
+from dgsnet.demo.make_pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
-from dgsnet.detector import Detector
-from dgsnet.errors import DgsnetError
-from dgsnet.files import write_json
+from dgsnet.evaluation import evaluate
+from dgsnet.inference.detector import Detector
 from dgsnet.training import train
 
 SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"
@@ -32,7 +33,7 @@ def run(
     out: Path,
     settings: Settings,
     *,
-    backbone: str = shipped.BACKBONE,
+    backbone: str = score_shipped.BACKBONE,
     images: Sequence[Path] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -63,9 +64,9 @@ def run(
         weights.locate(backbone)
     with _timed("decoders and twins", seconds), Progress(console=console, transient=True) as progress:
         pairs = make_pairs(out, found, settings, progress)
-    if backbone == shipped.BACKBONE:
+    if backbone == score_shipped.BACKBONE:
         with _timed("shipped model", seconds):
-            shipped.score(out, found, pairs, images, console)
+            score_shipped.score(out, found, pairs, images, console)
     predictions: dict[str, Path] = {}
     for method in settings.methods:
         console.print(f"[bold]{method}[/]")
@@ -73,7 +74,7 @@ def run(
             model = train(pairs, out / "models" / method, settings.recipe_of(method, backbone), resume=True, console=console)
         with _timed(f"test {method}", seconds):
             predictions[method] = _predict(model, pairs, out / "test" / method, backbone, console)
-            evaluation.evaluate(predictions[method], out / "test" / method, resamples=settings.resamples)
+            evaluate.evaluate(predictions[method], out / "test" / method, resamples=settings.resamples)
     with _timed("report", seconds):
         figures = {method: report.figures(file, settings) for method, file in predictions.items()}
         result = {"figures": figures, "psnr": test_psnr(pairs), "cpu_seconds": seconds, "plot": PLOT}
@@ -94,7 +95,7 @@ def _timed(part: str, seconds: dict[str, float]) -> Iterator[None]:
 def _predict(model: Path, pairs: Path, out: Path, backbone: str, console: Console) -> Path:
     detector = Detector.from_pretrained(model, backbone=backbone)
     with Progress(console=console, transient=True) as progress:
-        return evaluation.predict(detector, load_dataset(pairs).with_split("test"), out, progress)
+        return evaluate.predict(detector, load_dataset(pairs).with_split("test"), out, progress)
 
 
 def _claim(out: Path, found: list[Photograph], settings: Settings, backbone: str) -> None:

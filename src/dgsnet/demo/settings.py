@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from dgsnet.recipe import Recipe, make_recipe
-from dgsnet.resynthesis.fitting import Fit
+from dgsnet.demo.reconstruction.fitting import Fit
+from dgsnet.model.recipe import Recipe, make_recipe
 
 
 @dataclass(frozen=True)

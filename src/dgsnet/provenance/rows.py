@@ -1,4 +1,4 @@
-"""Rows of `dgsnet detect --provenance`: those of `dgsnet.rows` with one more column, ``provenance``."""
+"""Rows of `dgsnet detect --provenance`: those of `dgsnet.inference.writers` with one more column, ``provenance``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TextIO
 from rich.table import Table
 from rich.text import Text
 
-from dgsnet import rows
+from dgsnet.inference import writers
+from dgsnet.inference.verdict import COLUMNS, Verdict
 from dgsnet.provenance import CAUTION, Provenance, read
-from dgsnet.verdict import COLUMNS, Verdict
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ def _of_file(verdict: Verdict, max_bytes: int) -> Provenance:
     return read(data)
 
 
-def open_sink(target: Path) -> AbstractContextManager[rows.Sink]:
-    """As `dgsnet.rows.open_sink`, for verdicts with provenance: an object in JSON lines, JSON in CSV, a struct in Parquet.
+def open_sink(target: Path) -> AbstractContextManager[writers.Sink]:
+    """As `dgsnet.inference.writers.open_sink`, for verdicts with provenance: an object in JSON lines, JSON in CSV, a struct in Parquet.
 
     Raises:
         DgsnetError: an unknown ending.
     """
     sinks = {".csv": _csv_file, ".parquet": _parquet_file}
-    return sinks.get(target.suffix.lower(), rows.open_sink)(target)
+    return sinks.get(target.suffix.lower(), writers.open_sink)(target)
 
 
-class TerminalTable(rows.TerminalTable):
+class TerminalTable(writers.TerminalTable):
     """The table of verdicts and below it one of findings."""
 
     def __init__(self) -> None:
@@ -73,31 +73,31 @@ class TerminalTable(rows.TerminalTable):
         provenance = verdict.provenance if isinstance(verdict, VerdictWithProvenance) else None
         for finding in provenance.findings if provenance else ():
             cells = (verdict.path or "-", finding.says, finding.kind, finding.value)
-            self.findings.add_row(*(Text(rows.printable(cell)) for cell in cells))
+            self.findings.add_row(*(Text(writers.printable(cell)) for cell in cells))
 
     def show(self) -> None:
         """Print both on standard output."""
         super().show()
-        console = rows.table_console()
+        console = writers.table_console()
         console.print(f"\nWhat the files say of their origin; {CAUTION}:")
         console.print(self.findings if self.findings.row_count else "nothing")
 
 
 @contextmanager
-def _csv_file(target: Path) -> Iterator[rows.Sink]:
+def _csv_file(target: Path) -> Iterator[writers.Sink]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         yield _Csv(stream)
 
 
-def _parquet_file(target: Path) -> AbstractContextManager[rows.Sink]:
+def _parquet_file(target: Path) -> AbstractContextManager[writers.Sink]:
     import pyarrow as pa  # noqa: PLC0415 - heavy, and only this kind of file needs it
 
-    from dgsnet import parquet_rows  # noqa: PLC0415 - it imports pyarrow
+    from dgsnet.inference import parquet_writer  # noqa: PLC0415 - it imports pyarrow
 
     finding = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
     told = pa.struct([("findings", pa.list_(finding)), ("summary", pa.string())])
-    return parquet_rows.open_sink(target, pa.field("provenance", told))
+    return parquet_writer.open_sink(target, pa.field("provenance", told))
 
 
 class _Csv:

@@ -10,21 +10,21 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dgsnet import __version__
-from dgsnet.pages.detection import WORDS
-from dgsnet.service import rates, schemas, uploads
-from dgsnet.service.errors import Refusal
-from dgsnet.service.gate import Gate
-from dgsnet.service.metrics import Metrics
+from dgsnet.inference.verdict import PLAIN
+from dgsnet.reports.detection_page import WORDS
+from dgsnet.service import rate_limit, schemas, uploads
+from dgsnet.service.api_error import Refusal
+from dgsnet.service.auth import Gate
+from dgsnet.service.monitoring import Metrics
 from dgsnet.service.pipeline import Pipeline
 from dgsnet.service.uploads import Budget, Reservation
-from dgsnet.verdict import PLAIN
 
 _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")
 
 
 def _admitted(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
     gate = cast("Gate", request.app.state.gate)
-    gate.admit(rates.of_address(request.client.host if request.client else None), credentials.credentials if credentials else None)
+    gate.admit(rate_limit.of_address(request.client.host if request.client else None), credentials.credentials if credentials else None)
 
 
 def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:

@@ -9,12 +9,12 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from dgsnet import __version__
-from dgsnet.detector import Detector
-from dgsnet.service import api, errors, page
-from dgsnet.service.envelope import Envelope
-from dgsnet.service.gate import Gate
+from dgsnet.inference.detector import Detector
+from dgsnet.service import api, api_error, page
+from dgsnet.service.auth import Gate
 from dgsnet.service.keys import Keys
-from dgsnet.service.metrics import Metrics
+from dgsnet.service.middleware import Envelope
+from dgsnet.service.monitoring import Metrics
 from dgsnet.service.pipeline import Pipeline
 from dgsnet.service.settings import Settings
 
@@ -43,7 +43,7 @@ def create_app(detector: Detector, settings: Settings | None = None, keys: Keys 
     )
     app.state.pipeline = pipeline
     app.state.gate = Gate(keys, settings.rate)
-    errors.install(app)
+    api_error.install(app)
     for router in (*api.routes(pipeline, metrics), page.routes()):
         app.include_router(router)
     if settings.cors_origins:

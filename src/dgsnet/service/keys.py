@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from dgsnet.errors import DgsnetError
+from dgsnet.core.errors import DgsnetError
 
 _LINE = re.compile(r"([0-9a-f]{64})\s+(\S.*)")
 

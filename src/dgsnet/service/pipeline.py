@@ -12,20 +12,20 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from dgsnet import heatmap
-from dgsnet.decoding import DecodedImage
-from dgsnet.detector import Detector
-from dgsnet.errors import DgsnetError
-from dgsnet.pages import detection
+from dgsnet.core.errors import DgsnetError
+from dgsnet.images.decode import DecodedImage
+from dgsnet.inference import heatmap
+from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import Verdict
 from dgsnet.provenance.rows import VerdictWithProvenance
-from dgsnet.service.admission import Places
-from dgsnet.service.decoders import Decoders
-from dgsnet.service.errors import Refusal
-from dgsnet.service.metrics import Metrics
+from dgsnet.reports import detection_page
+from dgsnet.service.api_error import Refusal
+from dgsnet.service.decoder_pool import Decoders
+from dgsnet.service.monitoring import Metrics
+from dgsnet.service.queue_limit import Places
 from dgsnet.service.scoring import Scorer
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
-from dgsnet.verdict import Verdict
 
 _UNSEEN = 3
 """Times what the model alone takes that an image is taken to need until some have been seen: decoding, and a flood of requests that are
@@ -101,7 +101,9 @@ class Pipeline:
             image = await asyncio.wrap_future(self.decoders.pixels(upload))
             made = f"Made {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC by dgsnet serve, request {request_id}"
             if not with_heatmap:  # no need to wait behind heatmaps
-                return answered.row, await asyncio.to_thread(detection.one_picture, self.detector, answered.row, image.pixels, None, made)
+                return answered.row, await asyncio.to_thread(
+                    detection_page.one_picture, self.detector, answered.row, image.pixels, None, made
+                )
             return answered.row, await asyncio.wrap_future(self._artist.submit(self._write, answered.row, image, made))
 
     @asynccontextmanager
@@ -148,7 +150,7 @@ class Pipeline:
         return stream.getvalue()
 
     def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
-        return detection.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
+        return detection_page.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from dgsnet.detector import Detector
-from dgsnet.preparation import Prepared
-from dgsnet.verdict import Verdict
+from dgsnet.inference.detector import Detector
+from dgsnet.inference.prepare import Prepared
+from dgsnet.inference.verdict import Verdict
 
 Job = tuple[Prepared, "Future[Verdict]"]
 

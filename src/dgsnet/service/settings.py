@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dgsnet.decoding import DecodePolicy
+from dgsnet.images.decode import DecodePolicy
 
 
 @dataclass(frozen=True)

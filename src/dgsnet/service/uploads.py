@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from dgsnet.service.errors import Refusal, overloaded
+from dgsnet.service.api_error import Refusal, overloaded
 from dgsnet.service.settings import Settings
 
 FIELD = "file"

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from dgsnet.dataset import balanced_order
-from dgsnet.errors import DecodeError
-from dgsnet.methods import Batch
-from dgsnet.recipe import Recipe, StageRecipe
+from dgsnet.core.errors import DecodeError
+from dgsnet.data.dataset import balanced_order
+from dgsnet.model.methods import Batch
+from dgsnet.model.recipe import Recipe, StageRecipe
 from dgsnet.training.views import FrozenFeatures, View, Views
 
 

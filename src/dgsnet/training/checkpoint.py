@@ -1,6 +1,6 @@
 """Checkpoints without pickle: everything that changes during training, in one safetensors file.
 
-There is no random state to keep, since every step seeds its own (`dgsnet.training.run`).
+There is no random state to keep, since every step seeds its own (`dgsnet.training.loop`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dgsnet.errors import TrainingError
-from dgsnet.files import replacing
-from dgsnet.methods import Stage
+from dgsnet.core.errors import TrainingError
+from dgsnet.core.files import replacing
+from dgsnet.model.methods import Stage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from dgsnet.files import write_text
+from dgsnet.core.files import write_text
 
 STAGE_NAMES = {"probe": "stage 1, linear probe", "finetune": "stage 2, fine-tuning"}
 

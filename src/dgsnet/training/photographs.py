@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from rich.progress import Progress
 
-from dgsnet.dataset import Dataset
-from dgsnet.domain import Domain, fit
-from dgsnet.methods import Method
-from dgsnet.reading import read
+from dgsnet.data.dataset import Dataset
+from dgsnet.model.methods import Method
+from dgsnet.model.ood import Domain, fit
+from dgsnet.training.extract_features import read
 
 AT_MOST = 512
 """Photographs that are looked at, balanced over sources: as many forward passes."""

@@ -8,22 +8,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from dgsnet import evaluation
-from dgsnet.dataset import load_dataset
-from dgsnet.detector import Detector
-from dgsnet.recipe import Recipe
-from dgsnet.training.run import train_and_validation
+from dgsnet.data.dataset import load_dataset
+from dgsnet.evaluation import evaluate
+from dgsnet.inference.detector import Detector
+from dgsnet.model.recipe import Recipe
+from dgsnet.training.loop import train_and_validation
 
 
 def validate_on_held_out(data: str | Path, folder: Path, recipe: Recipe, console: Console) -> None:
     """Score the held-out split with the model in `folder` and write `folder/metrics.json`; nothing where nothing is held out."""
     _, held_out = train_and_validation(load_dataset(data, caption_column=recipe.data.caption_column), recipe)
-    if not len(held_out) or (folder / evaluation.METRICS_JSON).exists():
+    if not len(held_out) or (folder / evaluate.METRICS_JSON).exists():
         return
     workspace = folder / "training" / "validation"
     with Progress(console=console) as progress:
-        predictions = evaluation.predict(Detector.from_pretrained(folder, backbone=recipe.backbone), held_out, workspace, progress)
-    result = evaluation.evaluate(predictions, workspace)
-    shutil.copyfile(workspace / evaluation.METRICS_JSON, folder / evaluation.METRICS_JSON)
+        predictions = evaluate.predict(Detector.from_pretrained(folder, backbone=recipe.backbone), held_out, workspace, progress)
+    result = evaluate.evaluate(predictions, workspace)
+    shutil.copyfile(workspace / evaluate.METRICS_JSON, folder / evaluate.METRICS_JSON)
     auroc = result["overall"]["auroc"]["value"]
     console.print(f"held-out split, {len(held_out)} images: AUROC {'-' if auroc is None else f'{auroc:.3f}'}")

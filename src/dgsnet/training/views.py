@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from dgsnet.backbones import Backbone
-from dgsnet.cache_folder import cache_dir
-from dgsnet.dataset import Dataset
-from dgsnet.decoding import decode
-from dgsnet.errors import DatasetError, DecodeError
-from dgsnet.feature_cache import FeatureCache
-from dgsnet.files import sha256_bytes
-from dgsnet.recipe import Recipe
+from dgsnet.core.cache_folder import cache_dir
+from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.core.files import sha256_bytes
+from dgsnet.data.dataset import Dataset
+from dgsnet.images.decode import decode
+from dgsnet.model.backbone import Backbone
+from dgsnet.model.feature_cache import FeatureCache
+from dgsnet.model.recipe import Recipe
 
 View = tuple[int, int]
 """(index of the image in the data set, view number)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dgsnet.cache_folder import cache_dir
+from dgsnet.core.cache_folder import cache_dir
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, WheelSource
 from dgsnet.weights.store import Row, list_weights, locate, pull, verify
 from dgsnet.weights.tensors import folder_fingerprint

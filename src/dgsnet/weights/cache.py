@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from dgsnet.cache_folder import cache_dir
-from dgsnet.errors import WeightsError
-from dgsnet.files import sha256_file, write_json
+from dgsnet.core.cache_folder import cache_dir
+from dgsnet.core.errors import WeightsError
+from dgsnet.core.files import sha256_file, write_json
 from dgsnet.weights.registry import KNOWN, HubSource, Weights
 from dgsnet.weights.tensors import folder_fingerprint
 

@@ -13,8 +13,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dgsnet.errors import WeightsError
-from dgsnet.files import sha256_file
+from dgsnet.core.errors import WeightsError
+from dgsnet.core.files import sha256_file
 
 ATTEMPTS = 5
 """How often in a row a download may fail without one new byte before it is given up."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dgsnet.errors import WeightsError
-from dgsnet.files import sha256_file
+from dgsnet.core.errors import WeightsError
+from dgsnet.core.files import sha256_file
 from dgsnet.weights.download import UnreachableError
 from dgsnet.weights.registry import HubSource
 

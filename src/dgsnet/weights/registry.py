@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from dgsnet.errors import WeightsError
+from dgsnet.core.errors import WeightsError
 
 Kind = Literal["vision", "clip", "sentence"]
 

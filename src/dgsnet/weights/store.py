@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dgsnet.errors import WeightsError
-from dgsnet.files import replacing_folder
-from dgsnet.weights import hub, wheel
+from dgsnet.core.errors import WeightsError
+from dgsnet.core.files import replacing_folder
+from dgsnet.weights import hub
 from dgsnet.weights.cache import (
     RECORD,
     Record,
@@ -24,6 +24,7 @@ from dgsnet.weights.cache import (
     write_record,
 )
 from dgsnet.weights.download import UnreachableError
+from dgsnet.weights.from_wheel import wheel
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, find
 from dgsnet.weights.tensors import weight_files
 

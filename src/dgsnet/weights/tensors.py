@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgsnet.errors import WeightsError
+from dgsnet.core.errors import WeightsError
 
 VISION_PREFIXES = ("vision_model.", "visual_projection.")
 _HEADER_LIMIT = 100_000_000  # the format's own limit

@@ -1,0 +1,124 @@
+"""The graph of a model folder with its weights, in the cache: put together once, opened as it lies afterwards.
+
+Each has a folder of its own below ``assembled``, named by the model and by what it consists of, with a record of sizes, hashes and the time
+the files were last written. While sizes and times are those of the record, the files are taken as they are: hashing 345 MB takes half a
+second, a third of a start. Where they are not, the hashes decide. `dgsnet weights verify` always hashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dgsnet.artifacts.exported import GRAPHS
+from dgsnet.artifacts.onnx_builder import weight_map as plans
+from dgsnet.artifacts.onnx_builder.weight_map import Plan
+from dgsnet.core.cache_folder import cache_dir
+from dgsnet.core.files import sha256_file, write_json
+
+RECORD = "dgsnet_assembled.json"
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """One folder of the cache."""
+
+    name: str
+    folder: Path
+    size: int
+
+
+def locate(folder: Path, backbone: str) -> Path:
+    """The graph of a model folder with its weights beside it, put together first where it is not there or not whole.
+
+    Args:
+        folder: model folder with a plan.
+        backbone: name or folder of its backbone, which is pulled when it is needed and missing.
+
+    Raises:
+        ModelFolderError: the plan is not of this model's adapter and heads.
+        WeightsError: the backbone cannot be had, or is not the one the model was trained on.
+    """
+    plan = plans.read(folder)
+    target = assembled_dir() / f"{folder.absolute().name}-{plan.key}"
+    if not is_whole(target, plan):
+        from dgsnet.artifacts.onnx_builder.build import build  # noqa: PLC0415 - what it imports costs a start a tenth of a second
+
+        build(folder, plan, backbone, target)
+    return target / GRAPHS["onnx"][0]
+
+
+def list_assembled() -> list[Assembled]:
+    """All that lie in the cache, by name."""
+    root = assembled_dir()
+    found = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith(".")) if root.is_dir() else []
+    return [Assembled(one.name, one, sum(file.stat().st_size for file in one.iterdir())) for one in found]
+
+
+def verify(folder: Path) -> list[str]:
+    """Hash the files of an assembled model again; what is wrong, one sentence each, or nothing."""
+    files = _read_record(folder)
+    if files is None:
+        return [f"{folder}: there is no record of what it should hold"]
+    problems = []
+    for name, facts in files.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{file}: missing")
+        elif (found := sha256_file(file)) != facts["sha256"]:
+            problems.append(f"{file}: has sha256 {found}, expected {facts['sha256']}")
+    return problems
+
+
+def assembled_dir() -> Path:
+    """Where the folders of assembled models lie."""
+    return cache_dir() / "assembled"
+
+
+def is_whole(target: Path, plan: Plan) -> bool:
+    """Whether a folder of the cache holds what a plan says, by its record; see the module."""
+    files = _read_record(target)
+    if files is None or {name: facts["sha256"] for name, facts in files.items()} != _sums(plan):
+        return False
+    try:
+        if all(_stamp(target / name) == (facts["size"], facts["mtime_ns"]) for name, facts in files.items()):
+            return True
+    except OSError:  # a file is missing
+        return False
+    if verify(target):
+        return False
+    with suppress(OSError):  # copied, and to where it cannot be written: then it is hashed each time
+        write_record(target, plan)
+    return True
+
+
+def _sums(plan: Plan) -> dict[str, str]:
+    return dict(zip(GRAPHS["onnx"], (plan.graph, plan.weights), strict=True))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def write_record(folder: Path, plan: Plan) -> None:
+    """Note sizes, hashes and times of the files of an assembled model, which are those that its plan names."""
+    for name in GRAPHS["onnx"]:
+        seconds = int((folder / name).stat().st_mtime)  # whole ones: that is what archives and layers of images keep of a time
+        os.utime(folder / name, (seconds, seconds))
+    stamps = {name: _stamp(folder / name) for name in GRAPHS["onnx"]}
+    files = {name: {"sha256": sha, "size": stamps[name][0], "mtime_ns": stamps[name][1]} for name, sha in _sums(plan).items()}
+    write_json(folder / RECORD, {"files": files})
+
+
+def _read_record(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """Facts by file name; None where there is no whole record."""
+    try:
+        files: dict[str, dict[str, Any]] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
+        return files if all({"sha256", "size", "mtime_ns"} == facts.keys() for facts in files.values()) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,51 @@
+"""Typed errors. Each message says what was wrong, with which file, and what to do about it."""
+
+from __future__ import annotations
+
+
+class DgsnetError(Exception):
+    """Base of every error dgsnet raises on purpose; the command line prints it in one line and exits with 2."""
+
+
+class DecodeError(DgsnetError):
+    """An image could not be decoded. Costs one row, never the run."""
+
+
+class FormatError(DecodeError):
+    """The bytes are of no format that is read here."""
+
+
+class SizeError(DecodeError):
+    """The image has more bytes or pixels than the policy allows."""
+
+
+class DatasetError(DgsnetError):
+    """A folder, manifest or shard does not hold what a data set needs."""
+
+
+class WeightsError(DgsnetError):
+    """Backbone weights are missing, damaged or not the ones asked for."""
+
+
+class RecipeError(DgsnetError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class ModelFolderError(DgsnetError):
+    """A model folder is missing a file, damaged, or was trained on another backbone."""
+
+
+class TrainingError(DgsnetError):
+    """Training cannot go on: nothing to train on, a checkpoint of another run, a loss that is not finite."""
+
+
+class CalibrationError(DgsnetError):
+    """A model cannot be calibrated on this data: it ranks in reverse, a class is missing, or the predictions are another model's."""
+
+
+class ScoringError(DgsnetError):
+    """A scoring run cannot go on: its folder is of another model or other data, another process writes to it, or an engine is missing."""
+
+
+class MissingPackageError(DgsnetError):
+    """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""

@@ -1,0 +1,1 @@
+"""Labelled images on disk: layouts, data sets, duplicates, alignment."""

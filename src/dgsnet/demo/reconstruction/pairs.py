@@ -1,0 +1,118 @@
+"""Twins: a photograph and its re-synthesis, alike in everything but the trace of a decoder."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import Progress
+from torch.nn import functional as F
+
+from dgsnet.core.files import replacing, write_text
+from dgsnet.demo.reconstruction.decoders import FACTOR, Autoencoder
+
+Pixels = NDArray[np.uint8]
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("path", "label", "split", "source", "generator", "caption", "group", "psnr")
+"""Columns of the manifest; `psnr` (dB) is that of a twin against its photograph, before either is compressed; empty for photographs."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A photograph, or a crop of one, to make twins of.
+
+    Attributes:
+        name: file name without ending, unique in a data set.
+        pixels: (H, W, 3) uint8.
+        split: of the photograph and of all its twins.
+        caption: the same for a photograph and its twins, hence no hint of the label.
+        group: name that all crops of one photograph share, so that no split parts them.
+        decoders: names of the decoders that make a twin of it.
+    """
+
+    name: str
+    pixels: Pixels
+    split: str
+    caption: str
+    group: str
+    decoders: tuple[str, ...]
+
+
+@torch.inference_mode()
+def resynthesise(model: Autoencoder, pixels: Pixels) -> Pixels:
+    """The re-synthesis of a picture: (H, W, 3) uint8 to the same shape, on one grid of latent cells from the upper left corner.
+
+    A grey picture stays grey: colour in its twin would give it away without any trace.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise ValueError(f"expected a picture (H, W, 3) of uint8, but got {pixels.shape} of {pixels.dtype}")
+    height, width = pixels.shape[:2]
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255).unsqueeze(0)
+    padded = F.pad(tensor, (0, -width % FACTOR, 0, -height % FACTOR), mode="replicate")
+    made = model(padded)[0, :, :height, :width]
+    if (pixels == pixels[:, :, :1]).all():
+        made = made.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    whole: Pixels = (made.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return whole
+
+
+def psnr(one: Pixels, other: Pixels) -> float:
+    """Peak signal-to-noise ratio of two pictures of one shape, dB; infinite where they are equal."""
+    error = float(np.mean((one.astype(np.float64) - other) ** 2))
+    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str, Autoencoder], progress: Progress | None = None) -> Path:
+    """Write photographs and twins as one data set that `dgsnet.data.dataset` reads.
+
+    All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no
+    label. The manifest comes last: a folder that has one is whole.
+
+    Args:
+        folder: gets `real/NAME.jpg`, `DECODER/NAME.jpg` and the manifest.
+        originals: photographs and which twins to make.
+        models: fitted autoencoders by name.
+        progress: where a bar is shown.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: a decoder is not among the models, or two originals share a name.
+    """
+    known = list(originals)
+    if len({original.name for original in known}) < len(known):
+        raise ValueError("expected a name of its own for each original")
+    rows: list[dict[str, str | int]] = []
+    for original in progress.track(known, description="twins") if progress else known:
+        shared: dict[str, str | int] = {"split": original.split, "caption": original.caption, "group": original.group}
+        path = f"real/{original.name}.jpg"
+        _save(folder / path, original.pixels)
+        rows.append(shared | {"path": path, "label": 0, "source": "photograph", "generator": "", "psnr": ""})
+        for name in original.decoders:
+            if name not in models:
+                raise ValueError(f"no fitted decoder {name!r}: expected one of {', '.join(models)}")
+            twin = resynthesise(models[name], original.pixels)
+            path = f"{name}/{original.name}.jpg"
+            _save(folder / path, twin)
+            quality = f"{psnr(original.pixels, twin):.2f}"
+            rows.append(shared | {"path": path, "label": 1, "source": name, "generator": name, "psnr": quality})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / MANIFEST, text.getvalue())
+    return folder / MANIFEST
+
+
+def _save(target: Path, pixels: Pixels) -> None:
+    with replacing(target) as aside:
+        Image.fromarray(pixels).save(aside, "JPEG", quality=95, subsampling=0)

@@ -1,5 +1,0 @@
-"""What computes a detector's features and logits: `pytorch` for model folders, `onnx_runtime` for exported ones."""
-
-from dgsnet.engines.base import Engine, Floats
-
-__all__ = ["Engine", "Floats"]

@@ -1,0 +1,1 @@
+"""How good a model is: predictions, metrics and intervals, calibration, comparison."""

@@ -1,0 +1,122 @@
+"""Gives a model folder the graph by which it scores without torch (`dgsnet.artifacts.onnx_builder`)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from dgsnet import __version__
+from dgsnet.artifacts.exported import GRAPHS
+from dgsnet.artifacts.names import GRAPH, PLAN
+from dgsnet.artifacts.onnx_builder.build import write_weights
+from dgsnet.artifacts.onnx_builder.tensors import BACKBONE, Sources
+from dgsnet.artifacts.onnx_builder.weight_map import FORMAT, Piece, Plan
+from dgsnet.core.errors import DgsnetError
+from dgsnet.core.files import replacing, sha256_file, write_json
+from dgsnet.export import onnx_graph
+from dgsnet.inference.detector import Detector
+
+_ROUNDING = 1e-6
+"""How far a tensor merged in numpy may lie from torch's, of its largest number."""
+
+_ALIGNMENT = 64  # bytes; a runtime may map a tensor as it lies
+
+_VISION = f"{BACKBONE}vision."  # where a method keeps its tower
+
+
+def write(source: Detector, folder: Path) -> Plan:
+    """Write `graph.onnx` and `graph.json` into the model folder a detector was loaded from.
+
+    The plan comes last: a folder that has it scores without torch.
+
+    Args:
+        source: detector of the model folder, in torch.
+        folder: the model folder.
+
+    Raises:
+        DgsnetError: a tensor of the graph is not one of the model's, or is merged otherwise than torch does it.
+    """
+    method = onnx_graph.merged(source.method)
+    known = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
+    (folder / PLAN).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
+        graph, weights = (Path(aside) / name for name in GRAPHS["onnx"])
+        onnx_graph.write(method, source.config.preprocessing.size, graph)
+        model = onnx.load(graph)  # with its weights
+        sources = Sources(folder, method.backbone.folder)
+        pieces = _take_out(model.graph.initializer, known, sources)
+        digest = write_weights(pieces, sources, weights)
+        size = weights.stat().st_size
+    with replacing(folder / GRAPH) as target:
+        target.write_bytes(model.SerializeToString(deterministic=True))
+    plan = Plan(
+        plan_format=FORMAT,
+        opset=onnx_graph.OPSET,
+        exporter=onnx_graph.EXPORTER,
+        backbone=source.engine.fingerprint,
+        width=method.backbone.width,
+        graph=sha256_file(folder / GRAPH),
+        weights=digest,
+        size=size,
+        pieces=pieces,
+        versions={"dgsnet": __version__} | {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript")},
+    )
+    write_json(folder / PLAN, plan.model_dump(mode="json"))
+    return plan
+
+
+def _take_out(constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np.float32]], sources: Sources) -> tuple[Piece, ...]:
+    """Replace each constant that is a tensor of the model by its place in the file of weights."""
+    # The exporter keeps names, but not those of matrices that it has turned for a product: these are found by what they hold.
+    turned = {_digest(tensor.T): name for name, tensor in known.items() if tensor.ndim == 2}
+    pieces: list[Piece] = []
+    place = 0
+    for constant in constants:
+        content = numpy_helper.to_array(constant)
+        name, transposed = constant.name.removeprefix("method."), False
+        if name not in known:
+            name, transposed = turned.get(_digest(content), ""), True
+        if not name:
+            if content.nbytes > 1 << 16:
+                raise DgsnetError(
+                    f"cannot write a graph without weights: its constant {constant.name} {content.shape} is no tensor of the model"
+                )
+            constant.CopyFrom(numpy_helper.from_array(content, constant.name))
+            continue
+        piece = Piece(tensor=_source_of(name), transposed=transposed, offset=place, size=content.nbytes)
+        _compare(sources.tensor(piece.tensor), known[name], piece.tensor)
+        _point(constant, piece)
+        pieces.append(piece)
+        place = -(-(place + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
+    return tuple(pieces)
+
+
+def _source_of(name: str) -> str:
+    return BACKBONE + name.removeprefix(_VISION) if name.startswith(_VISION) else name
+
+
+def _digest(array: NDArray[np.float32]) -> str:
+    return sha256(f"{array.dtype} {array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+def _compare(ours: NDArray[np.float32], torchs: NDArray[np.float32], name: str) -> None:
+    if ours.shape != torchs.shape or float(np.abs(ours - torchs).max()) > _ROUNDING * float(np.abs(torchs).max()):
+        raise DgsnetError(f"cannot write a graph without weights: {name} is not what torch makes of backbone and adapter")
+
+
+def _point(constant: onnx.TensorProto, piece: Piece) -> None:
+    """Have a constant lie in the file of weights."""
+    constant.ClearField("raw_data")
+    constant.ClearField("float_data")
+    constant.ClearField("external_data")
+    constant.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", GRAPHS["onnx"][1]), ("offset", str(piece.offset)), ("length", str(piece.size))):
+        constant.external_data.add(key=key, value=value)

@@ -1,0 +1,107 @@
+"""Rows into one Parquet file: on disk one by one as they come, the file whole or absent, and it says what its rows follow from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import Progress
+
+from dgsnet.core.append_log import Lines
+from dgsnet.core.errors import DatasetError
+from dgsnet.core.files import replacing
+from dgsnet.inference.parquet_writer import arrow_table
+
+_ROW_GROUP = 2048
+"""Rows that are in memory at once."""
+
+
+def write(
+    target: Path,
+    identity: dict[str, str],
+    schema: pa.Schema,
+    rows_from: Callable[[int], Iterator[dict[str, Any]]],
+    total: int,
+    progress: Progress | None = None,
+) -> Path:
+    """Write rows into a Parquet file, each on disk as it comes, so that after `kill -9` the same call goes on from there.
+
+    Memory does not grow with the number of rows: they wait in a file of JSON lines, which is turned into Parquet in row groups at the end.
+
+    Args:
+        target: the Parquet file.
+        identity: what the rows follow from; a file of the same identity is gone on with, or if finished kept as it is.
+        schema: of a row.
+        rows_from: yields the rows from number `done` (0..`total`) on.
+        total: number of rows.
+        progress: shows how far it is.
+
+    Raises:
+        DatasetError: there are rows, finished or not, of another identity.
+    """
+    if target.exists():
+        if identity_in(target) != identity:
+            raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
+        return target
+    with Lines(partial_of(target), identity, _others(identity)) as finished:
+        scored = rows_from(finished.done)
+        if progress:
+            scored = iter(progress.track(scored, total=total, completed=finished.done, description="scoring"))
+        for row in scored:
+            finished.append(row)
+        with replacing(target) as aside, pq.ParquetWriter(aside, schema.with_metadata({"dgsnet": json.dumps(identity)})) as writer:
+            rows = finished.entries()
+            first = list(islice(rows, _ROW_GROUP))
+            for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
+                writer.write_table(arrow_table(group, schema))
+    pa.default_memory_pool().release_unused()  # or Arrow keeps what the file took, some 10 MB, until the next one
+    partial_of(target).unlink()
+    return target
+
+
+def partial_of(target: Path) -> Path:
+    """Where the rows of an unfinished file wait."""
+    return target.with_name(f".{target.stem}.partial.jsonl")
+
+
+def unfinished(target: Path, identity: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows of an unfinished file that are on disk; none where there is no such file.
+
+    Raises:
+        DatasetError: they are of another identity, or damaged.
+    """
+    if partial_of(target).exists():
+        with Lines(partial_of(target), identity, _others(identity)) as lines:
+            yield from lines.entries()
+
+
+def identity_in(file: Path) -> dict[str, str]:
+    """What a file says its rows follow from; empty where it does not say.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    found = (schema_of(file).metadata or {}).get(b"dgsnet")
+    return dict(json.loads(found)) if found else {}
+
+
+def schema_of(file: Path) -> pa.Schema:
+    """Columns of a file, without reading a row.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        return pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
+
+
+def _others(identity: dict[str, str]) -> str:
+    perturbed = ", other perturbations" if "perturbations" in identity else ""
+    return f"another model, other data{perturbed} or another version"

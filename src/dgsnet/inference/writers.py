@@ -1,0 +1,129 @@
+"""Where rows go: a table on the terminal, JSON lines, CSV or Parquet.
+
+A file name need not be valid UTF-8; Python then carries its odd bytes as lone surrogates, which no encoder takes. JSON lines escape them
+and give the name back whole; CSV, Parquet and the table show them as ``\\udcff``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dgsnet.core.errors import DgsnetError
+from dgsnet.inference.verdict import COLUMNS, Verdict
+
+_ESCAPED = "backslashreplace"
+
+
+class Sink(Protocol):
+    """Takes verdicts one by one."""
+
+    def write(self, verdict: Verdict) -> None:
+        """Take one verdict."""
+
+
+def open_sink(target: Path) -> AbstractContextManager[Sink]:
+    """A sink for a file, by its ending: ``.jsonl``, ``.csv`` or ``.parquet``. The file is touched when the context is entered.
+
+    JSON lines and CSV are on disk row by row; a Parquet file appears when it is whole.
+
+    Raises:
+        DgsnetError: another ending.
+    """
+    sinks = {".jsonl": _jsonl_file, ".csv": _csv_file, ".parquet": _parquet_file}
+    ending = target.suffix.lower()
+    if ending not in sinks:
+        raise DgsnetError(f"cannot write rows to {target}: expected a name ending in {', '.join(sinks)}")
+    return sinks[ending](target)
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, verdict: Verdict) -> None:
+        """Write one line."""
+        self.stream.write(json.dumps(verdict.as_dict(), ensure_ascii=False) + "\n")
+        self.stream.flush()
+
+
+class TerminalTable:
+    """A table for people, printed at the end."""
+
+    def __init__(self) -> None:
+        self.table = Table(box=None, pad_edge=False)
+        self.table.add_column("image", overflow="fold")
+        self.table.add_column("verdict", no_wrap=True)
+        self.table.add_column("score", no_wrap=True)
+        self.table.add_column("notes", overflow="fold")
+
+    def write(self, verdict: Verdict) -> None:
+        """Add one row."""
+        colour = {"ai-generated": "red", "real": "green", "inconclusive": "yellow"}.get(verdict.verdict or "", "dim")
+        score = "-" if verdict.score is None else f"{verdict.score:.3f}"
+        notes = (verdict.error or ", ".join(verdict.warnings)).removeprefix(f"{verdict.path}: ")
+        # Text, not str: a str is read as markup, and brackets are legal in file names.
+        self.table.add_row(
+            Text(printable(verdict.path or "-")), Text(verdict.verdict or "not scored", colour), score, Text(printable(notes))
+        )
+
+    def show(self) -> None:
+        """Print it on standard output."""
+        table_console().print(self.table)
+
+
+def table_console() -> Console:
+    """Standard output for a table: as wide as the terminal; where it is none, so wide that a row is a line, for `grep` and the like."""
+    console = Console()
+    return console if console.is_terminal else Console(width=10_000)
+
+
+def printable(text: str) -> str:
+    """Text from outside, on one line and without control characters, which a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+@contextmanager
+def _jsonl_file(target: Path) -> Iterator[Sink]:
+    with _text_file(target) as stream:
+        yield JsonLines(stream)
+
+
+@contextmanager
+def _csv_file(target: Path) -> Iterator[Sink]:
+    with _text_file(target) as stream:
+        yield _Csv(stream)
+
+
+def _parquet_file(target: Path) -> AbstractContextManager[Sink]:
+    from dgsnet.inference import parquet_writer  # noqa: PLC0415 - pyarrow takes longer to import than the rest of a start
+
+    return parquet_writer.open_sink(target)
+
+
+@contextmanager
+def _text_file(target: Path) -> Iterator[TextIO]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8", errors=_ESCAPED, newline="") as stream:
+        yield stream
+
+
+class _Csv:
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        self.writer.writeheader()
+
+    def write(self, verdict: Verdict) -> None:
+        self.writer.writerow(verdict.as_dict() | {"warnings": ";".join(verdict.warnings)})
+        self.stream.flush()

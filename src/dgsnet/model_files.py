@@ -1,9 +1,0 @@
-"""Names of the files of a model folder (`dgsnet.model_folder`), for those who read one without torch."""
-
-CONFIG, HEADS, ADAPTER, ADAPTER_CONFIG = "config.json", "heads.safetensors", "adapter_model.safetensors", "adapter_config.json"
-DOMAIN = "domain.safetensors"
-CARD, DIAGRAM = "README.md", "reliability.png"
-GRAPH, PLAN = "graph.onnx", "graph.json"
-
-FORMAT = 1
-"""Of `config.json`."""

@@ -1,0 +1,103 @@
+"""Figures over severity, one panel a kind of perturbation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dgsnet.evaluation.robustness.changes import PARTS
+
+_ACROSS = 4
+_COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#666666")
+
+_State = Mapping[str, Any]  # what a result says of one perturbation: `perturbation`, `severity` and figures
+
+
+def severity_panels(result: Mapping[str, Any]) -> Figure:
+    """Of a result of `evaluate`: AUROC and flip rate over severity with their intervals."""
+    picture, panels = _panels(result["perturbations"])
+    for axes, states in panels:
+        for name, colour, label in (("auroc", _COLOURS[0], "AUROC"), ("flip_rate", _COLOURS[1], "flip rate")):
+            _line(axes, [one[name] for one in states], colour, label)
+        if (clean := result["clean"]["auroc"]["value"]) is not None:
+            axes.axhline(clean, color=_COLOURS[0], linewidth=0.8, linestyle=":", label="AUROC, clean")
+        axes.set_ylim(-0.03, 1.03)
+    return _with_legend(picture)
+
+
+def generator_panels(result: Mapping[str, Any]) -> Figure:
+    """Of a result of `evaluate`: AUROC of each generator over severity, with the clean images at the left of every panel."""
+    generators = result["by_generator"]
+    picture, panels = _panels(result["perturbations"], clean=True)
+    shades = colormaps["tab20"]
+    place = {(one["perturbation"], one["severity"]): number for number, one in enumerate(result["perturbations"])}
+    for axes, states in panels:
+        for number, (name, one) in enumerate(generators.items()):
+            known = [one["clean"], *(one["auroc"][place[state["perturbation"], state["severity"]]] for state in states)]
+            values = np.array([each["value"] for each in known], dtype=float)
+            label = f"{name} ({one['n_fake']})"
+            axes.plot(range(len(values)), values, "o-", color=shades(number % 20), markersize=3, linewidth=1, label=label)
+        axes.set_ylim(-0.03, 1.03)
+    return _with_legend(picture)
+
+
+def method_panels(states: Sequence[_State], detectors: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
+    """One line a detector: a figure over severity with its interval, the clean images at the left of every panel.
+
+    Args:
+        states: perturbations, each with `perturbation` and `severity`.
+        detectors: of each by name `clean` and, in the order of `states`, `perturbations`, both with the figure.
+        metric: name of the figure.
+    """
+    picture, panels = _panels(states, clean=True)
+    place = {(one["perturbation"], one["severity"]): number for number, one in enumerate(states)}
+    for axes, shown in panels:
+        for number, (name, one) in enumerate(detectors.items()):
+            figures = [one["clean"], *(one["perturbations"][place[state["perturbation"], state["severity"]]] for state in shown)]
+            shift = 0.08 * (number - (len(detectors) - 1) / 2)  # side by side, so that intervals can be told apart
+            _line(axes, [each[metric] for each in figures], _COLOURS[number % len(_COLOURS)], name, shift)
+    picture.suptitle(f"{metric} over severity, 95 % intervals", x=0.01, ha="left", fontsize=10)
+    return _with_legend(picture)
+
+
+def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iterator[tuple[Axes, list[_State]]]]:
+    """A figure, and of each kind its axes and states; with `clean`, the first place of each panel is for the images as they are."""
+    kinds: dict[str, list[_State]] = {}
+    for one in states:
+        kinds.setdefault(one["perturbation"], []).append(one)
+    columns = min(_ACROSS, len(kinds))
+    rows = -(-len(kinds) // columns)
+    picture = Figure(figsize=(1.2 + 2.9 * columns, 1 + 2.4 * rows), layout="constrained")
+    grid = list(picture.subplots(rows, columns, sharey=True, squeeze=False).flat)
+
+    def prepared() -> Iterator[tuple[Axes, list[_State]]]:
+        for axes, (kind, members) in zip(grid, kinds.items(), strict=False):
+            ticks = [*(["clean"] if clean else []), *("" if one["severity"] is None else f"{one['severity']:g}" for one in members)]
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set_xlim(-0.5, len(ticks) - 0.5)
+            axes.set_title(kind, loc="left", fontsize=10)
+            axes.spines[["top", "right"]].set_visible(False)
+            yield axes, members
+        for axes in grid[len(kinds) :]:
+            axes.set_axis_off()
+
+    return picture, prepared()
+
+
+def _line(axes: Axes, figures: Sequence[Mapping[str, float | None]], colour: str, label: str, shift: float = 0.0) -> None:
+    value, low, high = (np.array([one[part] for one in figures], dtype=float) for part in PARTS)
+    # The interval of a share close to 1 may end below it by rounding; a bar of negative length is refused.
+    reach = np.maximum([value - low, high - value], 0)
+    places = np.arange(len(value)) + shift
+    axes.errorbar(places, value, yerr=reach, fmt="o-", color=colour, capsize=3, markersize=4, linewidth=1, label=label)
+
+
+def _with_legend(picture: Figure) -> Figure:
+    handles, labels = picture.axes[0].get_legend_handles_labels()
+    picture.legend(handles, labels, loc="outside lower center", ncols=min(5, max(1, len(labels))), frameon=False, fontsize=8)
+    return picture

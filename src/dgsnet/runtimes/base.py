@@ -1,0 +1,47 @@
+"""All a detector knows of what runs its model. Neither torch nor another runtime is imported here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from dgsnet.model.methods import Method
+
+Floats = NDArray[np.float64]
+
+
+class Engine(ABC):
+    """Runs a model on views."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Of the backbone that runs, which may be another build than the one trained on (`dgsnet.model.backbone_match`)."""
+
+    @property
+    def mark(self) -> str:
+        """What tells its logits from those torch gives for the same model folder, which differ by rounding; empty where there is nothing
+        to tell apart."""
+        return ""
+
+    @property
+    @abstractmethod
+    def batches(self) -> bool:
+        """Whether it should get several views at once. Where not, each goes alone, so that its logit does not depend on its neighbours."""
+
+    @property
+    @abstractmethod
+    def method(self) -> Method:
+        """The torch method behind it, for what needs gradients or layers.
+
+        Raises:
+            DgsnetError: there is none.
+        """
+
+    @abstractmethod
+    def run(self, views: NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """What the head reads, (B, D), and the logits, (B,), of views (B, 3, S, S)."""

@@ -1,0 +1,172 @@
+"""The engine that scores on a Ray cluster, through `ray.data`: this process lists, takes rows in order and writes; workers do the rest.
+
+Workers read images themselves, so only places of images and rows travel. Ray keeps the order, holds back what would run ahead, and starts
+dead workers again; what they were at is done again and gives the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgsnet.core.errors import DgsnetError, ScoringError
+from dgsnet.runtimes.graph import ExportedEngine
+from dgsnet.score.cluster import Cluster, forget
+from dgsnet.score.dedup_cache import Known
+from dgsnet.score.worklist import Worklist
+
+if TYPE_CHECKING:
+    from dgsnet.inference.detector import Detector
+    from dgsnet.score.run import Settings
+
+_ROWS = 64
+"""Inputs a task: enough that Ray's part of it is small beside the model's."""
+_TASKS = 20_000
+"""About as many tasks as this process keeps track of; of longer runs each gets more inputs."""
+_ROUNDS = 8
+"""Tasks a worker gets at least, so that all end at about the same time."""
+_CPUS = 0.5
+"""That a worker reserves for each of its threads, which use a whole one: the other half is where the workers of a lost machine are started
+again. Were there none, what they were at would wait until a machine joins."""
+_DEATHS = 3
+"""Workers that may die while they load the model, one after the other."""
+
+_Placed = tuple[int, int, str]
+
+
+@dataclass
+class RayEngine:
+    """Rows of the cluster.
+
+    Attributes:
+        worklist: what there is to score.
+        known: learns what was said.
+        stream: (part, number in it, row) of all that has no row yet, in order.
+    """
+
+    worklist: Worklist
+    known: Known
+    stream: Iterator[_Placed]
+
+    def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
+        """The rows of a part from number `done` on; parts in order.
+
+        Raises:
+            ScoringError: the cluster gave up, or gave something else.
+        """
+        for number in range(done, self.worklist.size(part)):
+            found = next(self.stream, None)
+            if found is None or found[:2] != (part, number):
+                raise ScoringError(f"the cluster gave {found and found[:2]} where part {part}, row {number} comes: start again")
+            row: dict[str, Any] = json.loads(found[2])
+            if row["sha256"] is not None:
+                self.known.put(row)
+            yield row
+
+
+@contextmanager
+def open_engine(
+    cluster: Cluster, settings: Settings, detector: Detector, worklist: Worklist, known: Known, index: Path, todo: Mapping[int, int]
+) -> Iterator[RayEngine]:
+    """Start workers.
+
+    Args:
+        cluster: where.
+        settings: of the run.
+        detector: of this process, with which those of the workers must agree.
+        worklist: what there is to score, where all machines see it.
+        known: what was said before.
+        index: file of `known`.
+        todo: parts that are not finished, and how many rows each has.
+
+    Raises:
+        ScoringError: there is no cluster.
+    """
+    note = worklist.file.parent.with_name(f".ray{worklist.file.parent.name}")
+    forget(note)
+    left = {part: (done, worklist.size(part)) for part, done in todo.items() if done < worklist.size(part)}
+    if not left:
+        yield RayEngine(worklist, known, iter(()))
+        return
+    with cluster.connected(note) as workers:
+        chunks = list(_chunks(left, workers, 8 * settings.batch_size if settings.device != "cpu" else _ROWS))
+        with _workers(settings, detector, worklist, index, chunks, workers) as stream:
+            yield RayEngine(worklist, known, stream)
+
+
+def _chunks(left: Mapping[int, tuple[int, int]], workers: int, wanted: int) -> Iterator[dict[str, int]]:
+    total = sum(stop - start for start, stop in left.values())
+    rows = max(min(wanted, total // (_ROUNDS * workers)), total // _TASKS, 1)
+    for part, (start, stop) in left.items():
+        yield from ({"part": part, "start": begin, "stop": min(begin + rows, stop)} for begin in range(start, stop, rows))
+
+
+@contextmanager
+def _workers(
+    settings: Settings, detector: Detector, worklist: Worklist, index: Path, chunks: list[dict[str, int]], workers: int
+) -> Iterator[Iterator[_Placed]]:
+    import ray  # noqa: PLC0415 - an extra
+    import ray.data  # noqa: PLC0415
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+    from dgsnet.score.ray_worker import Job, Registry, Worker  # noqa: PLC0415
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    copy = shutil.copyfile(index, index.with_name("registry.sqlite"))
+    registry = ray.remote(num_cpus=0, scheduling_strategy=here)(Registry).remote(str(copy.absolute()))
+    paths = (worklist.file, worklist.root, *[Path(settings.model)] * Path(settings.model).is_dir())
+    threads = settings.threads or 1
+    job = Job(
+        # Of a torch model Ray says it, by OMP_NUM_THREADS.
+        replace(settings, threads=threads if isinstance(detector.engine, ExportedEngine) else None),
+        fingerprint=detector.fingerprint,
+        worklist=worklist.file,
+        root=worklist.root,
+        folder=None if all(path.is_absolute() for path in paths) else os.getcwd(),  # noqa: PTH109 - to go there by chdir
+    )
+    inputs = ray.data.from_items(chunks, override_num_blocks=len(chunks))
+    inputs.context.execution_options.preserve_order = True
+    inputs.context.enable_progress_bars = False
+    inputs.context.max_consecutive_actor_init_deaths = _DEATHS
+    scored = inputs.map_batches(
+        Worker,
+        fn_constructor_kwargs={"job": job, "registry": registry},
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(chunks))),
+        num_cpus=_CPUS * threads,
+        num_gpus=None if settings.device == "cpu" else 1,
+    )
+    stream = _stream(scored)
+    try:
+        yield stream
+    finally:
+        stream.close()
+        ray.kill(registry)
+
+
+def _stream(scored: Any) -> Any:
+    """(part, number, row) of a data set as they come."""
+    try:
+        for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+            yield from zip(*(table.column(name).to_pylist() for name in ("part", "number", "row")), strict=True)
+    except GeneratorExit:
+        raise
+    except Exception as error:  # Ray's own classes, which derive from several
+        raise ScoringError(f"the cluster gave up: {_reason(error)}. What it has scored is kept; the same call goes on") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What a worker said, where one did; else the last line of what Ray says."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DgsnetError):
+            return str(getattr(seen, "cause", seen))
+        seen = seen.__cause__ or getattr(seen, "cause", None)
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip().rstrip(".")

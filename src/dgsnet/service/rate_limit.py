@@ -1,0 +1,49 @@
+"""How often a key or an address may ask: a bucket of tokens each."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from dgsnet.service.api_error import overloaded
+
+_MOST = 65_536  # buckets; the one unused for longest goes first
+
+
+class Rates:
+    """Token buckets by name."""
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """A bucket holds a tenth of a minute's tokens, at least one; 0 a minute: no limit."""
+        self._per_second, self._burst, self._clock = per_minute / 60, max(1.0, per_minute / 10), clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str) -> None:
+        """Use up one token of a bucket.
+
+        Raises:
+            Refusal: it has none.
+        """
+        if not self._per_second:
+            return
+        now = self._clock()
+        left, then = self._buckets.pop(name, (self._burst, now))
+        left = min(self._burst, left + (now - then) * self._per_second)
+        self._buckets[name] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        if len(self._buckets) > _MOST:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            raise overloaded("rate_limited", "too many requests; slow down", (1 - left) / self._per_second)
+
+
+def of_address(host: str | None) -> str:
+    """The bucket of an address: of IPv6 the network of 64 bits, which one customer has all of."""
+    try:
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return f"address {host}"
+    if address.version == 4:
+        return f"address {address}"
+    return f"address {ipaddress.ip_network((address, 64), strict=False)}"

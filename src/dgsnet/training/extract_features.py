@@ -1,0 +1,65 @@
+"""What a trained model's head reads of images, as in scoring: one at a time, in order, and kept on disk where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.core.files import sha256_bytes
+from dgsnet.data.dataset import Dataset, Sample
+from dgsnet.images.decode import decode
+from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.model.feature_cache import FeatureCache
+from dgsnet.model.methods import Method
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Images that could be read, and why others could not."""
+
+    samples: tuple[Sample, ...]
+    read: NDArray[np.float32]
+    """(N, D), what the head reads of each of `samples`."""
+    failed: tuple[str, ...]
+
+
+@torch.inference_mode()
+def read(method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None) -> Readings:
+    """Read every image of a data set.
+
+    Args:
+        method: a trained one, put into evaluation mode and back.
+        dataset: the images.
+        description: what the progress bar says.
+        progress: shows how far it is.
+        cache: where what was read is kept, image by image; its space has to name the model.
+    """
+    training = method.training
+    method.eval()
+    samples, rows, failed = [], [], []
+    for sample in progress.track(dataset.samples, description=description):
+        try:
+            content = dataset.read(sample)
+            key = sha256_bytes(content)
+            known = cache.get([key]) if cache else {}
+            row = known[key] if key in known else _represented(method, content)
+        except (DatasetError, DecodeError, ValueError) as error:
+            failed.append(f"{sample.path}: {error}")
+            continue
+        if cache and key not in known:
+            cache.put({key: row})
+        samples.append(sample)
+        rows.append(row)
+    method.train(training)
+    return Readings(tuple(samples), np.stack(rows) if rows else np.zeros((0, method.backbone.width), np.float32), tuple(failed))
+
+
+def _represented(method: Method, content: bytes) -> NDArray[np.float32]:
+    view = method.recipe.preprocessing(decode(content).pixels, SCORING_SEED)
+    seen = method.represent(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
+    return np.asarray(seen[0].float().cpu().numpy())
