@@ -25,7 +25,7 @@ tests: $(VENV)/.installed
 test-browser: $(VENV)/.installed
 	@test -n "$$CHROMIUM" || command -v chromium > /dev/null || \
 	  { echo "make test-browser needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"; exit 1; }
-	$(BIN)/pytest -m browser tests/test_page_browser.py
+	$(BIN)/pytest -m browser tests/service/test_page_browser.py
 
 # The tables of the README from results/.
 figures: $(VENV)/.installed

@@ -11,9 +11,9 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import hostile_files
+from tests.support import hostile_files
 
 LARGEST = 64 * 1024
 

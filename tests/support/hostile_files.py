@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hostile_parts import (
+from tests.support.hostile_parts import (
     SIDE,
     chunk,
     directory,

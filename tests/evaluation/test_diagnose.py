@@ -14,7 +14,6 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from conftest import textured
 from dgsnet import Detector
 from dgsnet.artifacts.model_folder import ADAPTER
 from dgsnet.core.errors import DatasetError, ModelFolderError
@@ -24,6 +23,7 @@ from dgsnet.evaluation.diagnose.features import Keys, Towers
 from dgsnet.model.recipe import make_recipe
 from dgsnet.reports import diagnose_page
 from dgsnet.training import train
+from tests.conftest import textured
 
 HEADLINES = ("cka", "knn_overlap", "procrustes", "probe_retention")
 PLOTS = ("layers.png", "spectrum.png", "tsne.png")
@@ -248,7 +248,7 @@ def test_photographs_alone_leave_detection_open(corpus, tiny_model, wild, tmp_pa
 
 
 def test_the_experiment_writes_its_folder(corpus, tiny_model, wild, tmp_path, capsys):
-    file = Path(__file__).parents[1] / "experiments" / "forgetting.py"
+    file = Path(__file__).parents[2] / "experiments" / "forgetting.py"
     spec = importlib.util.spec_from_file_location("forgetting_experiment", file)
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
 from PIL.ExifTags import Base
 
-from conftest import textured
 from dgsnet.core.append_log import Journal
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data import duplicates
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit, classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, Column, measure
+from tests.conftest import textured
 
 
 def encoded(pixels, kind, **options):

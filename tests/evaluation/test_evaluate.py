@@ -208,7 +208,7 @@ def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
 
 def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[3]); from test_evaluation import *\n"
+        "import os, sys; sys.path.insert(0, sys.argv[3]); from tests.evaluation.test_evaluate import *\n"
         "class Dying(Scripted):\n"
         "    def detect_many(self, sources):\n"
         "        for number, verdict in enumerate(super().detect_many(sources)):\n"
@@ -217,7 +217,7 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "evaluate.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), os.path.dirname(__file__)]  # noqa: PTH120
+    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(evaluate.Path(__file__).parents[2])]
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == 9
     going_on = Scripted()
     resumed = evaluate.predict(going_on, data, tmp_path / "out")

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
-from conftest import textured
 from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.data.dataset import load_dataset
@@ -18,6 +17,7 @@ from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 from dgsnet.training.photographs import domain_of_photographs
+from tests.conftest import textured
 
 
 def photographs(number=400, width=30, seed=0):

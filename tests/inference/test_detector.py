@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import dgsnet.inference.prepare
-from conftest import textured
 from dgsnet import Detector, Verdict
 from dgsnet.artifacts.model_folder import Calibration
 from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import answer
+from tests.conftest import textured
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 

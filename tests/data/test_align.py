@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
-from conftest import textured
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.align import Settings, align
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit
 from dgsnet.images.decode import decode
+from tests.conftest import textured
 
 SETTINGS = Settings(size=64)
 

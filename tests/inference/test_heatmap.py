@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import SIDE, textured
 from dgsnet import Detector, Verdict
 from dgsnet.core.errors import DecodeError, DgsnetError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
 from dgsnet.runtimes.pytorch import PyTorchEngine
+from tests.conftest import SIDE, textured
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import textured
 from dgsnet.core.errors import DecodeError, RecipeError
 from dgsnet.images import perturb
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import KINDS, SUITES, Perturbation, suite
+from tests.conftest import textured
 
 KEY = "0" * 64
 EVERY = SUITES["full"]

@@ -13,7 +13,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from conftest import USER_CACHE, textured
 from dgsnet import Detector, export
 from dgsnet.artifacts import model_folder, onnx_builder, shipped
 from dgsnet.artifacts.names import GRAPH, PLAN
@@ -24,7 +23,8 @@ from dgsnet.inference import heatmap
 from dgsnet.inference.detector import fingerprint_of, unmarked
 from dgsnet.model.backbone import Backbone
 from dgsnet.weights.from_wheel import onnx_reader
-from test_export import KINDS, trained
+from tests.conftest import USER_CACHE, textured
+from tests.export.test_export import KINDS, trained
 
 
 @pytest.fixture(scope="module", params=KINDS)

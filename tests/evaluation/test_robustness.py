@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from conftest import textured
 from dgsnet import Detector, Verdict
 from dgsnet.artifacts.model_folder import Calibration
 from dgsnet.core.errors import DatasetError, DecodeError
@@ -26,6 +25,7 @@ from dgsnet.evaluation.benchmarks import registry, scoring
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
 from dgsnet.inference.detector import answer
+from tests.conftest import textured
 
 PARTIAL = ".predictions.partial.jsonl"
 FEW = (Perturbation("jpeg", 70), Perturbation("noise", 5), Perturbation("flip"))
@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
 
 def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[3]); from test_robustness import *\n"
+        "import os, sys; sys.path.insert(0, sys.argv[3]); from tests.evaluation.test_robustness import *\n"
         "class Dying(Scripted):\n"
         "    def detect_many(self, sources, batch_size):\n"
         "        for number, verdict in enumerate(super().detect_many(sources, batch_size)):\n"
@@ -143,7 +143,7 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]), FEW)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), os.path.dirname(__file__)]  # noqa: PTH120
+    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(evaluate.Path(__file__).parents[2])]
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == -9
     going_on = Scripted()
     resumed = robustness.predict(going_on, data, tmp_path / "out", FEW)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import textured
 from dgsnet.evaluation import attack
 from dgsnet.evaluation.attack import auto_pgd
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
+from tests.conftest import textured
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image, PngImagePlugin
 from playwright.sync_api import expect, sync_playwright
 
-from conftest import textured
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
@@ -23,8 +22,9 @@ from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import COLUMNS, PLAIN
 from dgsnet.provenance import CAUTION
 from dgsnet.service.keys import Keys, add_key
-from test_heatmap import with_preprocessing
-from test_service import SETTINGS, serving
+from tests.conftest import textured
+from tests.inference.test_heatmap import with_preprocessing
+from tests.service.test_service import SETTINGS, serving
 
 pytestmark = pytest.mark.browser
 
