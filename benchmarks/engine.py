@@ -66,9 +66,9 @@ def photograph(file: Path, size: tuple[int, int], number: int) -> Path:
 
 def viewing(detector: Detector, view: str) -> Detector:
     """A detector that looks at one view of each picture, of this kind."""
-    look = detector.config.preprocessing.model_copy(update={"view": view, "quadrants": False})
+    look = detector.config.preprocessing.model_copy(update={"view": view, "multi_crop": False})
     config = detector.config.model_copy(update={"preprocessing": look})
-    return Detector(detector.engine, config, detector.name, detector.fingerprint, detector.policy, detector.domain)
+    return Detector(detector.runtime, config, detector.name, detector.fingerprint, detector.policy, detector.ood)
 
 
 def exported(detector: Detector, work: Path, form: export.Format, threads: int | None = None) -> Detector:
@@ -91,13 +91,13 @@ def literal(detector: Detector, files: Sequence[Path]) -> None:
     look = detector.config.preprocessing
     for file in files:
         pixels = np.array(Image.open(file).convert("RGB"))
-        detector.engine.run(look.normalise(loop_torch(pixels))[None])
+        detector.runtime.run(look.normalise(loop_torch(pixels))[None])
 
 
 def bare(detector: Detector, views: Sequence[NDArray[np.float32]]) -> None:
     """The forward passes alone."""
     for view in views:
-        detector.engine.run(view[None])
+        detector.runtime.run(view[None])
 
 
 def views_of(look: Preprocessing, files: Sequence[Path]) -> list[NDArray[np.float32]]:

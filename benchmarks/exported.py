@@ -40,9 +40,9 @@ from dgsnet.data.dataset import Dataset, Sample, load_dataset
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import SCORING_SEED
 from dgsnet.inference.detector import answer
-from dgsnet.runtimes import Engine, telemetry
+from dgsnet.runtimes import Runtime, telemetry
 from dgsnet.runtimes.graph import Contents
-from dgsnet.runtimes.openvino import OpenVinoEngine
+from dgsnet.runtimes.openvino import OpenVinoRuntime
 
 with telemetry.off():
     import nncf
@@ -98,7 +98,7 @@ def _narrows(node: openvino.Node) -> bool:
     return bool(known and given.get_length() == 4 * made.get_length())
 
 
-def measured(engines: dict[str, Engine], views: list[Views]) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
+def measured(engines: dict[str, Runtime], views: list[Views]) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
     """Logits, and (wall, processor) seconds, of each view by engine."""
     logits: dict[str, list[float]] = {name: [] for name in engines}
     seconds: dict[str, list[list[float]]] = {name: [] for name in engines}
@@ -137,11 +137,11 @@ def main() -> None:
         small = {name: quantised(graph, calibration, Path(folder) / f"{name}.xml", name == SPARED) for name in INT8}
         origin = exported.load_config(onnx).export
         contents = Contents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
-        engines: dict[str, Engine] = {
-            "torch_fp32": detector.engine,
+        engines: dict[str, Runtime] = {
+            "torch_fp32": detector.runtime,
             "onnx_fp32": exported.load(onnx, threads=1)[0],
             "openvino_fp32": exported.load(ir, threads=1)[0],
-        } | {name: OpenVinoEngine(file, contents, threads=1) for name, file in small.items()}
+        } | {name: OpenVinoRuntime(file, contents, threads=1) for name, file in small.items()}
         logits, seconds = measured(engines, views)
 
     labels = [sample.label for sample in chosen]

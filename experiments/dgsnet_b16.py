@@ -58,7 +58,7 @@ FILES = (
     model_folder.HEADS,
     model_folder.ADAPTER,
     model_folder.ADAPTER_CONFIG,
-    model_folder.DOMAIN,
+    model_folder.OOD,
     model_folder.CARD,
     model_folder.DIAGRAM,
 )

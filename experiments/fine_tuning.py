@@ -149,7 +149,7 @@ def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.T
     for first in progress.track(range(0, len(dataset), TOGETHER), description="tuned features"):
         views = [(index, 0) for index in range(first, min(first + TOGETHER, len(dataset)))]
         tuned.append(method.backbone.from_trunk(frozen.trunk(views), frozen[views]))
-    return method.read(features), method.read(torch.cat(tuned))
+    return method.head_input(features), method.head_input(torch.cat(tuned))
 
 
 def run(half: str, name: str, epochs: int) -> None:
@@ -168,7 +168,7 @@ def run(half: str, name: str, epochs: int) -> None:
             dataset = load_dataset(IMAGES / f"{split}.csv")
             (was, now), (of_frozen, of_tuned) = _read(method, dataset, progress), heads
             with torch.inference_mode():
-                own = method.classify(now).double().numpy()
+                own = method.logits(now).double().numpy()
             _store(
                 results / f"{name}-{split}.parquet",
                 dataset,

@@ -72,7 +72,7 @@ def _read(detector: Detector, dataset: Dataset) -> dict[str, NDArray[Any]]:
     rows = []
     for sample in track(dataset.samples, "images"):
         view = detector.config.preprocessing(decode(dataset.read(sample)).pixels, SCORING_SEED)
-        rows.append(detector.method.represent(torch.from_numpy(view)[None])[0].numpy())
+        rows.append(detector.method.embed(torch.from_numpy(view)[None])[0].numpy())
     origins = np.array([sample.generator or sample.source for sample in dataset])
     return {"read": np.stack(rows), "labels": dataset.labels(), "origins": origins}
 

@@ -43,14 +43,14 @@ BATCHES = "1234"
 EVERY = 10
 """Sources to one of which copies are read."""
 WAYS = ("centre", "centre and quadrants")
-LOOK = Preprocessing(view="crop", quadrants=True)
+LOOK = Preprocessing(view="crop", multi_crop=True)
 
 Floats = NDArray[np.float64]
 
 
 def read(repositories: Path) -> None:
     """What the head reads of each view, one file a source: `read` (pictures, views, D), `copies` (copies, views, D)."""
-    engine, look = Detector.from_pretrained("dgsnet-b16").engine, LOOK
+    engine, look = Detector.from_pretrained("dgsnet-b16").runtime, LOOK
 
     def seen(pixels: Pixels) -> NDArray[np.float32]:
         return np.concatenate([engine.run(view[None])[0] for view in look.views(pixels)]).astype(np.float32)

@@ -219,13 +219,13 @@ def _reader(kind: Kind) -> tuple[Callable[[NDArray[np.float32]], NDArray[Any]], 
     """
     if kind != "frozen":
         detector = Detector.from_pretrained("dgsnet-b16")
-        return lambda views: detector.engine.run(views)[0], detector.config.preprocessing
+        return lambda views: detector.runtime.run(views)[0], detector.config.preprocessing
     detector = Detector.from_pretrained("dgsnet-b16", provider="torch")
 
     @torch.inference_mode()
     def of_frozen(views: NDArray[np.float32]) -> NDArray[Any]:
         with detector.method.backbone.vision.disable_adapter():
-            return detector.method.represent(torch.from_numpy(views)).numpy()
+            return detector.method.embed(torch.from_numpy(views)).numpy()
 
     return of_frozen, detector.config.preprocessing
 
@@ -578,7 +578,7 @@ def fit(corpus: Path, more: Path) -> None:
     It scores large pictures by their quadrants as well: `large_pictures.py` says what that is worth.
     """
     images, detector = known(corpus, more), Detector.from_pretrained("dgsnet-b16", provider="torch")
-    look = detector.config.preprocessing.model_copy(update={"quadrants": True})
+    look = detector.config.preprocessing.model_copy(update={"multi_crop": True})
     detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": look})
     refit_head.refit_to(detector, by_line(images), images.read, MODEL, PENALTY)
 

@@ -70,7 +70,7 @@ def _read(dataset: Dataset, recipe: Recipe, progress: Progress) -> Floats:
     wanted = [(index, 0) for index in range(len(dataset))]
     frozen.prepare(wanted, progress)
     method.standardise_blocks(frozen[wanted])
-    return method.read(frozen[wanted]).double().numpy()
+    return method.head_input(frozen[wanted]).double().numpy()
 
 
 def _leave_out(trained: Floats, plain: Floats, labels: NDArray[Any], origins: NDArray[Any], penalty: float | None) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def logits_of(detector: Detector, data: bytes) -> NDArray[np.float64]:
     changed = (perturbation.seen(image.pixels, image.sha256, detector.policy) for perturbation in suite("everyday"))
     copies = [image.pixels, *changed]
     seen = [[look(np.ascontiguousarray(view), SCORING_SEED)[None] for view in views(copy, look.size)] for copy in copies]
-    return np.array([[float(detector.engine.run(view)[1][0]) for view in row] for row in seen])
+    return np.array([[float(detector.runtime.run(view)[1][0]) for view in row] for row in seen])
 
 
 def main(data: Path, images: int) -> None:

@@ -66,9 +66,9 @@ def copy(saved, tmp_path):
 @pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_round_trip_gives_the_same_logits(tiny_clip, tmp_path, pixels, method, preset):
     made = trained(tiny_clip, method, preset, "lora.layers=[1]", "lora.rank=3")
-    expected = made.logits(pixels).detach()
+    expected = made.predict(pixels).detach()
     loaded, config = model_folder.load(save(made, tmp_path / "model"))
-    assert torch.equal(loaded.logits(pixels), expected)
+    assert torch.equal(loaded.predict(pixels), expected)
     assert type(loaded) is type(made)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -255,7 +255,7 @@ def test_the_same_backbone_in_another_place_will_do(saved, tiny_clip, tmp_path, 
     CLIPTokenizer.from_pretrained(tiny_clip).save_pretrained(tmp_path / "vision")
     here, _ = model_folder.load(saved)
     there, _ = model_folder.load(saved, backbone=str(tmp_path / "vision"))
-    assert torch.equal(here.logits(pixels), there.logits(pixels))
+    assert torch.equal(here.predict(pixels), there.predict(pixels))
 
 
 def test_a_backbone_that_has_gone_is_a_matter_of_weights(copy, tmp_path):

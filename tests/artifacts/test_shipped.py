@@ -39,7 +39,7 @@ def test_it_is_calibrated_knows_its_photographs_and_fits_the_backbone():
     assert all(shape in ([rank, width], [width, rank]) for shape in shapes.values())
     with safe_open(FOLDER / model_folder.HEADS, "pt") as heads:
         assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe.blocks)]
-    assert model_folder.load_domain(FOLDER, 512 + width * len(config.recipe.blocks)) is not None
+    assert model_folder.load_ood(FOLDER, 512 + width * len(config.recipe.blocks)) is not None
 
 
 def test_its_card_says_what_it_was_trained_on_and_that_it_proves_nothing():

@@ -64,7 +64,7 @@ def test_the_gradient_is_that_of_finite_differences(detector, pixels, view):
 
 
 def test_the_gradient_of_a_large_picture_is_that_of_the_mean_over_its_views(detector):
-    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", quadrants=True)})
+    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", multi_crop=True)})
     attacked = Detector(detector.method, config, detector.name, detector.fingerprint)
     large = textured(np.random.default_rng(5), True, 520)
     point = large.astype(np.float64)

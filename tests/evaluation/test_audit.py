@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
 from PIL.ExifTags import Base
 
-from dgsnet.core.append_log import Journal
+from dgsnet.core.append_log import ResultStore
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data import duplicates
 from dgsnet.data.dataset import load_dataset
@@ -295,17 +295,17 @@ def test_labels_must_both_be_there(tmp_path, picture):
 
 def test_a_journal_drops_a_cut_line_and_refuses_other_settings(tmp_path):
     file = tmp_path / "journal.jsonl"
-    with Journal(file, {"size": 1}) as journal:
+    with ResultStore(file, {"size": 1}) as journal:
         journal.put("a", {"x": 1})
         journal.put("b", 2)
     file.write_bytes(file.read_bytes()[:-3])
-    with Journal(file, {"size": 1}) as journal:
+    with ResultStore(file, {"size": 1}) as journal:
         assert (journal.get("a"), journal.get("b")) == ({"x": 1}, None)
         journal.put("c", 3)
-    with Journal(file, {"size": 1}) as journal:
+    with ResultStore(file, {"size": 1}) as journal:
         assert (journal.get("a"), journal.get("c")) == ({"x": 1}, 3)
     with pytest.raises(DatasetError, match="begun with"):
-        Journal(file, {"size": 2})
+        ResultStore(file, {"size": 2})
     file.write_text("{\nno json\n")
     with pytest.raises(DatasetError, match="damaged"):
-        Journal(file, {"size": 1})
+        ResultStore(file, {"size": 1})

@@ -36,7 +36,7 @@ def trained(tiny_clip, folder, method):
         "captions": {"source": "none", "caption_only_auc": None},
         "versions": {"dgsnet": "0.1.0"},
     }
-    model_folder.save_domain(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
+    model_folder.save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
     model_folder.save(folder, made.eval(), record)
     return folder
 

@@ -60,7 +60,7 @@ def test_views_filled_up_to_a_batch_keep_their_logits(detector, files):
 
 
 def test_a_large_picture_has_four_thirds_of_the_mean_of_the_logits_of_its_parts(detector, files):
-    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", quadrants=True)})
+    config = detector.config.model_copy(update={"preprocessing": Preprocessing(view="crop", multi_crop=True)})
     large = Detector(detector.method, config, detector.name, detector.fingerprint)
     pixels = picture(460, 610)
     parts = [pixels[118:342, 193:417], pixels[:230, :305], pixels[:230, 305:], pixels[230:, :305], pixels[230:, 305:]]

@@ -13,7 +13,7 @@ from dgsnet.core.errors import DecodeError, DgsnetError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
-from dgsnet.runtimes.pytorch import PyTorchEngine
+from dgsnet.runtimes.pytorch import PyTorchRuntime
 from tests.conftest import SIDE, textured
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
@@ -29,20 +29,20 @@ class Weighing(torch.nn.Module):
         super().__init__()
         self.weights = torch.tensor(weights, dtype=torch.float32)
 
-    def represent(self, pixels):
+    def embed(self, pixels):
         return pixels
 
-    def classify(self, read):
+    def logits(self, read):
         return (read * self.weights).sum(dim=(1, 2, 3)) + 3
 
-    def logits(self, pixels):
-        return self.classify(self.represent(pixels))
+    def predict(self, pixels):
+        return self.logits(self.embed(pixels))
 
 
 class Saturating(Weighing):
     """A logit that gradients at the view itself hardly see."""
 
-    def classify(self, read):
+    def logits(self, read):
         return torch.tanh((read * self.weights).sum(dim=(1, 2, 3)))
 
 
@@ -70,8 +70,8 @@ def test_boxes_say_where_each_cell_comes_from(height, width, settings):
     # a picture whose colours tell places: red grows to the right, green downwards
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x * 255 / width, y * 255 / height, np.zeros_like(x)], axis=2).astype(np.uint8)
-    view, boxes = look.look_with_boxes(pixels, 3)
-    assert (view == look.look(pixels, 3)).all()
+    view, boxes = look.take_view_with_boxes(pixels, 3)
+    assert (view == look.take_view(pixels, 3)).all()
     assert boxes.shape == (49, 4)
     for cell, (left, top, right, bottom) in enumerate(boxes):
         assert 0 <= left < right <= width
@@ -83,7 +83,7 @@ def test_boxes_say_where_each_cell_comes_from(height, width, settings):
 
 
 def test_boxes_of_a_resized_picture_tile_its_centre_square():
-    _, boxes = Preprocessing(view="resize").look_with_boxes(np.zeros((320, 480, 3), np.uint8))
+    _, boxes = Preprocessing(view="resize").take_view_with_boxes(np.zeros((320, 480, 3), np.uint8))
     covered = np.zeros((320, 480), int)
     for left, top, right, bottom in boxes:
         covered[top:bottom, left:right] += 1
@@ -92,10 +92,10 @@ def test_boxes_of_a_resized_picture_tile_its_centre_square():
 
 
 def test_cells_that_do_not_divide_the_input_are_cut_off():
-    _, boxes = Preprocessing(view="resize", size=80).look_with_boxes(np.zeros((80, 120, 3), np.uint8))
+    _, boxes = Preprocessing(view="resize", size=80).take_view_with_boxes(np.zeros((80, 120, 3), np.uint8))
     assert boxes[[0, 2, 8]].tolist() == [[20, 0, 52, 32], [84, 0, 100, 32], [84, 64, 100, 80]]
     view, weights, cells = weighed(80, 32)
-    assert heatmap.evidence(PyTorchEngine(Weighing(weights)), view) == pytest.approx(cells, abs=1e-5)
+    assert heatmap.evidence(PyTorchRuntime(Weighing(weights)), view) == pytest.approx(cells, abs=1e-5)
 
 
 # --- evidence ---
@@ -106,39 +106,40 @@ def test_evidence_of_a_linear_model_is_the_cells_share_of_its_logit(rule):
     view, weights, cells = weighed(SIDE, 32)
     assert cells.min() < -0.005 < 0.005 < cells.max()
     before, method = view.copy(), Weighing(weights)
-    found = heatmap.evidence(PyTorchEngine(method), view, rule=rule)
+    found = heatmap.evidence(PyTorchRuntime(method), view, rule=rule)
     assert found == pytest.approx(cells, abs=1e-5)
     assert (view == before).all()
     with torch.inference_mode():  # as a caller may have it
-        assert (heatmap.evidence(PyTorchEngine(method), view, rule=rule) == found).all()
+        assert (heatmap.evidence(PyTorchRuntime(method), view, rule=rule) == found).all()
 
 
 def test_gradients_are_averaged_on_the_way_from_blank():
     view, _, _ = weighed(SIDE, 32)
     method = Saturating(np.sign(view) * 3 / np.abs(view).sum())  # every cell pushes the same way, until the logit saturates
-    logit = method.logits(torch.from_numpy(view)[None]).item()
+    logit = method.predict(torch.from_numpy(view)[None]).item()
     assert logit > 0.99
-    assert heatmap.evidence(PyTorchEngine(method), view, rule="gradient").sum() == pytest.approx(logit, abs=0.01)  # at the view alone: 0.03
+    averaged = heatmap.evidence(PyTorchRuntime(method), view, rule="gradient")
+    assert averaged.sum() == pytest.approx(logit, abs=0.01)  # at the view alone: 0.03
 
 
 @pytest.mark.parametrize("rule", ["occlusion", "gradient"])
 def test_evidence_of_a_transformer(detector, files, rule):
     (view,), _, _ = heatmap._look(detector, decode(files[0]))
-    found = heatmap.evidence(detector.engine, view, rule=rule)
+    found = heatmap.evidence(detector.runtime, view, rule=rule)
     assert found.shape == (49,)
     assert len(set(found.tolist())) == 49
-    assert (heatmap.evidence(detector.engine, view, rule=rule) == found).all()
+    assert (heatmap.evidence(detector.runtime, view, rule=rule) == found).all()
     assert all(parameter.grad is None for parameter in detector.method.parameters())
 
 
 def test_a_rule_that_cannot_be_followed_is_an_error():
     view, weights, _ = weighed(SIDE, 32)
     with pytest.raises(ValueError, match="occlusion, gradient, but got 'guess'"):
-        heatmap.evidence(PyTorchEngine(Weighing(weights)), view, rule="guess")
+        heatmap.evidence(PyTorchRuntime(Weighing(weights)), view, rule="guess")
     method = Weighing(weights)
-    method.logits = torch.no_grad()(method.logits)
+    method.predict = torch.no_grad()(method.predict)
     with pytest.raises(ValueError, match="'weighing' have no gradient"):
-        heatmap.evidence(PyTorchEngine(method), view, rule="gradient")
+        heatmap.evidence(PyTorchRuntime(method), view, rule="gradient")
 
 
 # --- the deletion test ---
@@ -178,7 +179,7 @@ def test_a_deletion_curve_begins_with_the_detectors_logit(detector, files):
 
 def test_a_large_picture_has_the_cells_of_all_its_views(detector):
     pixels = textured(np.random.default_rng(4), True, 600)[:500]
-    look = {"view": "crop", "quadrants": True}
+    look = {"view": "crop", "multi_crop": True}
     large = with_preprocessing(detector, **look)
     found = heatmap.explain(large, decode(pixels))
     grid = 4  # cells of 64 pixels, the last ones of 32

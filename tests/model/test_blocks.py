@@ -58,7 +58,7 @@ def test_the_blocks_part_is_read_standardised_and_the_embedding_on_the_sphere(bu
     method = build("linear")
     features = method.backbone.frozen(pixels)
     method.standardise_blocks(features)
-    read = method.read(features)
+    read = method.head_input(features)
     torch.testing.assert_close(read[:, :JOINT].norm(dim=1), torch.full((6,), JOINT**0.5))
     torch.testing.assert_close(read[:, JOINT:].mean(dim=0), torch.zeros(BLOCK), atol=1e-4, rtol=0)
     torch.testing.assert_close(read[:, JOINT:].std(dim=0), torch.ones(BLOCK), atol=1e-3, rtol=0)

@@ -140,8 +140,8 @@ def test_a_warm_start_begins_with_the_teacher_s_head(build, batch, method, prese
     made.enter("finetune")
     assert torch.equal(made.head.weight, made.teacher.weight) is (preset == "balanced")
     if preset == "balanced":
-        expected = made.teacher(made.read(made.backbone.frozen(batch.pixels))).squeeze(1)
-        assert torch.equal(made.eval().logits(batch.pixels), expected)
+        expected = made.teacher(made.head_input(made.backbone.frozen(batch.pixels))).squeeze(1)
+        assert torch.equal(made.eval().predict(batch.pixels), expected)
 
 
 @pytest.mark.parametrize(("method", "preset", "stage"), STAGES)
@@ -307,7 +307,7 @@ def test_logits_come_from_the_image_alone(build, batch, method, preset):
     head = made.head if made.adapted else made.teacher
     if preset == "balanced":
         features = features / features.norm(dim=1, keepdim=True) * WIDTH**0.5
-    logits = made.logits(batch.pixels)
+    logits = made.predict(batch.pixels)
     assert logits.shape == (BATCH,)
     torch.testing.assert_close(logits, features @ head.weight[0] + head.bias, rtol=1e-5, atol=1e-6)
 

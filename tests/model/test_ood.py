@@ -16,7 +16,7 @@ from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
-from dgsnet.training.photographs import domain_of_photographs
+from dgsnet.training.photographs import ood_of_photographs
 from tests.conftest import textured
 
 
@@ -41,8 +41,8 @@ def test_photographs_are_near_one_and_strangers_beyond_the_bound():
     given = photographs()
     found = ood.fit(given[:300], ["a", "b", "c"] * 100)
     assert found.distance(given[:300]).mean() == pytest.approx(1, abs=0.05)
-    assert found.without(given[300:]).mean() < 0.06
-    assert found.without(np.random.default_rng(1).normal(size=(20, 30)) * 40).all()
+    assert found.is_out_of_domain(given[300:]).mean() < 0.06
+    assert found.is_out_of_domain(np.random.default_rng(1).normal(size=(20, 30)) * 40).all()
 
 
 def test_the_bound_allows_for_a_source_that_was_not_seen():
@@ -53,8 +53,8 @@ def test_the_bound_allows_for_a_source_that_was_not_seen():
     given = np.concatenate([centre + rng.normal(size=(60, 30)) for centre in centres])
     found = ood.fit(given[:180], ["a"] * 60 + ["b"] * 60 + ["c"] * 60)
     assert ood.fit(given[:180], ["one"] * 180).bound < found.bound
-    assert found.without(given[180:240]).mean() < 0.5
-    assert found.without(given[240:]).all()
+    assert found.is_out_of_domain(given[180:240]).mean() < 0.5
+    assert found.is_out_of_domain(given[240:]).all()
 
 
 def test_too_few_photographs_have_no_domain_and_a_constant_dimension_is_no_trouble():
@@ -72,7 +72,7 @@ def test_the_share_beyond_the_bound_is_the_share_asked_for():
     given = photographs(2000)
     for share in (0.02, 0.2):
         found = ood.fit(given, ["a"] * len(given), share)
-        assert found.without(photographs(2000, seed=0)).mean() == pytest.approx(share, abs=0.03)
+        assert found.is_out_of_domain(photographs(2000, seed=0)).mean() == pytest.approx(share, abs=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -109,22 +109,22 @@ def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, m
     method.train()
     data = load_dataset(corpus).with_split("train")
     with Progress(disable=True) as progress:
-        first, second = (domain_of_photographs(method, data, 0, progress) for _ in range(2))
+        first, second = (ood_of_photographs(method, data, 0, progress) for _ in range(2))
     assert np.array_equal(first.mean, second.mean)
     assert method.training
 
 
 def test_a_model_of_few_photographs_says_nothing_of_a_domain(tiny_model):
-    assert not (tiny_model / model_folder.DOMAIN).exists()
-    assert Detector.from_pretrained(tiny_model).domain is None
+    assert not (tiny_model / model_folder.OOD).exists()
+    assert Detector.from_pretrained(tiny_model).ood is None
 
 
 def test_a_domain_survives_the_folder_and_a_wrong_one_is_refused(tmp_path):
     width, known = 30, ood.fit(photographs(), ["a"] * 400)
-    model_folder.save_domain(tmp_path, known)
-    read = model_folder.load_domain(tmp_path, width)
+    model_folder.save_ood(tmp_path, known)
+    read = model_folder.load_ood(tmp_path, width)
     features = np.random.default_rng(0).normal(size=(5, width))
     assert read.distance(features) == pytest.approx(known.distance(features))
-    assert model_folder.load_domain(tmp_path / "none", width) is None
+    assert model_folder.load_ood(tmp_path / "none", width) is None
     with pytest.raises(ModelFolderError, match="of width"):
-        model_folder.load_domain(tmp_path, width + 1)
+        model_folder.load_ood(tmp_path, width + 1)

@@ -103,7 +103,7 @@ def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
 def test_a_model_without_gradient_or_without_a_method_has_heatmaps_by_occlusion(tmp_path, corpus, tiny_model, monkeypatch):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
     predictions = evaluate.predict(detector, data, tmp_path)
-    plain = detector.method.logits
+    plain = detector.method.predict
     monkeypatch.setattr(detector.method, "logits", torch.no_grad()(plain), raising=False)
     occluded, _ = written(tmp_path / "a", predictions, dataset=data, detector=detector, heatmaps=1)
     assert "In a heatmap, colour marks" in occluded.text
@@ -111,7 +111,7 @@ def test_a_model_without_gradient_or_without_a_method_has_heatmaps_by_occlusion(
     def none(_):
         raise DgsnetError("an exported model has no method")
 
-    monkeypatch.setattr(type(detector.engine), "method", property(none))
+    monkeypatch.setattr(type(detector.runtime), "method", property(none))
     exported, _ = written(tmp_path / "b", predictions, dataset=data, detector=detector, heatmaps=1)
     assert "In a heatmap, colour marks" in exported.text
     assert "no method" not in exported.text

@@ -106,7 +106,7 @@ def test_the_service_says_what_the_page_needs_to_know(client, detector):
     (model,) = client.get("/v1/models").json()["models"]
     look = detector.config.preprocessing
     assert model["words"] == {"verdicts": WORDS, "warnings": PLAIN}
-    assert model["view"] == {"kind": look.view, "size": look.size, "quadrants": look.quadrants}
+    assert model["view"] == {"kind": look.view, "size": look.size, "quadrants": look.multi_crop}
     assert model["calibrated_on"] is None
 
 

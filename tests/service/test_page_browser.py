@@ -514,21 +514,21 @@ def test_a_key_is_asked_for_and_kept_nowhere(tab, detector, tmp_path):
 @pytest.mark.parametrize("size", [(640, 480), (641, 453), (300, 1001), (200, 500), (224, 224), (33, 40)])
 @pytest.mark.parametrize("view", ["crop", "resize"])
 def test_the_outline_is_where_the_model_looks(page, view, size, quadrants):
-    look = Preprocessing(view=view, quadrants=quadrants)
+    look = Preprocessing(view=view, multi_crop=quadrants)
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     view_of_model = {"kind": view, "size": look.size, "quadrants": quadrants}
     told = page.evaluate("async (given) => (await import('/page/picture.js')).lookedAt(...given)", [view_of_model, *size])
     parts = look.parts(size[1], size[0])
     assert len(told) == len(parts)
     for box, (x, y, end, low) in zip(told, parts, strict=True):
-        boxes = look.look_with_boxes(pixels[y:low, x:end])[1]
+        boxes = look.take_view_with_boxes(pixels[y:low, x:end])[1]
         left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
         assert np.abs(np.array(box) - [x + left, y + top, right - left, bottom - top]).max() <= (view == "resize")
 
 
 @pytest.mark.parametrize("size", [(640, 480), (640, 447)])
 def test_the_time_of_a_heatmap_is_reckoned_from_the_views_it_takes(page, detector, size):
-    seen = with_preprocessing(detector, view="crop", quadrants=True)
+    seen = with_preprocessing(detector, view="crop", multi_crop=True)
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     views = len(seen.config.preprocessing.parts(size[1], size[0]))
     view_of_model = {"kind": "crop", "size": 224, "quadrants": True}

@@ -98,15 +98,15 @@ def test_rows_are_those_of_the_detector_whatever_is_sent_with_them(client, detec
 
 
 def test_a_large_picture_is_scored_by_its_quadrants_here_too(detector):
-    look = detector.config.preprocessing.model_copy(update={"view": "crop", "quadrants": True})
+    look = detector.config.preprocessing.model_copy(update={"view": "crop", "multi_crop": True})
     config = detector.config.model_copy(update={"preprocessing": look})
-    large = Detector(detector.engine, config, detector.name, detector.fingerprint)
+    large = Detector(detector.runtime, config, detector.name, detector.fingerprint)
     data = [encoded(side=side) for side in (500, 64)]
     with serving(large) as (client, _):
         rows = post(client, *data).json()["results"]
         drawn = Image.open(io.BytesIO(post(client, data[0], path="/v1/heatmap").content))
     assert [row["score"] for row in rows] == [large.detect(one).score for one in data]
-    assert rows[0]["score"] != Detector(detector.engine, config.model_copy(update={"preprocessing": CENTRE}), "", "").detect(data[0]).score
+    assert rows[0]["score"] != Detector(detector.runtime, config.model_copy(update={"preprocessing": CENTRE}), "", "").detect(data[0]).score
     assert np.array_equal(np.asarray(drawn), np.asarray(large.heatmap(data[0])))
 
 
@@ -265,12 +265,12 @@ class Slow:
 
     def __init__(self, detector, monkeypatch):
         self.asked, self.go = threading.Event(), threading.Event()
-        judge = detector.judge
+        score_prepared = detector.score_prepared
 
         def held(batch, size):
             self.asked.set()
             self.go.wait(60)
-            return judge(batch, size)
+            return score_prepared(batch, size)
 
         monkeypatch.setattr(detector, "judge", held)
 
@@ -296,8 +296,8 @@ def test_overload_is_answered_with_429_and_nothing_else(detector, slow):
 
 
 def test_the_first_flood_is_refused_as_well_where_the_model_is_slow(detector, monkeypatch):
-    run = detector.engine.run
-    monkeypatch.setattr(detector.engine, "run", lambda views: (time.sleep(0.3), run(views))[1])
+    run = detector.runtime.run
+    monkeypatch.setattr(detector.runtime, "run", lambda views: (time.sleep(0.3), run(views))[1])
     with serving(detector, replace(SETTINGS, queue=100, request_seconds=5)) as (client, _), ThreadPoolExecutor(40) as pool:
         answers = [one.status_code for one in pool.map(lambda _: post(client, encoded()), range(40))]
     assert {200, 429} == set(answers)

@@ -41,7 +41,7 @@ def test_the_head_is_the_ridge_on_what_the_tower_says(tiny_model, training, tmp_
     old, new = Detector.from_pretrained(tiny_model), Detector.from_pretrained(tmp_path / "new")
     views = np.stack([old.config.preprocessing(decode(training.read(sample)).pixels, 0) for sample in training])
     with torch.inference_mode():
-        read = torch.cat([old.method.represent(torch.from_numpy(view[None])) for view in views]).double().numpy()
+        read = torch.cat([old.method.embed(torch.from_numpy(view[None])) for view in views]).double().numpy()
     weight, bias = ridge_probe(read, training.labels(), 0.3)
     for sample, logit in zip(training, read @ weight + bias, strict=True):
         assert new.detect(training.read(sample)).logit == pytest.approx(logit, abs=1e-4)
@@ -87,7 +87,7 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
     detector = Detector.from_pretrained(tiny_model)
     with torch.inference_mode():
         views = [detector.config.preprocessing(decode(dataset.read(sample)).pixels, 0) for sample in dataset]
-        read = torch.cat([detector.method.represent(torch.from_numpy(view[None])) for view in views]).double().numpy()
+        read = torch.cat([detector.method.embed(torch.from_numpy(view[None])) for view in views]).double().numpy()
     for fold in range(3):
         seen = np.array([not sample.source.endswith(str(fold)) for sample in dataset])
         weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY)
@@ -136,18 +136,18 @@ def test_a_label_of_one_source_leaves_nothing_out(training):
 
 
 def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
-    represent, calls = Method.represent, []
+    embed, calls = Method.embed, []
     method = type(Detector.from_pretrained(tiny_model).method)
 
     def counting(self, pixels):
         calls.append(1)
         if len(calls) == 10:
             raise KeyboardInterrupt
-        return represent_of(self, pixels)
+        return embed_of(self, pixels)
 
-    represent_of = method.represent
-    assert represent_of is not represent
-    monkeypatch.setattr(method, "represent", counting)
+    embed_of = method.embed
+    assert embed_of is not embed
+    monkeypatch.setattr(method, "embed", counting)
     with pytest.raises(KeyboardInterrupt):
         refitted(tiny_model, training, tmp_path / "killed")
     assert not (tmp_path / "killed").exists()

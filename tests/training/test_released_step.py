@@ -248,7 +248,7 @@ def test_bounded_alignment_reaches_both_of_its_sides(build, tower):
         method.head.weight.mul_(3)
     network = literal_of(method, tower)
     task, _ = derive(network, batch, "balanced")
-    teacher = method.read(method.backbone.frozen(batch.pixels)).requires_grad_()
+    teacher = method.head_input(method.backbone.frozen(batch.pixels)).requires_grad_()
     loss = F.binary_cross_entropy_with_logits(method.teacher(teacher).squeeze(1), batch.labels)
     (gradient,) = torch.autograd.grad(loss, teacher)
     larger = task.norm(dim=1) > gradient.clamp(max=0).norm(dim=1)

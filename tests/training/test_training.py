@@ -554,7 +554,7 @@ def test_with_a_cached_trunk_fine_tuning_runs_the_adapted_blocks_alone(start, tm
     through = Backbone.frozen_with_trunk
     monkeypatch.setattr(Backbone, "frozen_with_trunk", lambda self, pixels: seen.append(len(pixels)) or through(self, pixels))
     # What a run does after it has trained does look at pictures.
-    monkeypatch.setattr(run_module, "domain_of_photographs", lambda *_: None)
+    monkeypatch.setattr(run_module, "ood_of_photographs", lambda *_: None)
     monkeypatch.setattr(run_module._Run, "_record", lambda *_: {})
     monkeypatch.setattr(run_module.model_folder, "save", lambda *_: None)
     for out in ("first", "second"):
@@ -628,7 +628,7 @@ def test_two_processes_train_one_model(start, corpus, tiny_clip, tmp_path):
 def test_views_are_kept_whether_large_pictures_are_scored_by_quadrants_or_not(corpus):
     spaces = [
         Views(load_dataset(corpus), make_recipe("lora", assignments=(f"preprocessing.{setting}",))).space
-        for setting in ("quadrants=false", "quadrants=true", "order=released", "view=crop")
+        for setting in ("quadrants=false", "multi_crop=true", "order=released", "view=crop")
     ]
     assert spaces[0] == spaces[1]
     assert len(set(spaces)) == 3

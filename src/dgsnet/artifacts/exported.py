@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dgsnet.artifacts.config import ScoringConfig, read_config
-from dgsnet.artifacts.ood_file import load_domain
+from dgsnet.artifacts.ood_file import load_ood
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.core.files import sha256_bytes, sha256_file
-from dgsnet.model.ood import Domain
+from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes.graph import Contents
-from dgsnet.runtimes.providers import open_engine
+from dgsnet.runtimes.providers import open_runtime
 
 if TYPE_CHECKING:
-    from dgsnet.runtimes.graph import ExportedEngine
+    from dgsnet.runtimes.graph import GraphRuntime
 
-CONFIG, DOMAIN, CARD, VERIFIED = "config.json", "domain.safetensors", "README.md", "verify.json"
+CONFIG, OOD, CARD, VERIFIED = "config.json", "domain.safetensors", "README.md", "verify.json"
 FORMAT = 1
 
 GRAPHS = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}
@@ -81,7 +81,7 @@ def load_config(folder: Path) -> ExportedConfig:
     return read_config(folder / CONFIG, ExportedConfig, "exported_format", FORMAT, missing)
 
 
-def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, ExportedConfig, Domain | None]:
+def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ExportedConfig, OodDetector | None]:
     """Load an exported model.
 
     Args:
@@ -103,9 +103,9 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
             origin.width,
             f"{folder} is an exported model: it scores, draws heatmaps and does nothing else; give the model folder it was exported from",
         )
-        engine = open_engine(folder / GRAPHS[origin.format][0], origin.format, provider, threads, contents)
+        runtime = open_runtime(folder / GRAPHS[origin.format][0], origin.format, provider, threads, contents)
         checked.result()
-    return engine, config, load_domain(folder / DOMAIN, origin.width)
+    return runtime, config, load_ood(folder / OOD, origin.width)
 
 
 def _check(folder: Path, files: dict[str, str]) -> None:

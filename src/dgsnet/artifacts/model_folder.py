@@ -27,14 +27,14 @@ from dgsnet.artifacts import config as scoring_config
 from dgsnet.artifacts import ood_file
 from dgsnet.artifacts.config import ScoringConfig, read_config
 from dgsnet.artifacts.exported import is_exported
-from dgsnet.artifacts.names import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, DIAGRAM, DOMAIN, FORMAT, GRAPH, HEADS, PLAN
+from dgsnet.artifacts.names import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, DIAGRAM, FORMAT, GRAPH, HEADS, OOD, PLAN
 from dgsnet.core.errors import ModelFolderError, RecipeError
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method
-from dgsnet.model.ood import Domain
+from dgsnet.model.ood import OodDetector
 from dgsnet.model.recipe import Recipe
 
 __all__ = [
@@ -43,19 +43,19 @@ __all__ = [
     "CARD",
     "CONFIG",
     "DIAGRAM",
-    "DOMAIN",
     "FORMAT",
     "HEADS",
+    "OOD",
     "Calibration",
     "Config",
     "is_complete",
     "load",
     "load_config",
-    "load_domain",
+    "load_ood",
     "load_trained_state",
     "recalibrate",
     "save",
-    "save_domain",
+    "save_ood",
     "trained_state",
 ]
 
@@ -104,12 +104,12 @@ def is_complete(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def save_domain(folder: Path, domain: Domain) -> None:
+def save_ood(folder: Path, ood: OodDetector) -> None:
     """Write what the training photographs look like to the model."""
-    _save_tensors(folder / DOMAIN, {name: torch.tensor(value, dtype=torch.float32) for name, value in vars(domain).items()})
+    _save_tensors(folder / OOD, {name: torch.tensor(value, dtype=torch.float32) for name, value in vars(ood).items()})
 
 
-def load_domain(folder: Path, width: int) -> Domain | None:
+def load_ood(folder: Path, width: int) -> OodDetector | None:
     """Read it back; None where the model has none.
 
     Args:
@@ -119,7 +119,7 @@ def load_domain(folder: Path, width: int) -> Domain | None:
     Raises:
         ModelFolderError: the file is damaged, or of a model of another width.
     """
-    return ood_file.load_domain(folder / DOMAIN, width)
+    return ood_file.load_ood(folder / OOD, width)
 
 
 def save(folder: Path, method: Method, record: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from dgsnet.core.errors import ModelFolderError
-from dgsnet.model.ood import Domain
+from dgsnet.model.ood import OodDetector
 
 
-def load_domain(file: Path, width: int) -> Domain | None:
+def load_ood(file: Path, width: int) -> OodDetector | None:
     """Read a domain; None where the model has none.
 
     Args:
@@ -28,10 +28,10 @@ def load_domain(file: Path, width: int) -> Domain | None:
         arrays = {name: np.asarray(value, np.float64) for name, value in load_file(file).items()}
     except Exception as error:  # safetensors raises a class of its own and, on some damage, plain ones
         raise ModelFolderError(f"{file} is damaged: {error}") from error
-    wanted = {field.name for field in fields(Domain)}
+    wanted = {field.name for field in fields(OodDetector)}
     if arrays.keys() != wanted or arrays["mean"].shape != (width,):
         raise ModelFolderError(
             f"{file}: expected {', '.join(sorted(wanted))} of width {width}; copy the file from the model's origin again"
         )
     rest, bound = float(arrays.pop("rest")), float(arrays.pop("bound"))
-    return Domain(rest=rest, bound=bound, **arrays)
+    return OodDetector(rest=rest, bound=bound, **arrays)

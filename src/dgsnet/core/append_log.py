@@ -13,7 +13,7 @@ from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_text
 
 
-class Lines:
+class AppendLog:
     """A file of JSON lines that grows as work is finished. The first line says what the work follows from, and is no entry.
 
     Opening it drops a last line that a kill has cut, and leaves the file ready for what comes next. Memory does not grow with the file. Use
@@ -77,7 +77,7 @@ class Lines:
         self._stream.close()
 
 
-class Journal(Lines):
+class ResultStore(AppendLog):
     """Results by key; what was recorded stays in memory."""
 
     def __init__(self, file: Path, settings: dict[str, Any]) -> None:

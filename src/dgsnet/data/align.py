@@ -35,7 +35,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from dgsnet import __version__
-from dgsnet.core.append_log import Journal
+from dgsnet.core.append_log import ResultStore
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import replacing, sha256_bytes, write_json, write_text
 from dgsnet.data import duplicates
@@ -120,7 +120,7 @@ def align(dataset: Dataset, out: Path, settings: Settings, progress: Progress | 
     rows: list[dict[str, Any]] = []
     fingerprints: list[duplicates.Fingerprinted] = []
     # The factor's range is a setting like the others: were images added and it moved, old and new ones would differ.
-    with Journal(out / ".aligned.jsonl", {**asdict(settings), "lowest_factor": round(low, 6)}) as journal:
+    with ResultStore(out / ".aligned.jsonl", {**asdict(settings), "lowest_factor": round(low, 6)}) as journal:
         for sample in progress.track(chosen, description="aligning") if progress else chosen:
             try:
                 done = journal.get(seen[sample.path].sha256)

@@ -109,13 +109,13 @@ def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats
 def _logit(detector: Detector, point: Floats) -> tuple[float, Floats]:
     """The logit of the view of one part of a picture, and its gradient by the part's pixels."""
     look, method = detector.config.preprocessing, detector.method
-    rounded, boxes = look.look_with_boxes(np.rint(point).astype(np.uint8), SCORING_SEED)
+    rounded, boxes = look.take_view_with_boxes(np.rint(point).astype(np.uint8), SCORING_SEED)
     view = rounded.astype(np.float64)
     if look.view != "resize":  # the cells are pixels of the picture, so the view can be taken of what is not rounded
         view = _gather(point, view, boxes, look.patch)
     with torch.inference_mode(False), torch.enable_grad():
         shown = torch.from_numpy(look.normalise(view)).unsqueeze(0).to(method.backbone.device).requires_grad_()
-        logit = method.logits(shown)[0]
+        logit = method.predict(shown)[0]
         (gradient,) = torch.autograd.grad(logit, shown)
     # d normalised / d grey level is 1 / (255 * std) by channel.
     by_view = (gradient[0].double().cpu().numpy() / (255 * np.array(look.std))[:, None, None]).transpose(1, 2, 0)

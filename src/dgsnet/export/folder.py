@@ -11,7 +11,7 @@ from typing import Literal
 
 from dgsnet import __version__
 from dgsnet.artifacts import exported, model_folder
-from dgsnet.artifacts.exported import CARD, CONFIG, DOMAIN, GRAPHS, VERIFIED, ExportedConfig, Origin
+from dgsnet.artifacts.exported import CARD, CONFIG, GRAPHS, OOD, VERIFIED, ExportedConfig, Origin
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import sha256_file, write_json, write_text
 from dgsnet.export import onnx_graph
@@ -47,12 +47,12 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
     with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=out) as aside:
         files = _graph(source, Path(aside), form)
         sums = {file.name: sha256_file(file) for file in files}
-        for name in (CONFIG, DOMAIN, VERIFIED, *chain(*GRAPHS.values())):
+        for name in (CONFIG, OOD, VERIFIED, *chain(*GRAPHS.values())):
             (out / name).unlink(missing_ok=True)
         for file in files:
             file.replace(out / file.name)
-    if source.domain is not None:
-        model_folder.save_domain(out, source.domain)
+    if source.ood is not None:
+        model_folder.save_ood(out, source.ood)
     origin = Origin(
         format=form,
         precision="fp32",
@@ -60,7 +60,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         exporter=onnx_graph.EXPORTER,
         model=source.name,
         fingerprint=source.fingerprint,
-        backbone=source.engine.fingerprint,
+        backbone=source.runtime.fingerprint,
         width=method.backbone.width,
         files=sums,
         versions=_versions(form),

@@ -30,8 +30,8 @@ class _Outputs(nn.Module):
 
     @override
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        read = self.method.represent(pixels)
-        return read, self.method.classify(read)
+        read = self.method.embed(pixels)
+        return read, self.method.logits(read)
 
 
 def merged(method: Method) -> Method:

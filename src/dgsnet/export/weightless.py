@@ -61,7 +61,7 @@ def write(source: Detector, folder: Path) -> Plan:
         plan_format=FORMAT,
         opset=onnx_graph.OPSET,
         exporter=onnx_graph.EXPORTER,
-        backbone=source.engine.fingerprint,
+        backbone=source.runtime.fingerprint,
         width=method.backbone.width,
         graph=sha256_file(folder / GRAPH),
         weights=digest,

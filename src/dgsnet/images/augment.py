@@ -88,7 +88,7 @@ class Resize(_RangeStep):
         height, width = pixels.shape[:2]
         scale = self.low * (self.high / self.low) ** factor
         scale = max(scale, min(1, _MIN_SIDE / min(height, width)))
-        scale = min(scale, max(1, _POLICY.room(height, width)))
+        scale = min(scale, max(1, _POLICY.max_scale(height, width)))
         size = scaled_size(pixels, scale)
         if chance >= self.probability or size == (width, height):
             return pixels

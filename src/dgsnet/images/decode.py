@@ -84,7 +84,7 @@ class DecodePolicy:
     truncated: Literal["error", "fill"] = "error"
     formats: tuple[str, ...] = FORMATS
 
-    def room(self, height: float, width: float) -> float:
+    def max_scale(self, height: float, width: float) -> float:
         """The largest factor by which both sides of a picture of this size may be scaled, so that it is still accepted."""
         return min(math.sqrt(self.max_pixels / (height * width)), self.max_side / max(height, width))
 

@@ -115,7 +115,7 @@ def suite(name: str) -> tuple[Perturbation, ...]:
 def _resize(pixels: Pixels, scale: float, kind: str = "lanczos") -> Pixels:
     width, height = scaled_size(pixels, scale)
     if scale > 1 and (width * height > _POLICY.max_pixels or max(width, height) > _POLICY.max_side):  # asked before the memory is taken
-        most = max(1.0, _POLICY.room(*pixels.shape[:2]))
+        most = max(1.0, _POLICY.max_scale(*pixels.shape[:2]))
         width, height = math.floor(pixels.shape[1] * most), math.floor(pixels.shape[0] * most)
     return resized(pixels, (width, height), kind)
 
@@ -143,8 +143,8 @@ def _gamma(pixels: Pixels, exponent: float) -> Pixels:
 def _screenshot(pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     side = 2 * _BORDER * min(height, width)
-    room = _POLICY.room(height + side, width + side)  # the border needs some of it
-    shown = _resize(pixels, min(1.25, 0.999 * room))
+    max_scale = _POLICY.max_scale(height + side, width + side)  # the border needs some of it
+    shown = _resize(pixels, min(1.25, 0.999 * max_scale))
     border = max(1, round(_BORDER * min(shown.shape[:2])))
     # A screenshot is a PNG before it is sent on as JPEG; being lossless, that PNG changes nothing and is not written.
     return jpeg(np.pad(shown, ((border, border), (border, border), (0, 0)), constant_values=255), 85)

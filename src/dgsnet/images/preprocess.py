@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dgsnet import patches
 
@@ -19,7 +20,7 @@ SCORING_SEED = 0
 """A model whose patches are shuffled sees one fixed shuffle in scoring, so that an image has one score."""
 
 
-SPREAD = 4 / 3
+MULTI_CROP_GAIN = 4 / 3
 """The mean over five views varies less from picture to picture than the logit of one view: by a quarter on photographs left out in training
 (`experiments/large_pictures.py`). Times this it varies as much, and thresholds chosen on single views go on meaning what they say."""
 
@@ -31,8 +32,8 @@ class Preprocessing(BaseModel):
     continued by its mirror image) or ``resize`` (CLIP's own: short side to `size`, bicubic with antialiasing, centre crop). `mean` and
     `std` apply to pixels scaled to 0..1.
 
-    With `quadrants`, a picture of at least twice `size` on both sides is scored by five views, its own and that of each of its quadrants,
-    and its logit is the mean of theirs times `SPREAD`. Training takes one view of a picture, whatever its size.
+    With `multi_crop`, a picture of at least twice `size` on both sides is scored by five views, its own and that of each of its quadrants,
+    and its logit is the mean of theirs times `MULTI_CROP_GAIN`. Training takes one view of a picture, whatever its size.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,9 +44,23 @@ class Preprocessing(BaseModel):
     low: int = 24
     high: int = 25
     order: patches.Order = "position"
-    quadrants: bool = False
+    multi_crop: bool = False
+    """Written to files as `quadrants`, its first name, and read under either."""
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_first_name(cls, settings: Any) -> Any:
+        if not isinstance(settings, Mapping) or "quadrants" not in settings:
+            return settings
+        renamed = dict(settings)
+        return {"multi_crop": renamed.pop("quadrants")} | renamed
+
+    @model_serializer(mode="wrap")
+    def _write_first_name(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # In its place among the others: what is written stays as it was, to the byte.
+        return {"quadrants" if name == "multi_crop" else name: value for name, value in write(self).items()}
 
     @model_validator(mode="after")
     def _tiles_fill_the_input(self) -> Preprocessing:
@@ -65,14 +80,14 @@ class Preprocessing(BaseModel):
     def parts(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
         """Parts of a picture of this size that scoring takes a view of each: left, top, right, bottom in pixels; the whole is the first."""
         whole = (0, 0, width, height)
-        if not self.quadrants or min(height, width) < 2 * self.size:
+        if not self.multi_crop or min(height, width) < 2 * self.size:
             return [whole]
         x, y = (0, width // 2, width), (0, height // 2, height)
         return [whole, *((x[column], y[row], x[column + 1], y[row + 1]) for row in (0, 1) for column in (0, 1))]
 
     def weight(self, views: int) -> float:
         """Of each view's logit in that of a picture which is scored by so many."""
-        return 1.0 if views == 1 else SPREAD / views
+        return 1.0 if views == 1 else MULTI_CROP_GAIN / views
 
     def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What scoring shows a backbone of a picture, (H, W, 3) uint8: a view of each of its `parts`, (K, 3, size, size) float32.
@@ -83,15 +98,15 @@ class Preprocessing(BaseModel):
         parts = self.parts(*pixels.shape[:2])
         return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
 
-    def look(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
+    def take_view(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
         """The view of a picture before normalisation: (H, W, 3) -> (size, size, 3) uint8.
 
         Raises:
             ValueError: the picture is smaller than one patch.
         """
-        return self.look_with_boxes(pixels, seed)[0]
+        return self.take_view_with_boxes(pixels, seed)[0]
 
-    def look_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def take_view_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The view of a picture, and where in the picture each cell of it comes from.
 
         Cells are tiles of the view, `patch` pixels a side, row by row; the last ones are smaller where `patch` does not divide `size`.
@@ -143,7 +158,7 @@ class Preprocessing(BaseModel):
 
     def __call__(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
         """(H, W, 3) uint8 -> (3, size, size) float32, the backbone's input."""
-        return self.normalise(self.look(pixels, seed))
+        return self.normalise(self.take_view(pixels, seed))
 
     def warnings(self, height: int, width: int) -> list[str]:
         """Warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""

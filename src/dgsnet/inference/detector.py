@@ -31,8 +31,8 @@ from dgsnet.core.files import sha256_bytes, sha256_file
 from dgsnet.images.decode import DecodePolicy, Source, decode
 from dgsnet.inference.prepare import Prepared, prepare
 from dgsnet.inference.verdict import OTHER_BUILD, Answer, Verdict
-from dgsnet.model.ood import Domain
-from dgsnet.runtimes import Engine
+from dgsnet.model.ood import OodDetector
+from dgsnet.runtimes import Runtime
 from dgsnet.runtimes.providers import TORCH
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class Detector:
 
     def __init__(
         self,
-        model: Method | Engine,
+        model: Method | Runtime,
         config: ScoringConfig,
         name: str,
         fingerprint: str,
         policy: DecodePolicy | None = None,
-        domain: Domain | None = None,
+        ood: OodDetector | None = None,
     ) -> None:
-        self.engine = model if isinstance(model, Engine) else _torch_engine(model)
-        self.config, self.name, self.fingerprint, self.domain = config, name, fingerprint, domain
+        self.runtime = model if isinstance(model, Runtime) else _torch_runtime(model)
+        self.config, self.name, self.fingerprint, self.ood = config, name, fingerprint, ood
         self.policy = policy or DecodePolicy()
-        self.warnings = [OTHER_BUILD] if self.engine.fingerprint != config.backbone["fingerprint"] else []
+        self.warnings = [OTHER_BUILD] if self.runtime.fingerprint != config.backbone["fingerprint"] else []
 
     @classmethod
     def from_pretrained(
@@ -110,16 +110,16 @@ class Detector:
         if exported_folder.is_exported(folder):
             if backbone is not None or device != "cpu":
                 raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
-            engine, exported, domain = exported_folder.load(folder, provider, threads)
-            return cls(engine, exported, called, exported_folder.fingerprint(folder) + _build_mark(engine, exported), policy, domain)
+            runtime, exported, ood = exported_folder.load(folder, provider, threads)
+            return cls(runtime, exported, called, exported_folder.fingerprint(folder) + _build_mark(runtime, exported), policy, ood)
         planned = onnx_builder.is_planned(folder)
         if provider not in (None, TORCH) and (device != "cpu" or backbone is not None):
             raise DgsnetError(
                 f"the provider {provider!r} runs without torch, which alone has devices and other backbones: name one or the other"
             )
         if planned and provider != TORCH and device == "cpu" and backbone is None:
-            engine, planned_config, domain = onnx_builder.load(folder, provider, threads)
-            return cls(engine, planned_config, called, fingerprint_of(folder) + _build_mark(engine, planned_config), policy, domain)
+            runtime, planned_config, ood = onnx_builder.load(folder, provider, threads)
+            return cls(runtime, planned_config, called, fingerprint_of(folder) + _build_mark(runtime, planned_config), policy, ood)
         if provider not in (None, TORCH):
             raise DgsnetError(f"{name} has no graph to run on {provider!r}: make one (`dgsnet export`), or leave the provider out")
         if threads is not None:
@@ -132,9 +132,9 @@ class Detector:
 
         _check_device(device)
         method, config = model_folder.load(folder, backbone=backbone)
-        engine = _torch_engine(method.to(device))
-        domain = model_folder.load_domain(folder, method.backbone.width)
-        return cls(engine, config, name, fingerprint_of(folder) + _build_mark(engine, config), policy, domain)
+        runtime = _torch_runtime(method.to(device))
+        ood = model_folder.load_ood(folder, method.backbone.width)
+        return cls(runtime, config, name, fingerprint_of(folder) + _build_mark(runtime, config), policy, ood)
 
     @property
     def method(self) -> Method:
@@ -143,7 +143,7 @@ class Detector:
         Raises:
             DgsnetError: the model runs without torch.
         """
-        return self.engine.method
+        return self.runtime.method
 
     def uncalibrated(self, folder: Path) -> Detector:
         """This detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
@@ -152,8 +152,8 @@ class Detector:
             folder: where it was loaded from.
         """
         config = self.config.model_copy(update={"calibration": Calibration()})
-        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.engine, config)
-        return Detector(self.engine, config, self.name, fingerprint, self.policy, self.domain)
+        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.runtime, config)
+        return Detector(self.runtime, config, self.name, fingerprint, self.policy, self.ood)
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
@@ -170,10 +170,10 @@ class Detector:
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
-        ahead = 2 * batch_size if self.engine.batches else min(2 * batch_size, _SLACK * workers)
+        ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
         with closing(prefetch.in_order(self._prepare, sources, workers, ahead)) as prepared:
             while batch := list(islice(prepared, at_once)):
-                yield from self.judge(batch, at_once)
+                yield from self.score_prepared(batch, at_once)
 
     def heatmap(self, source: Source) -> PIL.Image.Image:
         """Where the model's answer comes from: the picture in grey at its own size, red where it pushed towards AI-generated, blue where
@@ -189,9 +189,9 @@ class Detector:
 
     def at_once(self, batch_size: int) -> int:
         """Images that pass the model together where it may get up to `batch_size`: one on the CPU."""
-        return batch_size if self.engine.batches else 1
+        return batch_size if self.runtime.batches else 1
 
-    def judge(self, batch: list[Prepared], size: int) -> Iterator[Verdict]:
+    def score_prepared(self, batch: list[Prepared], size: int) -> Iterator[Verdict]:
         """What the model says of images that are prepared already, in order.
 
         Args:
@@ -200,14 +200,14 @@ class Detector:
         """
         seen = iter(self._see([prepared.views for prepared in batch if prepared.views is not None], size))
         for prepared in batch:
-            yield prepared.verdict if prepared.views is None else self._judged(prepared.verdict, *next(seen))
+            yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
 
     def _prepare(self, source: Source) -> Prepared:
         return prepare(source, self.config.preprocessing, self.policy, self.name)
 
-    def _judged(self, verdict: Verdict, logit: float, without: bool) -> Verdict:
+    def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)
-        warnings = [*verdict.warnings, *["out_of_domain"] * without, *self.warnings]
+        warnings = [*verdict.warnings, *["out_of_domain"] * out_of_domain, *self.warnings]
         return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
 
     def _see(self, pictures: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
@@ -225,14 +225,14 @@ class Detector:
         for end, picture in zip(ends.tolist(), pictures, strict=True):
             start = end - len(picture)
             # One at a time, so that the sums are the same whatever else is in the batch.
-            without = self.domain is not None and bool(self.domain.without(read[start : start + 1])[0])
-            seen.append((float(logits[start:end].sum()) * self.config.preprocessing.weight(len(picture)), without))
+            out_of_domain = self.ood is not None and bool(self.ood.is_out_of_domain(read[start : start + 1])[0])
+            seen.append((float(logits[start:end].sum()) * self.config.preprocessing.weight(len(picture)), out_of_domain))
         return seen
 
     def _pass(self, views: NDArray[np.float32], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the head reads of at most `size` views, and their logits; the engine gets exactly `size`."""
+        """What the head reads of at most `size` views, and their logits; the runtime gets exactly `size`."""
         filled = np.concatenate([views, np.repeat(views[:1], size - len(views), axis=0)])
-        read, logits = self.engine.run(filled)
+        read, logits = self.runtime.run(filled)
         return read[: len(views)], logits[: len(views)]
 
 
@@ -264,17 +264,17 @@ def on_other_build(fingerprint: str) -> bool:
     return "+" in fingerprint
 
 
-def _build_mark(engine: Engine, config: ScoringConfig) -> str:
+def _build_mark(runtime: Runtime, config: ScoringConfig) -> str:
     """What a detector's fingerprint ends in when it runs on another build of the backbone, or without torch: its logits differ a little."""
-    here = engine.fingerprint
+    here = runtime.fingerprint
     other = "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
-    return other + (f"~{engine.mark}" if engine.mark else "")
+    return other + (f"~{runtime.mark}" if runtime.mark else "")
 
 
-def _torch_engine(method: Method) -> Engine:
-    from dgsnet.runtimes.pytorch import PyTorchEngine  # noqa: PLC0415 - it imports torch
+def _torch_runtime(method: Method) -> Runtime:
+    from dgsnet.runtimes.pytorch import PyTorchRuntime  # noqa: PLC0415 - it imports torch
 
-    return PyTorchEngine(method)
+    return PyTorchRuntime(method)
 
 
 def _check_device(device: str) -> None:

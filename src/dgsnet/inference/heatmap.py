@@ -36,7 +36,7 @@ from dgsnet.inference.verdict import Verdict
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
-    from dgsnet.runtimes import Engine
+    from dgsnet.runtimes import Runtime
 
 Rule = Literal["occlusion", "gradient"]
 
@@ -80,17 +80,17 @@ def explain(detector: Detector, image: DecodedImage, rule: Rule = "occlusion") -
         DgsnetError: the picture is too small to judge.
     """
     views, boxes, patch = _look(detector, image)
-    values = np.concatenate([evidence(detector.engine, view, patch, rule) for view in views])
+    values = np.concatenate([evidence(detector.runtime, view, patch, rule) for view in views])
     values *= detector.config.preprocessing.weight(len(views))
     scale = max(float(np.abs(values).max()), FAINT)
     return Heatmap(render(image.pixels, boxes, values, scale), values, boxes, scale)
 
 
-def evidence(engine: Engine, view: NDArray[np.float32], patch: int = 32, rule: Rule = "occlusion") -> NDArray[np.float64]:
+def evidence(runtime: Runtime, view: NDArray[np.float32], patch: int = 32, rule: Rule = "occlusion") -> NDArray[np.float64]:
     """Evidence of each cell of a view, in units of the logit: positive pushes towards AI-generated, negative towards a photograph.
 
     Args:
-        engine: the model, in eval mode.
+        runtime: the model, in eval mode.
         view: (3, S, S) float32, normalised.
         patch: side of a cell, pixels.
         rule: see the module.
@@ -104,7 +104,7 @@ def evidence(engine: Engine, view: NDArray[np.float32], patch: int = 32, rule: R
     """
     if rule not in get_args(Rule):
         raise ValueError(f"expected a rule of {', '.join(get_args(Rule))}, but got {rule!r}")
-    return _occlusion(engine, view, patch) if rule == "occlusion" else _gradient(engine, view, patch)
+    return _occlusion(runtime, view, patch) if rule == "occlusion" else _gradient(runtime, view, patch)
 
 
 def deletion_curve(detector: Detector, source: Source, order: Sequence[int], counts: Sequence[int] | None = None) -> NDArray[np.float64]:
@@ -132,7 +132,7 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
     logits = np.zeros(len(points))
     for number, view in enumerate(views):
         states = [[cell % cells for cell in order[:count] if cell // cells == number] for count in points]
-        logits += _logits(detector.engine, [blanked(view, state, patch) for state in states])
+        logits += _logits(detector.runtime, [blanked(view, state, patch) for state in states])
     return logits * detector.config.preprocessing.weight(len(views))
 
 
@@ -203,7 +203,7 @@ def _look(detector: Detector, image: DecodedImage) -> tuple[list[NDArray[np.floa
     views, boxes = [], []
     for left, top, right, bottom in parts:
         try:
-            view, within = look.look_with_boxes(image.pixels[top:bottom, left:right], SCORING_SEED)
+            view, within = look.take_view_with_boxes(image.pixels[top:bottom, left:right], SCORING_SEED)
         except ValueError as error:
             raise DgsnetError(f"no heatmap: {image.width}x{image.height} pixels are too few to judge ({error})") from error
         views.append(look.normalise(view))
@@ -211,15 +211,15 @@ def _look(detector: Detector, image: DecodedImage) -> tuple[list[NDArray[np.floa
     return views, np.concatenate(boxes), look.patch
 
 
-def _occlusion(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
+def _occlusion(runtime: Runtime, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
     cells = (-(-view.shape[1] // patch)) ** 2
-    logits = _logits(engine, [view, *(blanked(view, [cell], patch) for cell in range(cells))])
+    logits = _logits(runtime, [view, *(blanked(view, [cell], patch) for cell in range(cells))])
     fall: NDArray[np.float64] = logits[0] - logits[1:]
     return fall
 
 
-def _gradient(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
-    method = engine.method  # what has none refuses here, before torch is asked for
+def _gradient(runtime: Runtime, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
+    method = runtime.method  # what has none refuses here, before torch is asked for
     import torch  # noqa: PLC0415 - the other rule needs scores only
 
     with torch.inference_mode(False), torch.enable_grad():
@@ -227,7 +227,7 @@ def _gradient(engine: Engine, view: NDArray[np.float32], patch: int) -> NDArray[
         gradient = torch.zeros_like(whole)
         for step in range(STEPS):
             place = (whole * ((step + 0.5) / STEPS))[None].requires_grad_()
-            logit = method.logits(place)
+            logit = method.predict(place)
             if not logit.requires_grad:
                 raise ValueError(f"the logits of the method {method.name!r} have no gradient")
             gradient += torch.autograd.grad(logit.sum(), place)[0][0] / STEPS
@@ -240,11 +240,11 @@ def _sum_over_cells(plane: NDArray[np.float64], patch: int) -> NDArray[np.float6
     return summed
 
 
-def _logits(engine: Engine, views: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+def _logits(runtime: Runtime, views: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Logits of some views; one at a time where the detector scores so, that a view has one logit."""
-    size = _AT_ONCE if engine.batches else 1
+    size = _AT_ONCE if runtime.batches else 1
     batches = [np.stack(views[start : start + size]) for start in range(0, len(views), size)]
-    return np.concatenate([engine.run(batch)[1] for batch in batches])
+    return np.concatenate([runtime.run(batch)[1] for batch in batches])
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import Progress
 
-from dgsnet.core.append_log import Lines
+from dgsnet.core.append_log import AppendLog
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import replacing
 from dgsnet.inference.parquet_writer import arrow_table
@@ -48,7 +48,7 @@ def write(
         if identity_in(target) != identity:
             raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
         return target
-    with Lines(partial_of(target), identity, _others(identity)) as finished:
+    with AppendLog(partial_of(target), identity, _others(identity)) as finished:
         scored = rows_from(finished.done)
         if progress:
             scored = iter(progress.track(scored, total=total, completed=finished.done, description="scoring"))
@@ -76,7 +76,7 @@ def unfinished(target: Path, identity: dict[str, str]) -> Iterator[dict[str, Any
         DatasetError: they are of another identity, or damaged.
     """
     if partial_of(target).exists():
-        with Lines(partial_of(target), identity, _others(identity)) as lines:
+        with AppendLog(partial_of(target), identity, _others(identity)) as lines:
             yield from lines.entries()
 
 

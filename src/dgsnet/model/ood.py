@@ -31,7 +31,7 @@ _FOLDS = 5  # where photographs have one source, or none is named, the bound com
 
 
 @dataclass(frozen=True)
-class Domain:
+class OodDetector:
     """Photographs as a Gaussian: `mean` and `scale` (D,), orthonormal `directions` (K, D) of the standardised features with their
     `variances` (K,), the variance `rest` of every other direction, and the distance `bound` beyond which a picture is out of domain."""
 
@@ -50,12 +50,12 @@ class Domain:
         across = np.maximum((standard**2).sum(axis=1) - (along**2).sum(axis=1), 0) / self.rest
         return np.asarray(np.sqrt((within + across) / standard.shape[1]), np.float64)
 
-    def without(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
+    def is_out_of_domain(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Whether (N, D) features are out of domain: (N,)."""
         return np.asarray(self.distance(features) > self.bound, np.bool_)
 
 
-def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = SHARE) -> Domain | None:
+def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = SHARE) -> OodDetector | None:
     """The domain of these photographs; None when they are fewer than `FEWEST`.
 
     Args:
@@ -82,7 +82,7 @@ def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = S
     return replace(whole, bound=float(np.quantile(distances, 1 - share)))
 
 
-def _gaussian(features: Floats) -> Domain:
+def _gaussian(features: Floats) -> OodDetector:
     """The domain of features (N, D), without a bound."""
     number, width = features.shape
     mean, scale = features.mean(axis=0), features.std(axis=0)
@@ -94,4 +94,4 @@ def _gaussian(features: Floats) -> Domain:
     kept = max(1, min(_DIRECTIONS, number // _PER_DIRECTION, width - 1))
     # Of the spread in all other directions; a floor, since two photographs that agree in a direction do not make the third a stranger.
     rest = max(float(variances[kept:].sum()) / max(width - kept, 1), 1e-3)
-    return Domain(mean, scale, rows[:kept], np.maximum(variances[:kept], rest), rest, np.inf)
+    return OodDetector(mean, scale, rows[:kept], np.maximum(variances[:kept], rest), rest, np.inf)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-class Engine(ABC):
+class Runtime(ABC):
     """Runs a model on views."""
 
     @property

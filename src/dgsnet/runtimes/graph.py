@@ -1,4 +1,4 @@
-"""What the engines of exported folders have in common."""
+"""What the runtimes of exported folders have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dgsnet.core.errors import DgsnetError, ModelFolderError
-from dgsnet.runtimes.base import Engine
+from dgsnet.runtimes.base import Runtime
 
 if TYPE_CHECKING:
     from dgsnet.model.methods import Method
@@ -28,7 +28,7 @@ class Contents:
         size: S, pixels.
         width: D.
         instead: what to say to those who need the torch method.
-        mark: see `Engine.mark`.
+        mark: see `Runtime.mark`.
     """
 
     fingerprint: str
@@ -38,7 +38,7 @@ class Contents:
     mark: str = ""
 
 
-class ExportedEngine(Engine):
+class GraphRuntime(Runtime):
     """Runs a graph with the input `pixels` (B, 3, S, S) and the outputs `read` (B, D) and `logit` (B,), one image at a time.
 
     One at a time also where a provider could take several: so that a score does not depend on its neighbours.

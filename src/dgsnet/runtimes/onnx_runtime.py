@@ -1,4 +1,4 @@
-"""The engine of ONNX graphs: ONNX Runtime. No torch."""
+"""The runtime of ONNX graphs: ONNX Runtime. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 from dgsnet.core.errors import DgsnetError
 from dgsnet.runtimes import telemetry
 from dgsnet.runtimes.base import Floats
-from dgsnet.runtimes.graph import Contents, ExportedEngine, unopened
+from dgsnet.runtimes.graph import Contents, GraphRuntime, unopened
 
 with telemetry.off():
     import onnxruntime
@@ -31,7 +31,7 @@ def providers() -> list[str]:
     return [name for name, (provider, _) in EXECUTION.items() if provider in built]
 
 
-class OnnxRuntimeEngine(ExportedEngine):
+class OnnxRuntime(GraphRuntime):
     """Runs an ONNX graph."""
 
     def __init__(self, graph: Path, contents: Contents, provider: str = "cpu", threads: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The engine of OpenVINO's IR, which runs ONNX graphs as well: OpenVINO on the CPU. No torch."""
+"""The runtime of OpenVINO's IR, which runs ONNX graphs as well: OpenVINO on the CPU. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dgsnet.runtimes import telemetry
 from dgsnet.runtimes.base import Floats
-from dgsnet.runtimes.graph import NAMES, Contents, ExportedEngine, unopened
+from dgsnet.runtimes.graph import NAMES, Contents, GraphRuntime, unopened
 
 with telemetry.off():
     import openvino
@@ -27,7 +27,7 @@ def runtime() -> openvino.Core:
     return openvino.Core()
 
 
-class OpenVinoEngine(ExportedEngine):
+class OpenVinoRuntime(GraphRuntime):
     """Runs an IR or an ONNX graph; what is fp32 in it is computed in fp32."""
 
     def __init__(self, graph: Path, contents: Contents, threads: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which engine runs an exported graph, by the name of a provider. No runtime is imported before it is asked for."""
+"""Which runtime runs an exported graph, by the name of a provider. No runtime is imported before it is asked for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import importlib.util
 from pathlib import Path
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.runtimes.graph import Contents, ExportedEngine
+from dgsnet.runtimes.graph import Contents, GraphRuntime
 
 TORCH = "torch"
-"""Not a runtime of graphs: the name by which one asks for the torch engine of a model folder."""
+"""Not a runtime of graphs: the name by which one asks for the torch runtime of a model folder."""
 
 INSTALL = {
     "cpu": "pip install onnxruntime",
@@ -46,7 +46,7 @@ def require(name: str) -> None:
         raise DgsnetError(f"the provider {name!r} is missing here (available: {', '.join(available()) or 'none'}): {INSTALL[name]}")
 
 
-def open_engine(graph: Path, form: str, provider: str | None, threads: int | None, contents: Contents) -> ExportedEngine:
+def open_runtime(graph: Path, form: str, provider: str | None, threads: int | None, contents: Contents) -> GraphRuntime:
     """Open a graph.
 
     Args:
@@ -70,9 +70,9 @@ def open_engine(graph: Path, form: str, provider: str | None, threads: int | Non
         )
     require(name)
     if name == "openvino":
-        from dgsnet.runtimes.openvino import OpenVinoEngine  # noqa: PLC0415 - an extra
+        from dgsnet.runtimes.openvino import OpenVinoRuntime  # noqa: PLC0415 - an extra
 
-        return OpenVinoEngine(graph, contents, threads)
-    from dgsnet.runtimes.onnx_runtime import OnnxRuntimeEngine  # noqa: PLC0415 - what runs on OpenVINO does without
+        return OpenVinoRuntime(graph, contents, threads)
+    from dgsnet.runtimes.onnx_runtime import OnnxRuntime  # noqa: PLC0415 - what runs on OpenVINO does without
 
-    return OnnxRuntimeEngine(graph, contents, name, threads)
+    return OnnxRuntime(graph, contents, name, threads)

@@ -1,4 +1,4 @@
-"""The engine of a model folder: its method, in torch, on any device."""
+"""The runtime of a model folder: its method, in torch, on any device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dgsnet.model.methods import Method
-from dgsnet.runtimes.base import Engine, Floats
+from dgsnet.runtimes.base import Floats, Runtime
 
 
-class PyTorchEngine(Engine):
+class PyTorchRuntime(Runtime):
     """Runs a method where it lives."""
 
     def __init__(self, method: Method) -> None:
@@ -35,5 +35,5 @@ class PyTorchEngine(Engine):
     @torch.inference_mode()
     @override
     def run(self, views: NDArray[np.float32]) -> tuple[Floats, Floats]:
-        read = self._method.represent(torch.from_numpy(views).to(self._method.backbone.device))
-        return read.double().cpu().numpy(), self._method.classify(read).double().cpu().numpy()
+        read = self._method.embed(torch.from_numpy(views).to(self._method.backbone.device))
+        return read.double().cpu().numpy(), self._method.logits(read).double().cpu().numpy()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dgsnet.core.errors import DgsnetError, ScoringError
-from dgsnet.runtimes.graph import ExportedEngine
+from dgsnet.runtimes.graph import GraphRuntime
 from dgsnet.score.cluster import Cluster, forget
 from dgsnet.score.dedup_cache import Known
 from dgsnet.score.worklist import Worklist
@@ -124,7 +124,7 @@ def _workers(
     threads = settings.threads or 1
     job = Job(
         # Of a torch model Ray says it, by OMP_NUM_THREADS.
-        replace(settings, threads=threads if isinstance(detector.engine, ExportedEngine) else None),
+        replace(settings, threads=threads if isinstance(detector.runtime, GraphRuntime) else None),
         fingerprint=detector.fingerprint,
         worklist=worklist.file,
         root=worklist.root,

@@ -83,7 +83,7 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
             "version": __version__,
             "thresholds": {"real": calibration.real, "generated": calibration.generated},
             "calibrated_on": None if calibration.fitted is None else {name: calibration.fitted[name] for name in ("n_real", "n_fake")},
-            "view": {"kind": look.view, "size": look.size, "quadrants": look.quadrants},
+            "view": {"kind": look.view, "size": look.size, "quadrants": look.multi_crop},
             "words": {"verdicts": WORDS, "warnings": PLAIN},
             "limits": limits | {"max_files": settings.max_files},
             "reads_c2pa": pipeline.decoders.reads_c2pa,

@@ -170,7 +170,7 @@ def _seconds_an_image(detector: Detector) -> float:
     """Of the model alone, on all views of a large grey picture, once it is warm."""
     look, number = detector.config.preprocessing, detector.at_once(1)
     views = np.stack([look(np.full((look.size, look.size, 3), 128, np.uint8))] * number)
-    detector.engine.run(views)
+    detector.runtime.run(views)
     start = time.perf_counter()
-    detector.engine.run(views)
+    detector.runtime.run(views)
     return (time.perf_counter() - start) / number * len(look.parts(2 * look.size, 2 * look.size))

@@ -66,7 +66,7 @@ class Scorer:
             return
         start = time.perf_counter()
         try:
-            verdicts = list(self._detector.judge([prepared for prepared, _ in jobs], self._batch))
+            verdicts = list(self._detector.score_prepared([prepared for prepared, _ in jobs], self._batch))
         except Exception as error:  # whatever the model raises costs this batch, not the service
             for _, future in jobs:
                 future.set_exception(error)

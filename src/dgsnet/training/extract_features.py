@@ -61,5 +61,5 @@ def read(method: Method, dataset: Dataset, description: str, progress: Progress,
 
 def _represented(method: Method, content: bytes) -> NDArray[np.float32]:
     view = method.recipe.preprocessing(decode(content).pixels, SCORING_SEED)
-    seen = method.represent(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
+    seen = method.embed(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
     return np.asarray(seen[0].float().cpu().numpy())

@@ -29,7 +29,7 @@ from dgsnet.model.text_branch import LEAK, TextBranch, caption_only_auc, text_br
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
-from dgsnet.training.photographs import domain_of_photographs
+from dgsnet.training.photographs import ood_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
 from dgsnet.weights import cache_dir
 
@@ -124,10 +124,10 @@ class _Run:
             batches = Batches(Views(self.training, self.recipe), self.labels, self.recipe, frozen, text.features)
             for each in method.stages:
                 self._stage(method, each, batches, progress)
-            domain = domain_of_photographs(method, self.training, self.recipe.seed, progress) if main else None
+            ood = ood_of_photographs(method, self.training, self.recipe.seed, progress) if main else None
         if main:
-            if domain is not None:
-                model_folder.save_domain(self.out, domain)
+            if ood is not None:
+                model_folder.save_ood(self.out, ood)
             record = self._record(backbone, text, captions)
             model_folder.save(self.out, method, record)
             self.checkpoint.unlink(missing_ok=True)

@@ -9,14 +9,14 @@ from rich.progress import Progress
 
 from dgsnet.data.dataset import Dataset
 from dgsnet.model.methods import Method
-from dgsnet.model.ood import Domain, fit
+from dgsnet.model.ood import OodDetector, fit
 from dgsnet.training.extract_features import read
 
 AT_MOST = 512
 """Photographs that are looked at, balanced over sources: as many forward passes."""
 
 
-def domain_of_photographs(method: Method, dataset: Dataset, seed: int, progress: Progress) -> Domain | None:
+def ood_of_photographs(method: Method, dataset: Dataset, seed: int, progress: Progress) -> OodDetector | None:
     """The domain of a data set's photographs as a trained method reads them in scoring; None when they are too few.
 
     A photograph that cannot be read is left out: training has named it already.

@@ -80,7 +80,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     Args:
         detector: the model; its head changes.
         dataset: N labelled images, both labels.
-        features: (N, D), what the head reads of each (`Method.represent`).
+        features: (N, D), what the head reads of each (`Method.embed`).
         out: folder, new or empty.
         penalty: of the ridge, above 0.
 
@@ -93,14 +93,14 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     method, before = detector.method, detector.config
     fit_head(method.detecting_head, features, dataset.labels(), penalty)
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
-    domain = fit(features[photographs], [dataset.samples[at].source for at in photographs])
+    ood = fit(features[photographs], [dataset.samples[at].source for at in photographs])
     data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
     refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
     with replacing_folder(out) as folder:
-        if domain is not None:
-            model_folder.save_domain(folder, domain)
+        if ood is not None:
+            model_folder.save_ood(folder, ood)
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
         logits = left_out_logits(features, dataset, penalty)
         if logits is not None:

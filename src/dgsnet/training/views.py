@@ -58,7 +58,7 @@ class Views:
     def space(self) -> str:
         """Names everything but the image that a view depends on."""
         settings = {
-            "preprocessing": self.recipe.preprocessing.model_dump(mode="json", exclude={"quadrants"}),  # which training takes no notice of
+            "preprocessing": self.recipe.preprocessing.model_dump(mode="json", exclude={"multi_crop"}),  # which training takes no notice of
             "augmentation": self.recipe.augmentation.model_dump(mode="json"),
             "seed": None if self.recipe.fixed_views == 1 and self.recipe.data.views is None else self.recipe.seed,
         }

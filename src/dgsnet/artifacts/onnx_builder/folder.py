@@ -1,4 +1,4 @@
-"""A model folder with a plan, read to be scored with: engine, configuration, domain. No torch."""
+"""A model folder with a plan, read to be scored with: runtime, configuration, domain. No torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dgsnet.artifacts.config import ScoringConfig, read_config
-from dgsnet.artifacts.names import CONFIG, DOMAIN, FORMAT, PLAN
+from dgsnet.artifacts.names import CONFIG, FORMAT, OOD, PLAN
 from dgsnet.artifacts.onnx_builder import weight_map as plans
 from dgsnet.artifacts.onnx_builder.cache import locate
-from dgsnet.artifacts.ood_file import load_domain
-from dgsnet.model.ood import Domain
+from dgsnet.artifacts.ood_file import load_ood
+from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes.graph import Contents
-from dgsnet.runtimes.providers import open_engine
+from dgsnet.runtimes.providers import open_runtime
 
 if TYPE_CHECKING:
-    from dgsnet.runtimes.graph import ExportedEngine
+    from dgsnet.runtimes.graph import GraphRuntime
 
 
 class PlannedConfig(ScoringConfig):
@@ -40,7 +40,7 @@ def prepare(folder: Path) -> Path:
     return locate(folder, _config(folder).backbone["name"])
 
 
-def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[ExportedEngine, PlannedConfig, Domain | None]:
+def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, PlannedConfig, OodDetector | None]:
     """Load a model folder with a plan, its weights put together first where they are not in the cache.
 
     Args:
@@ -62,7 +62,7 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
         instead=f'{without}: ask for torch (`--provider torch`, `from_pretrained(..., provider="torch")`)',
         mark=plan.key,
     )
-    return open_engine(graph, "onnx", provider, threads, contents), config, load_domain(folder / DOMAIN, plan.width)
+    return open_runtime(graph, "onnx", provider, threads, contents), config, load_ood(folder / OOD, plan.width)
 
 
 def _config(folder: Path) -> PlannedConfig:

@@ -15,7 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from dgsnet import __version__
-from dgsnet.core.append_log import Journal
+from dgsnet.core.append_log import ResultStore
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes, write_json, write_text
 from dgsnet.data import duplicates
@@ -93,7 +93,7 @@ def _measure_all(
     measured: list[tuple[Sample, dict[str, Any]]] = []
     unreadable: list[tuple[Sample, str]] = []
     samples = progress.track(dataset.samples, description="measuring") if progress else dataset.samples
-    with Journal(out / f".columns-{VERSION}.jsonl", {"columns": VERSION}) as journal:
+    with ResultStore(out / f".columns-{VERSION}.jsonl", {"columns": VERSION}) as journal:
         for sample in samples:
             try:
                 data = dataset.read(sample)

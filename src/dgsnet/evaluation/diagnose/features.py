@@ -155,7 +155,7 @@ class Towers:
         logits: list[Tensor] = []
         with _listening(method.backbone.vision) as heard:
             if tuned:
-                logits = [method.logits(pixels)]
+                logits = [method.predict(pixels)]
                 if len(heard.embeddings) != 1:  # a method that looks more than once: its tower is read by itself
                     heard.clear()
                     method.backbone(pixels)

@@ -89,7 +89,7 @@ class Method(nn.Module, ABC):
         """Losses of the current stage on a batch."""
 
     @abstractmethod
-    def represent(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor) -> Tensor:
         """What the detecting head reads of an image, (B, 3, S, S) -> (B, D)."""
 
     @property
@@ -97,14 +97,14 @@ class Method(nn.Module, ABC):
     def detecting_head(self) -> nn.Linear:
         """The head that detects."""
 
-    def classify(self, read: Tensor) -> Tensor:
-        """Detection logits of what `represent` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
-        logits: Tensor = self.detecting_head(read).squeeze(1)
+    def logits(self, head_input: Tensor) -> Tensor:
+        """Detection logits of what `embed` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
+        logits: Tensor = self.detecting_head(head_input).squeeze(1)
         return logits
 
-    def logits(self, pixels: Tensor) -> Tensor:
+    def predict(self, pixels: Tensor) -> Tensor:
         """Detection logits, (B, 3, S, S) -> (B,)."""
-        return self.classify(self.represent(pixels))
+        return self.logits(self.embed(pixels))
 
     @abstractmethod
     def needs_pixels(self, stage: Stage) -> bool:
@@ -135,7 +135,7 @@ class Method(nn.Module, ABC):
         self.block_mean.copy_(tokens.mean(dim=0))
         self.block_scale.copy_(tokens.std(dim=0).clamp_min(1e-6))
 
-    def read(self, features: Tensor) -> Tensor:
+    def head_input(self, features: Tensor) -> Tensor:
         """What the heads read of a feature (B, D): CLIP's embedding itself or scaled to the length sqrt(joint width) (`Recipe.features`),
         and the blocks' part standardised. A feature without that part (a caption's) is read as an embedding."""
         joint = self.backbone.joint_width

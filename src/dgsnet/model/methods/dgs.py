@@ -66,13 +66,13 @@ class Dgs(Lora):
     def finetune(self, batch: Batch) -> Losses:
         teacher_gradient = self._teacher_gradient(batch) if self.wants_teacher else None
         features = self.student_features(batch)
-        read = self.read(features)
+        head_input = self.head_input(features)
 
         text_loss, text_gradient = self._text_branch(batch) if self._has_text(batch) else (None, None)
-        task_gradient = batch.share * linear_head_gradient(self.head(read.detach()).squeeze(1), batch.labels, self.head.weight[0])
+        task_gradient = batch.share * linear_head_gradient(self.head(head_input.detach()).squeeze(1), batch.labels, self.head.weight[0])
         edit = Edit(text_gradient, teacher_gradient, self._alignment(teacher_gradient, task_gradient, batch))
 
-        image_loss = self.bce(self.head(self._operate(read, edit)).squeeze(1), batch)
+        image_loss = self.bce(self.head(self._operate(head_input, edit)).squeeze(1), batch)
         total = image_loss if text_loss is None else image_loss + text_loss
         terms = {"image": image_loss.detach()} | ({} if text_loss is None else {"text": text_loss.detach()})
         observed = {"feature_norm": features.detach().norm(dim=1).mean()} | self._observe(task_gradient, edit)
@@ -102,7 +102,7 @@ class Dgs(Lora):
         """L_text, which trains the text head only, and its gradient at the caption features; no caption, no part in either."""
         assert batch.text is not None  # noqa: S101 - the callers ask `_has_text`
         captioned = batch.text.abs().amax(dim=1) > 0
-        logits = self.text(self.read(batch.text)).squeeze(1)
+        logits = self.text(self.head_input(batch.text)).squeeze(1)
         losses = F.binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype), reduction="none")
         loss = (losses * captioned).mean() * batch.share
         gradient = batch.share * linear_head_gradient(logits, batch.labels, self.text.weight[0])
@@ -111,7 +111,7 @@ class Dgs(Lora):
 
     @torch.no_grad()
     def _teacher_gradient(self, batch: Batch) -> Tensor:
-        logits = self.teacher(self.read(self.frozen_features(batch))).squeeze(1)
+        logits = self.teacher(self.head_input(self.frozen_features(batch))).squeeze(1)
         return batch.share * linear_head_gradient(logits, batch.labels, self.teacher.weight[0])
 
     def _alignment(self, teacher_gradient: Tensor | None, task_gradient: Tensor, batch: Batch) -> float | Tensor:

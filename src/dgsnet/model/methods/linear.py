@@ -39,17 +39,17 @@ class Linear(Method):
 
     def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
         """The teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
-        fit_head(self.teacher, self.read(frozen).double().numpy(), labels, self.recipe.probe.penalty)
+        fit_head(self.teacher, self.head_input(frozen).double().numpy(), labels, self.recipe.probe.penalty)
 
     @override
     def forward(self, batch: Batch) -> Losses:
         features = self.frozen_features(batch)
-        loss = self.bce(self.teacher(self.read(features)).squeeze(1), batch)
+        loss = self.bce(self.teacher(self.head_input(features)).squeeze(1), batch)
         return Losses(loss, {"probe": loss.detach()}, {"feature_norm": features.norm(dim=1).mean()})
 
     @override
-    def represent(self, pixels: Tensor) -> Tensor:
-        return self.read(self.backbone(pixels))
+    def embed(self, pixels: Tensor) -> Tensor:
+        return self.head_input(self.backbone(pixels))
 
     @property
     @override

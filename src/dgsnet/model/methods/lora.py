@@ -42,7 +42,7 @@ class Lora(Linear):
     def finetune(self, batch: Batch) -> Losses:
         """Losses of stage 2."""
         features = self.student_features(batch)
-        loss = self.bce(self.head(self.read(features)).squeeze(1), batch)
+        loss = self.bce(self.head(self.head_input(features)).squeeze(1), batch)
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})
 
     @property
