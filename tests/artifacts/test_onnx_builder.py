@@ -14,13 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from dgsnet import Detector, export
-from dgsnet.artifacts import model_folder, onnx_builder, shipped
-from dgsnet.artifacts.names import GRAPH, PLAN
+from dgsnet.artifacts import fingerprint, model_folder, names, onnx_builder, shipped
+from dgsnet.artifacts.fingerprint import Fingerprint
+from dgsnet.artifacts.names import GRAPH, WEIGHT_MAP
 from dgsnet.core import extras
 from dgsnet.core.errors import DgsnetError, MissingPackageError, ModelFolderError, WeightsError
 from dgsnet.images.decode import decode
-from dgsnet.inference import heatmap
-from dgsnet.inference.detector import fingerprint_of, unmarked
 from dgsnet.model.backbone import Backbone
 from dgsnet.weights.from_wheel import onnx_reader
 from tests.conftest import USER_CACHE, textured
@@ -61,7 +60,7 @@ def test_it_says_what_torch_says(folder, files):
     assert [verdict.logit for verdict in ours] == pytest.approx([verdict.logit for verdict in theirs], abs=1e-4)
     assert [(one.verdict, one.warnings) for one in ours] == [(one.verdict, one.warnings) for one in theirs]
     assert plain.fingerprint != torchs.fingerprint
-    assert unmarked(plain.fingerprint) == torchs.fingerprint == fingerprint_of(folder)
+    assert Fingerprint.parse(plain.fingerprint).model == torchs.fingerprint == fingerprint.of_model_folder(folder).model
 
 
 def test_the_adapter_is_merged(folder, files):
@@ -79,7 +78,7 @@ def test_openvino_runs_it_too(folder, files):
 
 
 def test_graph_and_plan_hold_no_weights_and_name_no_folder(folder):
-    for name in (GRAPH, PLAN):
+    for name in (GRAPH, WEIGHT_MAP):
         content = (folder / name).read_bytes()
         assert len(content) < 1 << 17
         assert os.fsencode(folder.parent) not in content
@@ -113,11 +112,11 @@ finally:
 
 def test_heatmaps_are_those_of_torch(folder, files):
     image = decode(files[0])
-    ours, theirs = (heatmap.explain(Detector.from_pretrained(folder, provider=provider), image) for provider in ("cpu", "torch"))
+    ours, theirs = (Detector.from_pretrained(folder, provider=provider).explain(image) for provider in ("cpu", "torch"))
     assert ours.evidence == pytest.approx(theirs.evidence, abs=1e-4)
     assert np.abs(ours.evidence).max() > 1e-3
     with pytest.raises(DgsnetError, match="ask for torch"):
-        heatmap.explain(Detector.from_pretrained(folder), image, "gradient")
+        Detector.from_pretrained(folder).explain(image, "gradient")
 
 
 def test_what_lies_in_the_cache_is_used_as_it_lies(folder, files, other_cache):
@@ -155,22 +154,22 @@ def test_what_is_damaged_in_the_cache_is_put_together_again(folder, files, other
 
 def test_other_heads_another_graph_or_another_backbone_are_refused(folder, other_cache, tiny_clip, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    heads = dict(model_folder._load_tensors(copy / model_folder.HEADS))
+    heads = dict(model_folder._load_tensors(copy / names.HEADS))
     name = next(name for name in heads if name.endswith("weight"))
     torch.manual_seed(3)
-    model_folder._save_tensors(copy / model_folder.HEADS, heads | {one: tensor + 1 for one, tensor in heads.items() if name in one})
+    model_folder._save_tensors(copy / names.HEADS, heads | {one: tensor + 1 for one, tensor in heads.items() if name in one})
     with pytest.raises(ModelFolderError, match="other heads than lie beside it"):
         Detector.from_pretrained(copy)
-    shutil.copyfile(folder / model_folder.HEADS, copy / model_folder.HEADS)
+    shutil.copyfile(folder / names.HEADS, copy / names.HEADS)
     (copy / GRAPH).write_bytes((copy / GRAPH).read_bytes() + b"\0")
     with pytest.raises(ModelFolderError, match="is not the graph"):
         Detector.from_pretrained(copy)
     shutil.copyfile(folder / GRAPH, copy / GRAPH)
-    plan = json.loads((copy / PLAN).read_text())
-    (copy / PLAN).write_text(json.dumps(plan | {"backbone": "0" * 64}))
+    plan = json.loads((copy / WEIGHT_MAP).read_text())
+    (copy / WEIGHT_MAP).write_text(json.dumps(plan | {"backbone": "0" * 64}))
     with pytest.raises(WeightsError, match="was trained on the backbone"):
         Detector.from_pretrained(copy)
-    (copy / PLAN).write_text("{}")
+    (copy / WEIGHT_MAP).write_text("{}")
     with pytest.raises(ModelFolderError, match="--weightless"):
         Detector.from_pretrained(copy)
     assert not list((other_cache / "assembled").glob("*"))
@@ -181,7 +180,7 @@ def test_a_model_saved_anew_loses_the_graph_of_the_old_one(folder, tmp_path):
     method, config = model_folder.load(copy)
     record = config.model_dump(include={"backbone", "data", "captions", "versions"})
     model_folder.save(copy, method, record)
-    assert not onnx_builder.is_planned(copy)
+    assert not onnx_builder.has_graph(copy)
     assert not (copy / GRAPH).exists()
 
 
@@ -200,10 +199,17 @@ def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tm
     made = trained(tiny_clip, tmp_path / "made", "linear")
     assert run("export", "--model", made, "--weightless", "--out", tmp_path / "x")[0] == 2
     assert run("export", "--model", made)[0] == 2
-    assert not onnx_builder.is_planned(made)
+    assert not onnx_builder.has_graph(made)
     assert run("export", "--model", made, "--weightless")[0] == 0
-    assert onnx_builder.is_planned(made)
-    assert {file.name for file in made.iterdir()} == {"config.json", "heads.safetensors", "domain.safetensors", "README.md", GRAPH, PLAN}
+    assert onnx_builder.has_graph(made)
+    assert {file.name for file in made.iterdir()} == {
+        "config.json",
+        "heads.safetensors",
+        "domain.safetensors",
+        "README.md",
+        GRAPH,
+        WEIGHT_MAP,
+    }
 
 
 # --- the shipped model ---
@@ -211,7 +217,7 @@ def test_the_command_writes_the_graph_and_says_what_it_cannot(run, tiny_clip, tm
 
 def test_the_shipped_model_scores_without_torch_what_it_scores_with_it(real_weights, tmp_path):
     """On the real weights, put together here."""
-    folder, rng = shipped.shipped(shipped.DEFAULT), np.random.default_rng(5)
+    folder, rng = shipped.find(shipped.DEFAULT), np.random.default_rng(5)
     pictures = []
     for number, (fake, side) in enumerate([(False, 320), (True, 256), (False, 200)]):
         Image.fromarray(textured(rng, fake, side)).save(tmp_path / f"{number}.png")

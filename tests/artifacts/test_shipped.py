@@ -10,16 +10,17 @@ import pytest
 from safetensors import safe_open
 
 from dgsnet import Detector
-from dgsnet.artifacts import model_folder, shipped
+from dgsnet.artifacts import model_folder, names, shipped
+from dgsnet.artifacts.ood_file import load_ood
 from dgsnet.core.errors import ModelFolderError
 
-FOLDER = shipped.shipped(shipped.DEFAULT)
+FOLDER = shipped.find(shipped.DEFAULT)
 
 
 def test_the_default_ships():
     assert shipped.DEFAULT in shipped.available()
     assert FOLDER is not None
-    assert shipped.shipped("no-such-model") is None
+    assert shipped.find("no-such-model") is None
 
 
 def test_it_is_small_and_holds_no_pickle():
@@ -32,18 +33,18 @@ def test_it_is_calibrated_knows_its_photographs_and_fits_the_backbone():
     assert config.calibration.fitted is not None
     assert config.calibration.real <= 0.5 <= config.calibration.generated
     assert config.backbone["name"] == "clip-vit-b16"
-    rank, width = config.recipe.lora.rank, 768
-    with safe_open(FOLDER / model_folder.ADAPTER, "pt") as adapter:
+    rank, width = config.recipe["lora"]["rank"], 768
+    with safe_open(FOLDER / names.ADAPTER, "pt") as adapter:
         shapes = {name: adapter.get_slice(name).get_shape() for name in adapter.keys()}  # noqa: SIM118 - not a dict
     assert len(shapes) == 12 * 3 * 2
     assert all(shape in ([rank, width], [width, rank]) for shape in shapes.values())
-    with safe_open(FOLDER / model_folder.HEADS, "pt") as heads:
-        assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe.blocks)]
-    assert model_folder.load_ood(FOLDER, 512 + width * len(config.recipe.blocks)) is not None
+    with safe_open(FOLDER / names.HEADS, "pt") as heads:
+        assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe["blocks"])]
+    assert load_ood(FOLDER, 512 + width * len(config.recipe["blocks"])) is not None
 
 
 def test_its_card_says_what_it_was_trained_on_and_that_it_proves_nothing():
-    card = (FOLDER / model_folder.CARD).read_text()
+    card = (FOLDER / names.CARD).read_text()
     for said in ("A signal, not proof", "licence", "What it misses", "inconclusive"):
         assert said in card
 

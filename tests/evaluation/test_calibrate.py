@@ -16,14 +16,13 @@ from scipy.optimize import minimize
 from sklearn.metrics import log_loss, roc_auc_score
 
 from dgsnet import Detector
-from dgsnet.artifacts import model_folder
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts import fingerprint, model_folder, names
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import CalibrationError, DatasetError, ModelFolderError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import bootstrap, calibrate, evaluate, metrics
 from dgsnet.evaluation.calibrate import fit, thresholds
 from dgsnet.evaluation.reliability import Reliability
-from dgsnet.inference.detector import answer, fingerprint_of
 
 
 def drawn(n_real, n_fake, *, slope=1.0, offset=0.0, seed=0):
@@ -178,8 +177,8 @@ def test_shares_of_errors_are_at_most_the_targets(photographs, fakes, target_fpr
     found = thresholds(*both(photographs, fakes), target_fpr=target_fpr, target_fnr=target_fnr)
     assert 0 <= found.real <= 0.5 <= found.generated <= 1
     verdicts = Calibration(real=found.real, generated=found.generated)
-    assert sum(answer(score, verdicts) == "ai-generated" for score in photographs) <= target_fpr * len(photographs)
-    assert sum(answer(score, verdicts) == "real" for score in fakes) <= target_fnr * len(fakes)
+    assert sum(verdicts.verdict(score) == "ai-generated" for score in photographs) <= target_fpr * len(photographs)
+    assert sum(verdicts.verdict(score) == "real" for score in fakes) <= target_fnr * len(fakes)
 
 
 @given(PHOTOGRAPHS, FAKES, TARGETS, TARGETS)
@@ -404,7 +403,7 @@ def test_the_folder_is_calibrated_and_the_detector_uses_it(model, predictions, c
         verdict = after.detect(corpus / row["path"])
         assert verdict.logit == row["logit"]
         assert verdict.score == pytest.approx(1 / (1 + np.exp(-(verdict.logit - written.offset) / written.temperature)), abs=1e-12)
-        assert verdict.verdict == answer(verdict.score, written)
+        assert verdict.verdict == written.verdict(verdict.score)
 
 
 def test_what_is_recorded_is_what_the_detector_does(model, predictions, corpus):
@@ -469,7 +468,7 @@ def test_the_card_tells_what_the_score_means(model, predictions):
     assert "](reliability.png)" in card
 
 
-@pytest.mark.parametrize("step", ["_card", "write_text", "write_json"])
+@pytest.mark.parametrize("step", ["model_card", "write_text", "write_json"])
 def test_a_failed_write_leaves_the_old_calibration(model, predictions, monkeypatch, step):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
@@ -528,7 +527,7 @@ def test_predictions_of_evaluate_serve_before_and_after(model, corpus, tmp_path)
 
 
 def test_predictions_on_another_build_of_the_backbone_serve_with_a_warning(model, predictions, tmp_path):
-    made = with_identity(predictions, tmp_path / "p.parquet", model=f"{fingerprint_of(model)}+{'a' * 16}")
+    made = with_identity(predictions, tmp_path / "p.parquet", model=f"{fingerprint.of_model_folder(model)}+{'a' * 16}")
     assert any("another build" in text for text in calibrate.calibrate(model, made, resamples=20).fitted["warnings"])
     assert not any("another build" in text for text in calibrate.calibrate(model, predictions, resamples=20).fitted["warnings"])
 
@@ -634,4 +633,4 @@ def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, pr
     pooled, equal = (thresholds(scores, labels, target_fpr=0.3, target_fnr=0.3, equal_sources=given) for given in (None, sources))
     assert (found.temperature, found.generated, found.real) == (fitted.temperature, equal.generated, equal.real)
     assert equal.generated != pooled.generated
-    assert "each of which weighs the same" in (model / model_folder.CARD).read_text()
+    assert "each of which weighs the same" in (model / names.CARD).read_text()

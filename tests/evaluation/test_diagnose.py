@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from dgsnet import Detector
-from dgsnet.artifacts.model_folder import ADAPTER
+from dgsnet.artifacts.names import ADAPTER
 from dgsnet.core.errors import DatasetError, ModelFolderError
 from dgsnet.data.dataset import Sample, load_dataset
 from dgsnet.evaluation.diagnose import measure, retention

@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dgsnet import Verdict
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import load_dataset

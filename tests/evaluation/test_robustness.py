@@ -17,14 +17,13 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import Detector, Verdict
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate, robustness
 from dgsnet.evaluation.benchmarks import registry, scoring
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
-from dgsnet.inference.detector import answer
 from tests.conftest import textured
 
 PARTIAL = ".predictions.partial.jsonl"
@@ -55,7 +54,7 @@ class Scripted:
                 continue
             self.seen.append(digest)
             score = int(digest[:8], 16) / 16**8
-            yield Verdict(None, digest, score, 8 * score - 4, answer(score, self.config.calibration), model="scripted")
+            yield Verdict(None, digest, score, 8 * score - 4, self.config.calibration.verdict(score), model="scripted")
 
 
 @pytest.fixture
@@ -409,7 +408,7 @@ def runs_of(data, tmp_path, count=2):
         def detect_many(self, sources, batch_size):
             for verdict in super().detect_many(sources, batch_size):
                 score = None if verdict.score is None else (verdict.score * (self.number + 1)) % 1
-                yield verdict if score is None else Verdict(None, verdict.sha256, score, 8 * score - 4, answer(score, Calibration()))
+                yield verdict if score is None else Verdict(None, verdict.sha256, score, 8 * score - 4, Calibration().verdict(score))
 
     return [robustness.predict(Other(number), data, tmp_path / f"run{number}", FEW) for number in range(count)]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from dgsnet import Detector
 from dgsnet.artifacts import model_folder
+from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
@@ -36,7 +37,7 @@ def trained(tiny_clip, folder, method):
         "captions": {"source": "none", "caption_only_auc": None},
         "versions": {"dgsnet": "0.1.0"},
     }
-    model_folder.save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
+    save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
     model_folder.save(folder, made.eval(), record)
     return folder
 

@@ -14,11 +14,10 @@ from PIL import Image
 
 import dgsnet.inference.prepare
 from dgsnet import Detector, Verdict
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
-from dgsnet.inference.detector import answer
 from tests.conftest import textured
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
@@ -130,7 +129,7 @@ def test_fewer_than_49_patches_is_a_warning(detector, height, width, low):
 
 @pytest.mark.parametrize(("score", "said"), [(0.29, "real"), (0.3, "inconclusive"), (0.69, "inconclusive"), (0.7, "ai-generated")])
 def test_thresholds_decide_the_verdict(score, said):
-    assert answer(score, Calibration(real=0.3, generated=0.7)) == said
+    assert Calibration(real=0.3, generated=0.7).verdict(score) == said
 
 
 def test_temperature_divides_the_logit(detector, files):

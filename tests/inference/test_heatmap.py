@@ -124,7 +124,7 @@ def test_gradients_are_averaged_on_the_way_from_blank():
 
 @pytest.mark.parametrize("rule", ["occlusion", "gradient"])
 def test_evidence_of_a_transformer(detector, files, rule):
-    (view,), _, _ = heatmap._look(detector, decode(files[0]))
+    (view,), _, _ = heatmap._views_of(detector.config.preprocessing, decode(files[0]))
     found = heatmap.evidence(detector.runtime, view, rule=rule)
     assert found.shape == (49,)
     assert len(set(found.tolist())) == 49
@@ -158,9 +158,14 @@ def test_the_hottest_cells_are_those_the_logit_rests_on(detector, files):
     random = np.random.default_rng(0)
     areas = []
     for file in files:
-        values = heatmap.explain(detector, decode(file)).evidence
+        values = detector.explain(decode(file)).evidence
         orders = np.argsort(-values), random.permutation(49), np.argsort(values)
-        areas.append([heatmap.deletion_curve(detector, file, order, range(0, 50, 7)).mean() for order in orders])
+        areas.append(
+            [
+                heatmap.deletion_curve(detector.runtime, detector.config.preprocessing, decode(file), order, range(0, 50, 7)).mean()
+                for order in orders
+            ]
+        )
     hottest, chance, coldest = np.mean(areas, axis=0)
     assert hottest < chance < coldest
     assert np.mean([hot < cold for hot, _, cold in areas]) > 0.9
@@ -168,31 +173,31 @@ def test_the_hottest_cells_are_those_the_logit_rests_on(detector, files):
 
 def test_a_deletion_curve_begins_with_the_detectors_logit(detector, files):
     for one in (detector, with_preprocessing(detector, view="resize"), with_preprocessing(detector, order="released")):
-        curve = heatmap.deletion_curve(one, files[0], range(49))
-        blank = heatmap.deletion_curve(one, files[1], range(49), [49])
+        curve = heatmap.deletion_curve(one.runtime, one.config.preprocessing, decode(files[0]), range(49))
+        blank = heatmap.deletion_curve(one.runtime, one.config.preprocessing, decode(files[1]), range(49), [49])
         assert curve.shape == (50,)
         assert curve[0] == one.detect(files[0]).logit
         assert curve[-1] == blank[0]  # nothing is left of either picture
     with pytest.raises(ValueError, match=r"cells of 0\.\.48"):
-        heatmap.deletion_curve(detector, files[0], [49])
+        heatmap.deletion_curve(detector.runtime, detector.config.preprocessing, decode(files[0]), [49])
 
 
 def test_a_large_picture_has_the_cells_of_all_its_views(detector):
     pixels = textured(np.random.default_rng(4), True, 600)[:500]
     look = {"view": "crop", "multi_crop": True}
     large = with_preprocessing(detector, **look)
-    found = heatmap.explain(large, decode(pixels))
+    found = large.explain(decode(pixels))
     grid = 4  # cells of 64 pixels, the last ones of 32
     assert found.evidence.shape == (5 * grid**2,)
     corner = pixels[250:, 300:]  # the last quadrant, which is too small to have quadrants
-    alone = heatmap.explain(with_preprocessing(detector, view="crop", patch=64), decode(np.ascontiguousarray(corner)))
+    alone = with_preprocessing(detector, view="crop", patch=64).explain(decode(np.ascontiguousarray(corner)))
     assert found.evidence[-(grid**2) :] == pytest.approx(alone.evidence / 5 * 4 / 3, abs=1e-6)
     assert (found.boxes[-(grid**2) :] - alone.boxes == (300, 250, 300, 250)).all()
     order = np.argsort(-found.evidence)
-    curve = heatmap.deletion_curve(large, pixels, order.tolist(), [0, 1, len(order)])
+    curve = heatmap.deletion_curve(large.runtime, large.config.preprocessing, decode(pixels), order.tolist(), [0, 1, len(order)])
     assert curve[0] == pytest.approx(large.detect(pixels).logit, abs=1e-6)
     assert curve[0] - curve[1] == pytest.approx(found.evidence[order[0]], abs=1e-6)
-    blank = heatmap.deletion_curve(detector, pixels[:224, :224].copy(), range(49), [49])[0]
+    blank = heatmap.deletion_curve(detector.runtime, detector.config.preprocessing, decode(pixels[:224, :224].copy()), range(49), [49])[0]
     assert curve[2] == pytest.approx(blank * 4 / 3, abs=1e-6)
 
 
@@ -220,7 +225,7 @@ def test_colours_are_the_evidences():
 
 def test_a_heatmap_has_the_pictures_size_and_tints_what_was_seen(detector):
     pixels = np.ascontiguousarray(textured(np.random.default_rng(1), True, 460)[:300])
-    found = heatmap.explain(detector, decode(pixels))
+    found = detector.explain(decode(pixels))
     assert found.image.size == (460, 300)
     assert found.scale == max(np.abs(found.evidence).max(), heatmap.FAINT)
     drawn = np.asarray(found.image).astype(int)
@@ -236,7 +241,7 @@ def test_a_heatmap_has_the_pictures_size_and_tints_what_was_seen(detector):
 
 def test_evidence_too_faint_to_mean_anything_stays_pale(detector, files, monkeypatch):
     monkeypatch.setattr(heatmap, "evidence", lambda *_: np.full(49, 0.001))
-    found = heatmap.explain(detector, decode(files[0]))
+    found = detector.explain(decode(files[0]))
     assert found.scale == heatmap.FAINT
     assert np.ptp(np.asarray(found.image).astype(int), axis=2).max() < 10
 

@@ -11,10 +11,10 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from dgsnet import Detector
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import fingerprint, model_folder
+from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.images.preprocess import CLIP_MEAN, CLIP_STD
-from dgsnet.inference.detector import fingerprint_of, unmarked
 from dgsnet.model import backbone_match
 from dgsnet.model.backbone import Backbone
 
@@ -136,8 +136,12 @@ def test_another_build_is_accepted_and_every_row_says_so(model, corpus, tiny_cli
 def test_scores_of_another_build_are_not_taken_for_those_of_the_first(model, tiny_clip, tmp_path):
     other = changed(tiny_clip, tmp_path / "other", noise(1e-3))
     detector = Detector.from_pretrained(model, backbone=other)
-    assert Detector.from_pretrained(model).fingerprint == fingerprint_of(model) == unmarked(detector.fingerprint)
-    assert detector.fingerprint == f"{fingerprint_of(model)}+{detector.method.backbone.fingerprint[:16]}"
+    assert (
+        Detector.from_pretrained(model).fingerprint
+        == fingerprint.of_model_folder(model).model
+        == Fingerprint.parse(detector.fingerprint).model
+    )
+    assert detector.fingerprint == f"{fingerprint.of_model_folder(model).model}+{detector.method.backbone.fingerprint[:16]}"
 
 
 @pytest.mark.parametrize(

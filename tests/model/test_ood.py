@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import names
+from dgsnet.artifacts.ood_file import load_ood, save_ood
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.inference.detector import Detector
@@ -115,16 +116,16 @@ def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, m
 
 
 def test_a_model_of_few_photographs_says_nothing_of_a_domain(tiny_model):
-    assert not (tiny_model / model_folder.OOD).exists()
+    assert not (tiny_model / names.OOD).exists()
     assert Detector.from_pretrained(tiny_model).ood is None
 
 
 def test_a_domain_survives_the_folder_and_a_wrong_one_is_refused(tmp_path):
     width, known = 30, ood.fit(photographs(), ["a"] * 400)
-    model_folder.save_ood(tmp_path, known)
-    read = model_folder.load_ood(tmp_path, width)
+    save_ood(tmp_path, known)
+    read = load_ood(tmp_path, width)
     features = np.random.default_rng(0).normal(size=(5, width))
     assert read.distance(features) == pytest.approx(known.distance(features))
-    assert model_folder.load_ood(tmp_path / "none", width) is None
+    assert load_ood(tmp_path / "none", width) is None
     with pytest.raises(ModelFolderError, match="of width"):
-        model_folder.load_ood(tmp_path, width + 1)
+        load_ood(tmp_path, width + 1)

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import model_folder, names
 from dgsnet.core.errors import RecipeError
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.model.recipe import make_recipe
@@ -50,7 +50,7 @@ def test_a_run_with_it_goes_on_after_a_kill(corpus, tiny_clip, tmp_path, monkeyp
     settings = (f"backbone={tiny_clip}", "probe.solver=ridge", "augmentation.flip=false", "finetune.batch=8", "checkpoint_every=1")
     recipe = make_recipe(method, assignments=(*settings, "probe.epochs=1", "preprocessing.view=crop"))
     whole = train(corpus, tmp_path / "whole", recipe, console=Console(quiet=True))
-    heads = (whole / model_folder.HEADS).read_bytes()
+    heads = (whole / names.HEADS).read_bytes()
     loaded, _ = model_folder.load(whole)
     assert loaded.teacher.weight.abs().sum() > 0
     with monkeypatch.context() as patch:
@@ -62,7 +62,7 @@ def test_a_run_with_it_goes_on_after_a_kill(corpus, tiny_clip, tmp_path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             train(corpus, tmp_path / "cut", recipe, console=Console(quiet=True))
     again = train(corpus, tmp_path / "cut", recipe, resume=True, console=Console(quiet=True))
-    assert (again / model_folder.HEADS).read_bytes() == heads
+    assert (again / names.HEADS).read_bytes() == heads
 
 
 def test_it_needs_fixed_views():

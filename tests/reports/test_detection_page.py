@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dgsnet import Verdict, __version__
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DgsnetError
 from dgsnet.inference.heatmap import Heatmap
 from dgsnet.inference.verdict import PLAIN

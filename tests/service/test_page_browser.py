@@ -17,7 +17,6 @@ from playwright.sync_api import expect, sync_playwright
 
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
-from dgsnet.inference import heatmap
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import COLUMNS, PLAIN
 from dgsnet.provenance import CAUTION
@@ -533,4 +532,7 @@ def test_the_time_of_a_heatmap_is_reckoned_from_the_views_it_takes(page, detecto
     views = len(seen.config.preprocessing.parts(size[1], size[0]))
     view_of_model = {"kind": "crop", "size": 224, "quadrants": True}
     told = page.evaluate("async (given) => (await import('/page/picture.js')).passes(...given)", [view_of_model, *size])
-    assert told == {"score": views, "heatmap": views + len(heatmap.explain(seen, decode(pixels)).evidence)}
+    assert told == {
+        "score": views,
+        "heatmap": views + len(seen.explain(decode(pixels)).evidence),
+    }

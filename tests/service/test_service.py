@@ -272,7 +272,7 @@ class Slow:
             self.go.wait(60)
             return score_prepared(batch, size)
 
-        monkeypatch.setattr(detector, "judge", held)
+        monkeypatch.setattr(detector, "score_prepared", held)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_a_failing_model_is_no_internal_error(detector, monkeypatch):
     def fail(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(detector, "judge", fail)
+    monkeypatch.setattr(detector, "score_prepared", fail)
     with serving(detector) as (client, _):
         assert refused(post(client, encoded())) == (503, "unavailable")
         assert client.get("/readyz").status_code == 200

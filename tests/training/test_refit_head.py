@@ -11,7 +11,8 @@ from rich.progress import Progress
 from safetensors.numpy import load_file
 
 from dgsnet import Detector
-from dgsnet.artifacts import model_folder
+from dgsnet.artifacts import model_folder, names
+from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import calibrate, evaluate
@@ -45,8 +46,8 @@ def test_the_head_is_the_ridge_on_what_the_tower_says(tiny_model, training, tmp_
     weight, bias = ridge_probe(read, training.labels(), 0.3)
     for sample, logit in zip(training, read @ weight + bias, strict=True):
         assert new.detect(training.read(sample)).logit == pytest.approx(logit, abs=1e-4)
-    assert (tmp_path / "new" / model_folder.ADAPTER).read_bytes() == (tiny_model / model_folder.ADAPTER).read_bytes()
-    before, after = (load_file(folder / model_folder.HEADS) for folder in (tiny_model, tmp_path / "new"))
+    assert (tmp_path / "new" / names.ADAPTER).read_bytes() == (tiny_model / names.ADAPTER).read_bytes()
+    before, after = (load_file(folder / names.HEADS) for folder in (tiny_model, tmp_path / "new"))
     assert {name for name in before if not np.array_equal(before[name], after[name])} == {"head.weight", "head.bias"}
 
 
@@ -70,7 +71,7 @@ def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path)
     config = model_folder.load_config(tmp_path / "one")
     model_folder.recalibrate(tmp_path / "one", calibrate.Calibration(temperature=3.0, offset=1.0))
     refitted(tmp_path / "one", training, tmp_path / "two")
-    assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == model_folder.Calibration()
+    assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == Calibration()
 
 
 def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
@@ -155,7 +156,7 @@ def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
     assert len(calls) == len(training) + 1  # only the image at hand was read twice
     monkeypatch.setattr(refit_head, "cache_dir", lambda: tmp_path / "other cache")
     refitted(tiny_model, training, tmp_path / "whole")
-    for name in (model_folder.HEADS, model_folder.CONFIG):
+    for name in (names.HEADS, names.CONFIG):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

@@ -1,45 +1,50 @@
-"""What scoring needs of a model's configuration: preprocessing, calibration, label map. No torch: exported models start without."""
+"""`config.json` of a model on disk, model folder and exported folder alike. No torch."""
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.names import FORMAT
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.images.preprocess import Preprocessing
 
+Kind = Literal["format", "exported_format"]
+"""The key under which a configuration says its format: that of a model folder, or of an exported one."""
 
-class Calibration(BaseModel):
-    """From logit to score and verdict: score = sigmoid((logit - offset) / temperature); `ai-generated` from `generated` on, `real` below
-    `real`, `inconclusive` between. `fitted` is how these were found (`dgsnet.evaluation.calibrate.record`); None: they are the defaults."""
+
+class Origin(BaseModel):
+    """How the graph of an exported folder was made, and from what."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
-    offset: float = Field(0.0, allow_inf_nan=False)
-    real: float = Field(0.5, ge=0, le=1)
-    generated: float = Field(0.5, ge=0, le=1)
-    fitted: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _thresholds_in_order(self) -> Calibration:
-        if self.real > self.generated:
-            raise ValueError(f"expected the threshold real to be at most generated, but got {self.real} > {self.generated}")
-        return self
-
-    def score(self, logit: float) -> float:
-        """Score of a logit, 0..1; stable for any logit. Thresholds are compared with exactly what this gives, so it is computed nowhere
-        else."""
-        scaled = (logit - self.offset) / self.temperature
-        return 1 / (1 + math.exp(-scaled)) if scaled >= 0 else math.exp(scaled) / (1 + math.exp(scaled))
+    format: Literal["onnx", "openvino"]
+    precision: Literal["fp32"]
+    opset: int
+    exporter: str
+    model: str
+    """Name of the model exported."""
+    fingerprint: str
+    """Of its detector: configuration, heads and adapter."""
+    backbone: str
+    """Fingerprint of the backbone in the graph."""
+    width: int = Field(ge=1)
+    """D, numbers that the head reads."""
+    files: dict[str, str]
+    """sha256 of the graph and of its weights, by name."""
+    versions: dict[str, str]
 
 
-class ScoringConfig(BaseModel):
-    """What a model folder and an exported one have in common; each adds what is its own."""
+class ModelConfig(BaseModel):
+    """Every setting of a model on disk.
+
+    `recipe` holds the settings it was trained with as JSON has them; `dgsnet.model.recipe.Recipe` checks them where a model is trained or
+    run in torch. `export` is there in an exported folder alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,19 +56,23 @@ class ScoringConfig(BaseModel):
     data: dict[str, Any]
     captions: dict[str, Any]
     versions: dict[str, str]
+    format: int | None = None
+    exported_format: int | None = None
+    recipe: dict[str, Any]
+    export: Origin | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of `config.json`; keys of the other kind of folder are left out."""
+        content = self.model_dump(mode="json")
+        return {name: value for name, value in content.items() if value is not None}
 
 
-_Kind = TypeVar("_Kind", bound=ScoringConfig)
-
-
-def read_config(file: Path, kind: type[_Kind], key: str, version: int, missing: str) -> _Kind:
+def read_config(file: Path, kind: Kind, missing: str) -> ModelConfig:
     """Read and check a `config.json`.
 
     Args:
-        file: it.
-        kind: what it has to hold.
-        key: under which it says its format.
-        version: the format that is read.
+        file: to read.
+        kind: key under which it says its format.
         missing: what to say where there is no such file.
 
     Raises:
@@ -71,11 +80,11 @@ def read_config(file: Path, kind: type[_Kind], key: str, version: int, missing: 
     """
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
-        if settings.get(key) != version:
+        if settings.get(kind) != FORMAT:
             raise ModelFolderError(
-                f"{file} is of format {settings.get(key)}, this version reads {version}: install the dgsnet that wrote it"
+                f"{file} is of format {settings.get(kind)}, this version reads {FORMAT}: install the dgsnet that wrote it"
             )
-        return kind.model_validate(settings)
+        return ModelConfig.model_validate(settings)
     except FileNotFoundError as error:
         raise ModelFolderError(missing) from error
     except (OSError, ValueError, AttributeError, ValidationError) as error:

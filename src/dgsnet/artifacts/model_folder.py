@@ -1,4 +1,4 @@
-"""The model folder: everything needed to load a model and to prepare an image for it. No pickle.
+"""The model folder: everything needed to load a model and to prepare an image for it, in and out of torch. No pickle.
 
 | file | what |
 |---|---|
@@ -20,57 +20,27 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dgsnet.artifacts import config as scoring_config
-from dgsnet.artifacts import ood_file
-from dgsnet.artifacts.config import ScoringConfig, read_config
+from dgsnet.artifacts import fingerprint
+from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.card import model_card
+from dgsnet.artifacts.config import ModelConfig, read_config
 from dgsnet.artifacts.exported import is_exported
-from dgsnet.artifacts.names import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, DIAGRAM, FORMAT, GRAPH, HEADS, OOD, PLAN
+from dgsnet.artifacts.fingerprint import Fingerprint
+from dgsnet.artifacts.names import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, FORMAT, GRAPH, HEADS, WEIGHT_MAP
 from dgsnet.core.errors import ModelFolderError, RecipeError
 from dgsnet.core.files import replacing, write_json, write_text
-from dgsnet.core.format import interval
 from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method
-from dgsnet.model.ood import OodDetector
 from dgsnet.model.recipe import Recipe
-
-__all__ = [
-    "ADAPTER",
-    "ADAPTER_CONFIG",
-    "CARD",
-    "CONFIG",
-    "DIAGRAM",
-    "FORMAT",
-    "HEADS",
-    "OOD",
-    "Calibration",
-    "Config",
-    "is_complete",
-    "load",
-    "load_config",
-    "load_ood",
-    "load_trained_state",
-    "recalibrate",
-    "save",
-    "save_ood",
-    "trained_state",
-]
-
-Calibration = scoring_config.Calibration
-
-
-class Config(ScoringConfig):
-    """`config.json`."""
-
-    format: int = FORMAT
-    recipe: Recipe
 
 
 def trained_state(method: Method) -> dict[str, Tensor]:
-    """All that training changes, by name: heads, and the adapter under `adapter.`."""
+    """Return all that training changes, by name: heads, and the adapter under `adapter.`."""
     state = {name: tensor for name, tensor in method.state_dict().items() if not name.startswith("backbone.")}
     if method.adapted:
         state |= {f"adapter.{name}": tensor for name, tensor in get_peft_model_state_dict(method.backbone.vision).items()}
@@ -100,32 +70,14 @@ def load_trained_state(method: Method, state: dict[str, Tensor], file: Path, ada
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether `folder` holds a finished model: the configuration is written last."""
+    """Tell whether `folder` holds a finished model: the configuration is written last."""
     return (folder / CONFIG).is_file()
-
-
-def save_ood(folder: Path, ood: OodDetector) -> None:
-    """Write what the training photographs look like to the model."""
-    _save_tensors(folder / OOD, {name: torch.tensor(value, dtype=torch.float32) for name, value in vars(ood).items()})
-
-
-def load_ood(folder: Path, width: int) -> OodDetector | None:
-    """Read it back; None where the model has none.
-
-    Args:
-        folder: model folder.
-        width: of what the model's head reads.
-
-    Raises:
-        ModelFolderError: the file is damaged, or of a model of another width.
-    """
-    return ood_file.load_ood(folder / OOD, width)
 
 
 def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
     """Write a model folder; `config.json` comes last, so that a folder which has it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    for graph in (PLAN, GRAPH):  # of the model that was here before
+    for graph in (WEIGHT_MAP, GRAPH):  # of the model that was here before
         (folder / graph).unlink(missing_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(method).items()}
     _save_tensors(folder / HEADS, {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")})
@@ -136,24 +88,27 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
         settings |= {"base_model_name_or_path": method.backbone.name, "inference_mode": True}
         listed = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
         write_text(folder / ADAPTER_CONFIG, json.dumps(listed, indent=2, default=str, sort_keys=True) + "\n")
-    config = Config(method=method.name, recipe=method.recipe, preprocessing=method.recipe.preprocessing, **record)
-    write_text(folder / CARD, _card(config))
-    write_json(folder / CONFIG, config.model_dump(mode="json"))
+    recipe = method.recipe
+    config = ModelConfig(
+        format=FORMAT, method=method.name, recipe=recipe.model_dump(mode="json"), preprocessing=recipe.preprocessing, **record
+    )
+    write_text(folder / CARD, model_card(config))
+    write_json(folder / CONFIG, config.as_json())
 
 
-def recalibrate(folder: Path, calibration: Calibration) -> Config:
+def recalibrate(folder: Path, calibration: Calibration) -> ModelConfig:
     """Replace the calibration of a model folder, in `config.json` and on the card; all else stays.
 
     Raises:
         ModelFolderError: `folder` holds no model.
     """
     config = load_config(folder).model_copy(update={"calibration": calibration})
-    write_text(folder / CARD, _card(config))
-    write_json(folder / CONFIG, config.model_dump(mode="json"))
+    write_text(folder / CARD, model_card(config))
+    write_json(folder / CONFIG, config.as_json())
     return config
 
 
-def load_config(folder: Path) -> Config:
+def load_config(folder: Path) -> ModelConfig:
     """Read and check `config.json`.
 
     Raises:
@@ -162,18 +117,33 @@ def load_config(folder: Path) -> Config:
     file = folder / CONFIG
     if is_exported(folder):
         raise ModelFolderError(f"{folder} is an exported model, which scores only: give the model folder it was exported from")
-    config = read_config(file, Config, "format", FORMAT, f"{folder} is no model folder: {CONFIG} is missing")
+    config = read_config(file, "format", f"{folder} is no model folder: {CONFIG} is missing")
     missing = {"name", "fingerprint"} - config.backbone.keys()
     if missing:
         raise ModelFolderError(f"{file} does not say which backbone the model needs: no {' and no '.join(sorted(missing))}")
-    return config
+    try:
+        recipe = Recipe.model_validate(config.recipe)  # settings that came after the model was trained get their defaults
+    except ValidationError as error:
+        raise ModelFolderError(f"{file} cannot be read: {error}") from error
+    return config.model_copy(update={"recipe": recipe.model_dump(mode="json")})
 
 
-def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, Config]:
+def fingerprint_of_logits(folder: Path) -> Fingerprint:
+    """Return the fingerprint of what decides a logit: as that of the folder, but for the calibration.
+
+    Raises:
+        ModelFolderError: `folder` holds no model.
+    """
+    config = load_config(folder).as_json()
+    del config["calibration"]
+    return fingerprint.without_calibration(folder, json.dumps(config, sort_keys=True).encode())
+
+
+def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, ModelConfig]:
     """Load a model for inference.
 
     Another build of the backbone's weights will do, if the folder records a probe to tell it by (`dgsnet.model.backbone_match`): the loaded
-    backbone then has another fingerprint than `Config.backbone` says.
+    backbone then has another fingerprint than `ModelConfig.backbone` says.
 
     Args:
         folder: model folder.
@@ -196,7 +166,7 @@ def load(folder: Path, *, backbone: str | None = None, download: bool = True) ->
             f"but {tower.folder} has {tower.fingerprint[:12]}: scores would mean nothing"
         )
     try:
-        method = methods.create(config.recipe, tower)
+        method = methods.create(Recipe.model_validate(config.recipe), tower)
     except (RecipeError, ValueError) as error:  # ValueError: PEFT finds no such layers
         raise ModelFolderError(f"{folder / CONFIG}: {error}") from error
     state = _load_tensors(folder / HEADS)
@@ -219,98 +189,3 @@ def _load_tensors(file: Path) -> dict[str, torch.Tensor]:
         raise ModelFolderError(f"{file} is missing: the model folder is not whole") from error
     except Exception as error:  # safetensors raises a class of its own and, on some damage, plain ones
         raise ModelFolderError(f"{file} is damaged: {error}") from error
-
-
-def _card(config: Config) -> str:
-    recipe, captions, data = config.recipe, config.captions, config.data
-    auc = captions.get("caption_only_auc")
-    return f"""# dgsnet model: {config.method} ({recipe.preset})
-
-Tells photographs from AI-generated images. A score is a signal, not proof.
-
-| | |
-|---|---|
-| method, preset | {config.method}, {recipe.preset} |
-| backbone | {config.backbone["name"]} (fingerprint {config.backbone["fingerprint"][:16]}) |
-| trained on | {_trained_on(data)} |
-| captions | source {captions["source"]}; captions alone reach AUC {"unknown" if auc is None else f"{auc:.2f}"} |
-| calibration | {_calibration_in_short(config.calibration)} |
-| seed, version | {recipe.seed}, dgsnet {config.versions["dgsnet"]} |
-
-Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`.
-`metrics.json`, where present, holds figures on the validation split, which has the same sources as the training data: expect less on other
-generators.
-{_calibration_section(config.calibration)}"""
-
-
-def _trained_on(data: dict[str, Any]) -> str:
-    seen = f"{data['n_real']} photographs, {data['n_fake']} generated images (data fingerprint {data['fingerprint'][:16]})"
-    if "refitted" not in data:
-        return seen
-    return f"tower: {_trained_on(data['refitted']['tower'])}; head, refitted in closed form: {seen}"
-
-
-def _calibration_in_short(calibration: Calibration) -> str:
-    fitted = calibration.fitted
-    if fitted is None and calibration == Calibration():
-        return "none: the score is the sigmoid of the logit, the threshold 0.5"
-    formula = f"score = sigmoid((logit - {calibration.offset:.4g}) / {calibration.temperature:.4g})"
-    how = "set by hand" if fitted is None else f"{fitted['method']} on {fitted['n_real']} photographs, {fitted['n_fake']} generated images"
-    return f"{how}: {formula}"
-
-
-def _calibration_section(calibration: Calibration) -> str:
-    """What the score and the verdicts of a fitted calibration mean, and what they do not; nothing where none was fitted."""
-    fitted = calibration.fitted
-    if fitted is None:
-        return ""
-    before, after, shares = fitted["before"], fitted["after"], fitted["shares"]
-    real, fake = shares["real"], shares["fake"]
-    sources = "".join(f"| {_cell(name)} | {one['n']} | {one['fpr']:.1%} |\n" for name, one in shares["fpr_by_source"].items())
-    by_source = f"\n| photographs from | images | called `ai-generated` |\n|---|---|---|\n{sources}" if sources else ""
-    warnings = "".join(f"\n- {warning}" for warning in fitted["warnings"])
-    return f"""
-## Calibration
-
-The score is calibrated to **equal numbers of photographs and generated images** of the kind in the calibration data: {fitted["n_real"]}
-photographs and {fitted["n_fake"]} generated images (data fingerprint {fitted["data"][:16]}). Where generated images are rarer than
-photographs, fewer of the images with a score of 0.9 are generated than nine in ten; on other sources and generators it is no probability
-at all.
-
-![reliability diagram]({DIAGRAM})
-
-| measured on the calibration data itself | before | after |
-|---|---|---|
-| calibration error (ECE) | {interval(before["ece"], 3)} | {interval(after["ece"], 3)} |
-| log loss | {interval(before["log_loss"], 3)} | {interval(after["log_loss"], 3)} |
-
-(95 % bootstrap intervals in brackets.)
-
-| score | verdict | photographs | generated images |
-|---|---|---|---|
-| {calibration.generated:.4f} and above | `ai-generated` | {real["ai-generated"]:.1%} | {fake["ai-generated"]:.1%} |
-| between | `inconclusive` | {real["inconclusive"]:.1%} | {fake["inconclusive"]:.1%} |
-| below {calibration.real:.4f} | `real` | {real["real"]:.1%} | {fake["real"]:.1%} |
-
-{_promise(fitted)}
-{by_source}{warnings}
-"""
-
-
-def _promise(fitted: dict[str, Any]) -> str:
-    fpr, fnr = (f"{fitted[key]:.1%}" for key in ("target_fpr", "target_fnr"))
-    if fitted.get("equal_sources"):
-        return (
-            f"The thresholds were chosen so that of a source's photographs at most {fpr} are called `ai-generated`, and of a source's\n"
-            f"generated images at most {fnr} are called `real`, on average over the sources, each of which weighs the same. (The table\n"
-            "counts images.)"
-        )
-    return (
-        f"The thresholds were chosen so that of further photographs of this kind at most {fpr} are called `ai-generated`, and of\n"
-        f"further generated images at most {fnr} are called `real`, both on average over calibration sets of this size."
-    )
-
-
-def _cell(text: str) -> str:
-    """Text from outside in a cell of a Markdown table."""
-    return " ".join(text.replace("|", "/").split())

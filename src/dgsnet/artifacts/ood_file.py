@@ -1,4 +1,4 @@
-"""Reads `domain.safetensors`, what the training photographs look like to a model (`dgsnet.model.ood`). No torch."""
+"""`domain.safetensors`: the training photographs as a model reads them (`dgsnet.model.ood`). No torch."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from dgsnet.artifacts.names import OOD
 from dgsnet.core.errors import ModelFolderError
+from dgsnet.core.files import replacing
 from dgsnet.model.ood import OodDetector
 
 
-def load_ood(file: Path, width: int) -> OodDetector | None:
-    """Read a domain; None where the model has none.
+def save_ood(folder: Path, ood: OodDetector) -> None:
+    """Write the out-of-distribution detector of a model on disk."""
+    with replacing(folder / OOD) as aside:
+        save_file({name: np.array(value, np.float32) for name, value in vars(ood).items()}, aside, metadata={"format": "pt"})
+
+
+def load_ood(folder: Path, width: int) -> OodDetector | None:
+    """Read the out-of-distribution detector of a model on disk; None where it has none.
 
     Args:
-        file: `domain.safetensors` of a folder.
-        width: of what the model's head reads.
+        folder: model folder or exported folder.
+        width: D, numbers that the model's head reads.
 
     Raises:
         ModelFolderError: the file is damaged, or of a model of another width.
     """
+    file = folder / OOD
     if not file.is_file():
         return None
     try:

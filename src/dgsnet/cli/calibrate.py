@@ -13,7 +13,7 @@ from dgsnet.core.errors import CalibrationError
 from dgsnet.core.format import interval
 
 if TYPE_CHECKING:
-    from dgsnet.artifacts.model_folder import Calibration
+    from dgsnet.artifacts.calibration import Calibration
     from dgsnet.data.dataset import Dataset
 
 
@@ -51,7 +51,7 @@ def calibrate(
     """Make the score a probability (photographs and generated images equally likely) and set the thresholds of the verdicts."""
     from rich.console import Console
 
-    from dgsnet.artifacts import model_folder
+    from dgsnet.artifacts import model_folder, names
     from dgsnet.evaluation import calibrate as calibration
     from dgsnet.evaluation import evaluate
     from dgsnet.inference.writers import printable
@@ -79,7 +79,7 @@ def calibrate(
         resamples=resamples,
     )
     _show(fitted)
-    typer.echo(f"written to {model}: {model_folder.CONFIG}, {model_folder.CARD}, {model_folder.DIAGRAM}", err=True)
+    typer.echo(f"written to {model}: {names.CONFIG}, {names.CARD}, {names.DIAGRAM}", err=True)
     if failed:
         raise typer.Exit(1)
 

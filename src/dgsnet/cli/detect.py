@@ -143,9 +143,8 @@ class _Pictures:
             self.report.write(verdict, image.pixels if image else None, drawn)
 
     def _heatmap(self, image: DecodedImage) -> Heatmap:
-        from dgsnet.inference import heatmap
 
-        return heatmap.explain(self.detector, image)
+        return self.detector.explain(image)
 
     def _decoded(self, verdict: Verdict) -> DecodedImage:
         """The picture once more: the detector does not keep those it has scored."""

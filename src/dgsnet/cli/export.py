@@ -54,7 +54,7 @@ def export(
         if not folder.is_dir():
             raise DgsnetError(f"{model} is no folder: --weightless writes into it, so give its path")
         plan = exporting.write_weightless(source, folder)
-        typer.echo(f"{folder} scores without torch now: {len(plan.pieces)} tensors, {plan.size / 1e6:,.0f} MB once put together", err=True)
+        typer.echo(f"{folder} scores without torch now: {len(plan.slots)} tensors, {plan.size / 1e6:,.0f} MB once put together", err=True)
         return
     exporting.export(source, out, cast("exporting.Format", format))
     typer.echo(f"exported to {out}", err=True)
@@ -64,7 +64,7 @@ def export(
 
 def _verify(source: Detector, out: Path, dataset: Dataset, limit: int) -> None:
     from dgsnet import export as exporting
-    from dgsnet.artifacts.exported import VERIFIED
+    from dgsnet.artifacts.names import VERIFIED
     from dgsnet.core.files import write_json
     from dgsnet.inference.detector import Detector
 

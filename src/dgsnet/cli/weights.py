@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Backbones: where they come from, w
 @app.command("list")
 def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON array, with every field in full.")] = False) -> None:
     """List the known backbones, their source, size, licence, sha256 and state."""
-    from dgsnet.artifacts.onnx_builder import list_assembled
+    from dgsnet.artifacts.onnx_builder import list_built
     from dgsnet.weights import list_weights
 
     rows = list_weights()
@@ -35,7 +35,7 @@ def list_command(json: Annotated[bool, typer.Option("--json", help="One JSON arr
     for row in rows:
         size = f"{row.size / 1e6:,.0f} MB" if row.size else "-"
         table.add_row(row.name, row.kind, row.state, size, row.licence, row.sha256[:12] if row.sha256 else "-", row.source)
-    for one in list_assembled():
+    for one in list_built():
         table.add_row(one.name, "graph", "present", f"{one.size / 1e6:,.0f} MB", "-", "-", f"put together here: {one.folder}")
     Console().print(table)
 
@@ -47,14 +47,13 @@ def pull_command(
     force: Annotated[bool, typer.Option("--force", help="Pull again what is there already.")] = False,
 ) -> None:
     """Bring weights into the cache and print their folder; of a shipped model its backbone, and the model put together."""
-    from dgsnet.artifacts import onnx_builder
-    from dgsnet.artifacts import shipped as models
+    from dgsnet.artifacts import onnx_builder, shipped
     from dgsnet.weights import pull
 
-    if (shipped := models.shipped(name)) and onnx_builder.is_planned(shipped):
+    if (folder := shipped.find(name)) and onnx_builder.has_graph(folder):
         if file or force:
             raise DgsnetError(f"{name} is a model: give --file and --force with its backbone")
-        typer.echo(onnx_builder.prepare(shipped).parent)
+        typer.echo(onnx_builder.build_graph(folder).parent)
         return
     typer.echo(pull(name, file=file, force=force))
 
@@ -65,7 +64,7 @@ def verify_command(name: Annotated[str | None, typer.Argument(help="Default: eve
     from dgsnet.artifacts import onnx_builder
     from dgsnet.weights import list_weights, verify
 
-    assembled = {one.name: one.folder for one in onnx_builder.list_assembled()}
+    assembled = {one.name: one.folder for one in onnx_builder.list_built()}
     names = [name] if name else [*(row.name for row in list_weights() if row.state != "absent"), *assembled]
     damaged = False
     for each in names:

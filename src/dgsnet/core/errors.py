@@ -49,3 +49,8 @@ class ScoringError(DgsnetError):
 
 class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its class where it has none; without a full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -30,15 +30,16 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from dgsnet import __version__
-from dgsnet.artifacts import model_folder
-from dgsnet.artifacts.model_folder import Calibration
+from dgsnet.artifacts import fingerprint, model_folder, names
+from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.core.errors import CalibrationError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset
 from dgsnet.evaluation import evaluate, reliability
 from dgsnet.evaluation.reliability import Reliability
 from dgsnet.inference import resumable_parquet
-from dgsnet.inference.detector import Detector, answer, fingerprint_of, on_other_build, unmarked
+from dgsnet.inference.detector import Detector
 
 Method = Literal["platt", "temperature"]
 
@@ -284,7 +285,7 @@ def calibrate(
     warnings = list(found.warnings)
     if stand_ins:
         warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
-    if on_other_build(identity["model"]):
+    if Fingerprint.parse(identity["model"]).backbone_build:
         warnings.append("fitted to scores of another build of the backbone than the model was trained on")
     if identity["data"] == config.data.get("fingerprint") and not stand_ins:
         warnings.insert(0, "the model was trained on these very images: its scores of others are less certain than this calibration says")
@@ -302,7 +303,7 @@ def calibrate(
         "dgsnet": __version__,
     }
     calibration = calibration.model_copy(update={"fitted": facts})
-    reliability.draw(folder / model_folder.DIAGRAM, before, after, calibration.real, calibration.generated)
+    reliability.draw(folder / names.DIAGRAM, before, after, calibration.real, calibration.generated)
     model_folder.recalibrate(folder, calibration)
     return calibration
 
@@ -315,7 +316,7 @@ def record(before: Reliability, after: Reliability, calibration: Calibration, so
     class the share of each verdict, and `fpr_by_source`, of each source of photographs how many and the share called `ai-generated`.
     """
     labels = after.labels
-    verdicts = np.array([answer(score, calibration) for score in after.scores.tolist()])
+    verdicts = np.array([calibration.verdict(score) for score in after.scores.tolist()])
     by_source = {}
     if sources is not None:
         photographs = np.array(sources)[labels == 0]
@@ -390,9 +391,9 @@ def _checked_identity(folder: Path, predictions: Path, calibration: Calibration 
     if calibration is None:
         return identity
     # The last calibration changed the fingerprint; what it was fitted on is of this model all the same.
-    before = {str(calibration.fitted["model"])} if calibration.fitted else set()
-    known = {fingerprint_of(folder), fingerprint_of(folder, calibrated=False), *before}
-    if unmarked(identity["model"]) not in {unmarked(name) for name in known}:
+    before = {Fingerprint.parse(str(calibration.fitted["model"])).model} if calibration.fitted else set()
+    known = {fingerprint.of_model_folder(folder).model, model_folder.fingerprint_of_logits(folder).model, *before}
+    if Fingerprint.parse(identity["model"]).model not in known:
         raise CalibrationError(
             f"{predictions} was not made with the model in {folder} as it is now: score the data again, "
             "with `dgsnet evaluate` or by giving --data instead of --predictions (or say --stand-ins if another model is to speak for it)"

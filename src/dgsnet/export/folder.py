@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from dgsnet import __version__
-from dgsnet.artifacts import exported, model_folder
-from dgsnet.artifacts.exported import CARD, CONFIG, GRAPHS, OOD, VERIFIED, ExportedConfig, Origin
+from dgsnet.artifacts import exported
+from dgsnet.artifacts.card import exported_card
+from dgsnet.artifacts.config import Origin
+from dgsnet.artifacts.names import CARD, CONFIG, FORMAT, GRAPHS, OOD, VERIFIED
+from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import sha256_file, write_json, write_text
 from dgsnet.export import onnx_graph
@@ -19,8 +22,6 @@ from dgsnet.inference.detector import Detector
 from dgsnet.runtimes.providers import require
 
 _ASIDE = ".export-"  # folder in the folder where the graph is written first
-
-_RUNTIMES = {"onnx": "ONNX Runtime or OpenVINO", "openvino": "OpenVINO"}
 
 Format = Literal["onnx", "openvino"]
 
@@ -52,7 +53,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         for file in files:
             file.replace(out / file.name)
     if source.ood is not None:
-        model_folder.save_ood(out, source.ood)
+        save_ood(out, source.ood)
     origin = Origin(
         format=form,
         precision="fp32",
@@ -65,10 +66,9 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         files=sums,
         versions=_versions(form),
     )
-    known = source.config.model_dump(mode="json", exclude={"format"})
-    config = ExportedConfig.model_validate(known | {"export": origin.model_dump()})
-    write_text(out / CARD, _card(config))
-    write_json(out / CONFIG, config.model_dump(mode="json"))
+    config = source.config.model_copy(update={"format": None, "exported_format": FORMAT, "export": origin})
+    write_text(out / CARD, exported_card(config))
+    write_json(out / CONFIG, config.as_json())
     return out
 
 
@@ -88,25 +88,3 @@ def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
 def _versions(form: Format) -> dict[str, str]:
     used = ["torch", "onnx", "onnxscript", *["openvino"] * (form == "openvino")]
     return {"dgsnet": __version__} | {name: metadata.version(name) for name in used}
-
-
-def _card(config: ExportedConfig) -> str:
-    origin = config.export
-    files = ", ".join(f"`{name}`" for name in origin.files)
-    return f"""# dgsnet model, exported: {origin.model}
-
-Tells photographs from AI-generated images. A score is a signal, not proof. This folder scores without torch, on {_RUNTIMES[origin.format]}.
-
-| | |
-|---|---|
-| exported from | {origin.model} (fingerprint {origin.fingerprint[:16]}), method {config.method} |
-| backbone in the graph | {config.backbone["name"]} (fingerprint {origin.backbone[:16]}) |
-| graph | {files}: {origin.precision}, opset {origin.opset}, by {origin.exporter} of torch {origin.versions["torch"]} |
-| input | `pixels` (B, 3, {config.preprocessing.size}, {config.preprocessing.size}) float32, see `preprocessing` in `{CONFIG}` |
-| outputs | `read` (B, {origin.width}), what the head reads; `logit` (B,), of one view: see `quadrants` in `preprocessing` |
-
-Load it with `Detector.from_pretrained("path/to/this/folder")` or `dgsnet detect --model path/to/this/folder photo.jpg`. It scores and does
-nothing else: heatmaps, calibration and diagnosis take the model folder. After calibrating that again, export it again. What the model was
-trained on and how its scores are to be read is on the card of the model folder. The licence of the backbone holds for the graph too, which
-contains its weights.
-"""

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from dgsnet import __version__
-from dgsnet.artifacts.exported import GRAPHS
-from dgsnet.artifacts.names import GRAPH, PLAN
+from dgsnet.artifacts.names import GRAPH, GRAPHS, WEIGHT_MAP
 from dgsnet.artifacts.onnx_builder.build import write_weights
-from dgsnet.artifacts.onnx_builder.tensors import BACKBONE, Sources
-from dgsnet.artifacts.onnx_builder.weight_map import FORMAT, Piece, Plan
+from dgsnet.artifacts.onnx_builder.tensors import BACKBONE, MergedTensors
+from dgsnet.artifacts.onnx_builder.weight_map import FORMAT, TensorSlot, WeightMap
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing, sha256_file, write_json
 from dgsnet.export import onnx_graph
@@ -32,10 +31,10 @@ _ALIGNMENT = 64  # bytes; a runtime may map a tensor as it lies
 _VISION = f"{BACKBONE}vision."  # where a method keeps its tower
 
 
-def write(source: Detector, folder: Path) -> Plan:
+def write(source: Detector, folder: Path) -> WeightMap:
     """Write `graph.onnx` and `graph.json` into the model folder a detector was loaded from.
 
-    The plan comes last: a folder that has it scores without torch.
+    The weight map comes last: a folder that has it scores without torch.
 
     Args:
         source: detector of the model folder, in torch.
@@ -46,18 +45,18 @@ def write(source: Detector, folder: Path) -> Plan:
     """
     method = onnx_graph.merged(source.method)
     known = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
-    (folder / PLAN).unlink(missing_ok=True)
+    (folder / WEIGHT_MAP).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         graph, weights = (Path(aside) / name for name in GRAPHS["onnx"])
         onnx_graph.write(method, source.config.preprocessing.size, graph)
         model = onnx.load(graph)  # with its weights
-        sources = Sources(folder, method.backbone.folder)
-        pieces = _take_out(model.graph.initializer, known, sources)
-        digest = write_weights(pieces, sources, weights)
+        tensors = MergedTensors(folder, method.backbone.folder)
+        slots = _take_out(model.graph.initializer, known, tensors)
+        digest = write_weights(slots, tensors, weights)
         size = weights.stat().st_size
     with replacing(folder / GRAPH) as target:
         target.write_bytes(model.SerializeToString(deterministic=True))
-    plan = Plan(
+    weight_map = WeightMap(
         plan_format=FORMAT,
         opset=onnx_graph.OPSET,
         exporter=onnx_graph.EXPORTER,
@@ -66,18 +65,20 @@ def write(source: Detector, folder: Path) -> Plan:
         graph=sha256_file(folder / GRAPH),
         weights=digest,
         size=size,
-        pieces=pieces,
+        slots=slots,
         versions={"dgsnet": __version__} | {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript")},
     )
-    write_json(folder / PLAN, plan.model_dump(mode="json"))
-    return plan
+    write_json(folder / WEIGHT_MAP, weight_map.model_dump(mode="json", by_alias=True))
+    return weight_map
 
 
-def _take_out(constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np.float32]], sources: Sources) -> tuple[Piece, ...]:
+def _take_out(
+    constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np.float32]], tensors: MergedTensors
+) -> tuple[TensorSlot, ...]:
     """Replace each constant that is a tensor of the model by its place in the file of weights."""
     # The exporter keeps names, but not those of matrices that it has turned for a product: these are found by what they hold.
     turned = {_digest(tensor.T): name for name, tensor in known.items() if tensor.ndim == 2}
-    pieces: list[Piece] = []
+    slots: list[TensorSlot] = []
     place = 0
     for constant in constants:
         content = numpy_helper.to_array(constant)
@@ -91,12 +92,12 @@ def _take_out(constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np
                 )
             constant.CopyFrom(numpy_helper.from_array(content, constant.name))
             continue
-        piece = Piece(tensor=_source_of(name), transposed=transposed, offset=place, size=content.nbytes)
-        _compare(sources.tensor(piece.tensor), known[name], piece.tensor)
-        _point(constant, piece)
-        pieces.append(piece)
+        slot = TensorSlot(tensor=_source_of(name), transposed=transposed, offset=place, size=content.nbytes)
+        _compare(tensors.tensor(slot.tensor), known[name], slot.tensor)
+        _point(constant, slot)
+        slots.append(slot)
         place = -(-(place + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
-    return tuple(pieces)
+    return tuple(slots)
 
 
 def _source_of(name: str) -> str:
@@ -112,11 +113,11 @@ def _compare(ours: NDArray[np.float32], torchs: NDArray[np.float32], name: str) 
         raise DgsnetError(f"cannot write a graph without weights: {name} is not what torch makes of backbone and adapter")
 
 
-def _point(constant: onnx.TensorProto, piece: Piece) -> None:
+def _point(constant: onnx.TensorProto, slot: TensorSlot) -> None:
     """Have a constant lie in the file of weights."""
     constant.ClearField("raw_data")
     constant.ClearField("float_data")
     constant.ClearField("external_data")
     constant.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("location", GRAPHS["onnx"][1]), ("offset", str(piece.offset)), ("length", str(piece.size))):
+    for key, value in (("location", GRAPHS["onnx"][1]), ("offset", str(slot.offset)), ("length", str(slot.size))):
         constant.external_data.add(key=key, value=value)

@@ -5,10 +5,6 @@ Importing this imports no torch, nor does scoring with an exported model; what n
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,20 +16,17 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet.artifacts import exported as exported_folder
-from dgsnet.artifacts import onnx_builder, shipped
-from dgsnet.artifacts.config import Calibration, ScoringConfig
-from dgsnet.artifacts.names import ADAPTER, CONFIG, HEADS
+from dgsnet.artifacts import RuntimeOptions, open_model
+from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.config import ModelConfig
+from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.core import prefetch
-from dgsnet.core.errors import DgsnetError, ModelFolderError
-from dgsnet.core.extras import missing_packages
-from dgsnet.core.files import sha256_bytes, sha256_file
-from dgsnet.images.decode import DecodePolicy, Source, decode
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode
+from dgsnet.inference.heatmap import Heatmap, Rule, explain
 from dgsnet.inference.prepare import Prepared, prepare
-from dgsnet.inference.verdict import OTHER_BUILD, Answer, Verdict
+from dgsnet.inference.verdict import OTHER_BUILD, Verdict
 from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes import Runtime
-from dgsnet.runtimes.providers import TORCH
 
 if TYPE_CHECKING:
     from dgsnet.model.methods import Method
@@ -41,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Detector", "Verdict"]
 
 _SLACK = 4  # images a worker is ahead of a model that takes one at a time, so that a large one does not keep the model waiting
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")
 
 
 class Detector:
@@ -58,13 +50,13 @@ class Detector:
     def __init__(
         self,
         model: Method | Runtime,
-        config: ScoringConfig,
+        config: ModelConfig,
         name: str,
         fingerprint: str,
         policy: DecodePolicy | None = None,
         ood: OodDetector | None = None,
     ) -> None:
-        self.runtime = model if isinstance(model, Runtime) else _torch_runtime(model)
+        self.runtime = model if isinstance(model, Runtime) else _in_torch(model)
         self.config, self.name, self.fingerprint, self.ood = config, name, fingerprint, ood
         self.policy = policy or DecodePolicy()
         self.warnings = [OTHER_BUILD] if self.runtime.fingerprint != config.backbone["fingerprint"] else []
@@ -88,57 +80,18 @@ class Detector:
             backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
             device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
-            provider: what runs the model: `cpu`, `cuda`, `openvino` or `coreml` an exported model and one that ships, which need no torch;
-                `torch` a model folder. None: for these the default of the format; for a shipped model `cpu`, unless `device` or `backbone`
-                ask for torch; for other model folders `torch`.
+            provider: what runs the model, see `dgsnet.artifacts.RuntimeOptions`.
             threads: that compute one image without torch; None: as many as there are cores.
 
         Raises:
-            ModelFolderError: there is no such model, or it is damaged.
-            WeightsError: the backbone cannot be had.
-            DgsnetError: there is no such device or provider here, or the option is for the other kind of model.
-            MissingPackageError: it needs torch, which is not installed.
+            ModelFolderError, WeightsError, DgsnetError, MissingPackageError: as `dgsnet.artifacts.open_model`.
         """
-        with missing_packages():
-            return cls._load(name, backbone, device, policy, provider, threads)
-
-    @classmethod
-    def _load(
-        cls, name: str | Path, backbone: str | None, device: str, policy: DecodePolicy | None, provider: str | None, threads: int | None
-    ) -> Detector:
-        folder, called = _find(name), Path(os.path.abspath(name)).name  # noqa: PTH100 - "." too
-        if exported_folder.is_exported(folder):
-            if backbone is not None or device != "cpu":
-                raise DgsnetError(f"{name} is an exported model: it has its own backbone and a provider, not a device: name neither")
-            runtime, exported, ood = exported_folder.load(folder, provider, threads)
-            return cls(runtime, exported, called, exported_folder.fingerprint(folder) + _build_mark(runtime, exported), policy, ood)
-        planned = onnx_builder.is_planned(folder)
-        if provider not in (None, TORCH) and (device != "cpu" or backbone is not None):
-            raise DgsnetError(
-                f"the provider {provider!r} runs without torch, which alone has devices and other backbones: name one or the other"
-            )
-        if planned and provider != TORCH and device == "cpu" and backbone is None:
-            runtime, planned_config, ood = onnx_builder.load(folder, provider, threads)
-            return cls(runtime, planned_config, called, fingerprint_of(folder) + _build_mark(runtime, planned_config), policy, ood)
-        if provider not in (None, TORCH):
-            raise DgsnetError(f"{name} has no graph to run on {provider!r}: make one (`dgsnet export`), or leave the provider out")
-        if threads is not None:
-            raise DgsnetError(f"{name} runs on torch, which has a number of threads of its own (OMP_NUM_THREADS)")
-        return cls._from_model_folder(folder, called, backbone, device, policy)
-
-    @classmethod
-    def _from_model_folder(cls, folder: Path, name: str, backbone: str | None, device: str, policy: DecodePolicy | None) -> Detector:
-        from dgsnet.artifacts import model_folder  # noqa: PLC0415 - it imports torch
-
-        _check_device(device)
-        method, config = model_folder.load(folder, backbone=backbone)
-        runtime = _torch_runtime(method.to(device))
-        ood = model_folder.load_ood(folder, method.backbone.width)
-        return cls(runtime, config, name, fingerprint_of(folder) + _build_mark(runtime, config), policy, ood)
+        model = open_model(name, RuntimeOptions(provider=provider, device=device, backbone=backbone, threads=threads))
+        return cls(model.runtime, model.config, model.name, str(model.fingerprint), policy, model.ood)
 
     @property
     def method(self) -> Method:
-        """The torch method.
+        """Return the torch method.
 
         Raises:
             DgsnetError: the model runs without torch.
@@ -146,14 +99,17 @@ class Detector:
         return self.runtime.method
 
     def uncalibrated(self, folder: Path) -> Detector:
-        """This detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
+        """Return this detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
 
         Args:
             folder: where it was loaded from.
         """
+        from dgsnet.artifacts.model_folder import fingerprint_of_logits  # noqa: PLC0415 - it imports torch
+
         config = self.config.model_copy(update={"calibration": Calibration()})
-        fingerprint = fingerprint_of(folder, calibrated=False) + _build_mark(self.runtime, config)
-        return Detector(self.runtime, config, self.name, fingerprint, self.policy, self.ood)
+        running = Fingerprint.parse(self.fingerprint)
+        logits = replace(running, model=fingerprint_of_logits(folder).model)
+        return Detector(self.runtime, config, self.name, str(logits), self.policy, self.ood)
 
     def detect(self, source: Source) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
@@ -176,23 +132,25 @@ class Detector:
                 yield from self.score_prepared(batch, at_once)
 
     def heatmap(self, source: Source) -> PIL.Image.Image:
-        """Where the model's answer comes from: the picture in grey at its own size, red where it pushed towards AI-generated, blue where
-        towards a photograph; what the model did not see is plain. See `dgsnet.inference.heatmap`.
+        """Draw where the model's answer comes from: the picture in grey at its own size, red where it pushed towards AI-generated, blue
+        where towards a photograph; what the model did not see is plain. See `dgsnet.inference.heatmap`.
 
         Raises:
             DecodeError: the image cannot be decoded.
             DgsnetError: it is too small to judge.
         """
-        from dgsnet.inference import heatmap  # noqa: PLC0415 - it imports this module
+        return self.explain(decode(source, self.policy)).image
 
-        return heatmap.explain(self, decode(source, self.policy)).image
+    def explain(self, image: DecodedImage, rule: Rule = "occlusion") -> Heatmap:
+        """Return the heatmap of a decoded picture with its evidence; see `dgsnet.inference.heatmap.explain`."""
+        return explain(self.runtime, self.config.preprocessing, image, rule)
 
     def at_once(self, batch_size: int) -> int:
-        """Images that pass the model together where it may get up to `batch_size`: one on the CPU."""
+        """Return how many images pass the model together where it may get up to `batch_size`: one on the CPU."""
         return batch_size if self.runtime.batches else 1
 
     def score_prepared(self, batch: list[Prepared], size: int) -> Iterator[Verdict]:
-        """What the model says of images that are prepared already, in order.
+        """Score images that are prepared already, in order.
 
         Args:
             batch: at most `size` of them.
@@ -208,10 +166,10 @@ class Detector:
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)
         warnings = [*verdict.warnings, *["out_of_domain"] * out_of_domain, *self.warnings]
-        return replace(verdict, score=score, logit=logit, verdict=answer(score, self.config.calibration), warnings=warnings)
+        return replace(verdict, score=score, logit=logit, verdict=self.config.calibration.verdict(score), warnings=warnings)
 
     def _see(self, pictures: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
-        """(logit, out of domain) of pictures, each given by its views, (K, 3, S, S), which the backbone gets exactly `size` at a time.
+        """Return (logit, out of domain) per picture, each given by its views, (K, 3, S, S); the backbone gets exactly `size` at a time.
 
         A picture's logit is the weighted sum of its views'. Its domain is asked about the first alone: domains are fitted to one a picture.
         """
@@ -230,93 +188,13 @@ class Detector:
         return seen
 
     def _pass(self, views: NDArray[np.float32], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the head reads of at most `size` views, and their logits; the runtime gets exactly `size`."""
+        """Return what the head reads of at most `size` views, and their logits; the runtime gets exactly `size`."""
         filled = np.concatenate([views, np.repeat(views[:1], size - len(views), axis=0)])
         read, logits = self.runtime.run(filled)
         return read[: len(views)], logits[: len(views)]
 
 
-def answer(score: float, calibration: Calibration) -> Answer:
-    """The verdict a score stands for."""
-    if score >= calibration.generated:
-        return "ai-generated"
-    return "real" if score < calibration.real else "inconclusive"
-
-
-def fingerprint_of(folder: Path, *, calibrated: bool = True) -> str:
-    """sha256 over what decides a score: configuration, heads and adapter; with `calibrated` off, over what decides a logit."""
-    known = [f"{name} {sha256_file(folder / name)}" for name in (CONFIG, HEADS, ADAPTER) if (folder / name).is_file()]
-    if not calibrated:
-        from dgsnet.artifacts import model_folder  # noqa: PLC0415 - it imports torch
-
-        config = model_folder.load_config(folder).model_dump(mode="json", exclude={"calibration"})
-        known[0] = f"{CONFIG} {sha256_bytes(json.dumps(config, sort_keys=True).encode())}"
-    return hashlib.sha256("\n".join(known).encode()).hexdigest()
-
-
-def unmarked(fingerprint: str) -> str:
-    """A detector's fingerprint without what says that it runs on another build of the backbone, or without torch."""
-    return fingerprint.partition("~")[0].partition("+")[0]
-
-
-def on_other_build(fingerprint: str) -> bool:
-    """Whether a detector's fingerprint says that it ran on another build of the backbone than the model was trained on."""
-    return "+" in fingerprint
-
-
-def _build_mark(runtime: Runtime, config: ScoringConfig) -> str:
-    """What a detector's fingerprint ends in when it runs on another build of the backbone, or without torch: its logits differ a little."""
-    here = runtime.fingerprint
-    other = "" if here == config.backbone["fingerprint"] else f"+{here[:16]}"
-    return other + (f"~{runtime.mark}" if runtime.mark else "")
-
-
-def _torch_runtime(method: Method) -> Runtime:
+def _in_torch(method: Method) -> Runtime:
     from dgsnet.runtimes.pytorch import PyTorchRuntime  # noqa: PLC0415 - it imports torch
 
     return PyTorchRuntime(method)
-
-
-def _check_device(device: str) -> None:
-    import torch  # noqa: PLC0415 - an exported model needs none
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's, of a device it has no support for
-        raise DgsnetError(f"the device {device!r} cannot be used here ({_first_line(error)}); `cpu` always can") from error
-
-
-def _find(name: str | Path) -> Path:
-    if isinstance(name, str) and (ours := shipped.shipped(name)) is not None:
-        return ours
-    folder, name = Path(name).expanduser(), str(name)
-    if folder.is_dir():
-        return folder
-    # Where the part before the slash is a folder here, a mistyped path is more likely than a hub id.
-    if _HUB_ID.fullmatch(name) and not folder.exists() and not folder.parent.is_dir():
-        return _from_hub(name)
-    why = (
-        "it is a file, not a folder"
-        if folder.exists()
-        else f"there is no such folder, and no model ships under that name (these do: {', '.join(shipped.available())})"
-    )
-    raise ModelFolderError(
-        f"no model {name!r}: {why}. Train one (`dgsnet train --out FOLDER`), or give a model folder or a hub id owner/name"
-    )
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only for models on the hub
-
-    repository, _, revision = name.partition("@")
-    wanted = ["*.json", "*.safetensors", "*.onnx", "*.onnx.data", "*.xml", "*.bin", "README.md"]
-    try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
-    except Exception as error:  # the client's own errors, those of its HTTP library (which one differs by version), the system's
-        raise ModelFolderError(
-            f"no model {name!r}: there is no such folder, and the hub did not give one ({_first_line(error)})"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

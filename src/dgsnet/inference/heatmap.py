@@ -1,4 +1,4 @@
-"""Which cells of a view pushed the logit which way, and where in the picture they lie.
+"""Heatmaps: the evidence of each cell of a picture, and where it lies.
 
 Two rules give each cell its evidence, positive towards AI-generated:
 
@@ -30,12 +30,11 @@ from PIL import Image
 
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
-from dgsnet.images.decode import DecodedImage, Source, decode
-from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.images.decode import DecodedImage
+from dgsnet.images.preprocess import SCORING_SEED, Preprocessing
 from dgsnet.inference.verdict import Verdict
 
 if TYPE_CHECKING:
-    from dgsnet.inference.detector import Detector
     from dgsnet.runtimes import Runtime
 
 Rule = Literal["occlusion", "gradient"]
@@ -73,21 +72,27 @@ class Heatmap:
     scale: float
 
 
-def explain(detector: Detector, image: DecodedImage, rule: Rule = "occlusion") -> Heatmap:
-    """The heatmap of a decoded picture.
+def explain(runtime: Runtime, preprocessing: Preprocessing, image: DecodedImage, rule: Rule = "occlusion") -> Heatmap:
+    """Draw the heatmap of a decoded picture.
+
+    Args:
+        runtime: what runs the model.
+        preprocessing: the model's.
+        image: the picture.
+        rule: see the module.
 
     Raises:
         DgsnetError: the picture is too small to judge.
     """
-    views, boxes, patch = _look(detector, image)
-    values = np.concatenate([evidence(detector.runtime, view, patch, rule) for view in views])
-    values *= detector.config.preprocessing.weight(len(views))
+    views, boxes, patch = _views_of(preprocessing, image)
+    values = np.concatenate([evidence(runtime, view, patch, rule) for view in views])
+    values *= preprocessing.weight(len(views))
     scale = max(float(np.abs(values).max()), FAINT)
     return Heatmap(render(image.pixels, boxes, values, scale), values, boxes, scale)
 
 
 def evidence(runtime: Runtime, view: NDArray[np.float32], patch: int = 32, rule: Rule = "occlusion") -> NDArray[np.float64]:
-    """Evidence of each cell of a view, in units of the logit: positive pushes towards AI-generated, negative towards a photograph.
+    """Return the evidence per cell of a view, in units of the logit: positive pushes towards AI-generated, negative towards a photograph.
 
     Args:
         runtime: the model, in eval mode.
@@ -107,12 +112,15 @@ def evidence(runtime: Runtime, view: NDArray[np.float32], patch: int = 32, rule:
     return _occlusion(runtime, view, patch) if rule == "occlusion" else _gradient(runtime, view, patch)
 
 
-def deletion_curve(detector: Detector, source: Source, order: Sequence[int], counts: Sequence[int] | None = None) -> NDArray[np.float64]:
-    """Logits while cells are blanked one after the other: the sooner they fall, the better `order` puts the evidence first.
+def deletion_curve(
+    runtime: Runtime, preprocessing: Preprocessing, image: DecodedImage, order: Sequence[int], counts: Sequence[int] | None = None
+) -> NDArray[np.float64]:
+    """Return logits while cells are blanked one after the other: the sooner they fall, the better `order` puts the evidence first.
 
     Args:
-        detector: the model.
-        source: a picture, as `Detector.detect` takes it.
+        runtime: what runs the model.
+        preprocessing: the model's.
+        image: the picture.
         order: cells, the first to be blanked first; as long as the views have cells, or shorter.
         counts: how many cells are blank at each point; 0, 1, .. len(order) where not given.
 
@@ -120,11 +128,10 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
         (len(counts),) logits; the one of count 0 is the logit of `Detector.detect`.
 
     Raises:
-        DecodeError: the picture cannot be decoded.
-        DgsnetError: it is too small to judge.
+        DgsnetError: the picture is too small to judge.
         ValueError: a cell that is none.
     """
-    views, boxes, patch = _look(detector, decode(source, detector.policy))
+    views, boxes, patch = _views_of(preprocessing, image)
     if not all(0 <= cell < len(boxes) for cell in order):
         raise ValueError(f"expected cells of 0..{len(boxes) - 1}, but got {list(order)}")
     points = range(len(order) + 1) if counts is None else counts
@@ -132,12 +139,12 @@ def deletion_curve(detector: Detector, source: Source, order: Sequence[int], cou
     logits = np.zeros(len(points))
     for number, view in enumerate(views):
         states = [[cell % cells for cell in order[:count] if cell // cells == number] for count in points]
-        logits += _logits(detector.runtime, [blanked(view, state, patch) for state in states])
-    return logits * detector.config.preprocessing.weight(len(views))
+        logits += _logits(runtime, [blanked(view, state, patch) for state in states])
+    return logits * preprocessing.weight(len(views))
 
 
 def blanked(view: NDArray[np.float32], cells: Sequence[int], patch: int = 32) -> NDArray[np.float32]:
-    """A copy of a normalised view (3, S, S) with some cells blank."""
+    """Return a copy of a normalised view (3, S, S) with some cells blank."""
     grid = -(-view.shape[1] // patch)
     copy = view.copy()
     for cell in cells:
@@ -147,7 +154,7 @@ def blanked(view: NDArray[np.float32], cells: Sequence[int], patch: int = 32) ->
 
 
 def render(pixels: NDArray[np.uint8], boxes: NDArray[np.int64], values: NDArray[np.float64], scale: float) -> Image.Image:
-    """Evidence in colour over the picture in light grey.
+    """Draw evidence in colour over the picture in light grey.
 
     A box is tinted `GENERATED` or `REAL` as its evidence is positive or negative, with an opacity that grows with its size up to `OPACITY`
     at `scale`. Where boxes overlap their evidence is averaged. What no box covers was not shown to the model and stays plain grey.
@@ -181,8 +188,8 @@ def render(pixels: NDArray[np.uint8], boxes: NDArray[np.int64], values: NDArray[
 
 
 def file_for(folder: Path, verdict: Verdict) -> Path:
-    """Where the heatmap of a scored image goes: the name of its file with the first digits of its sha256, so that files of one name in
-    several folders do not collide."""
+    """Return where the heatmap of a scored image goes: the name of its file with the first digits of its sha256, so that files of one name
+    in several folders do not collide."""
     # File systems allow 255 bytes a name; 50 characters are 200 at most.
     stem = Path(verdict.path).stem[:50] if verdict.path else "image"
     return folder / f"{stem}-{(verdict.sha256 or '')[:8]}.png"
@@ -194,21 +201,20 @@ def save(heatmap: Heatmap, target: Path) -> None:
         heatmap.image.save(aside, "PNG")
 
 
-def _look(detector: Detector, image: DecodedImage) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], int]:
-    """The normalised views that the detector scores, the boxes of their cells, one view after the other, and the cells' side."""
-    look = detector.config.preprocessing
-    parts = look.parts(image.height, image.width)
-    if len(parts) > 1 and look.view != "patches":  # which would choose other patches
-        look = look.model_copy(update={"patch": 2 * look.patch})
+def _views_of(preprocessing: Preprocessing, image: DecodedImage) -> tuple[list[NDArray[np.float32]], NDArray[np.int64], int]:
+    """Return the normalised views that are scored, the boxes of their cells, one view after the other, and the cells' side."""
+    parts = preprocessing.parts(image.height, image.width)
+    if len(parts) > 1 and preprocessing.view != "patches":  # which would choose other patches
+        preprocessing = preprocessing.model_copy(update={"patch": 2 * preprocessing.patch})
     views, boxes = [], []
     for left, top, right, bottom in parts:
         try:
-            view, within = look.take_view_with_boxes(image.pixels[top:bottom, left:right], SCORING_SEED)
+            view, within = preprocessing.take_view_with_boxes(image.pixels[top:bottom, left:right], SCORING_SEED)
         except ValueError as error:
             raise DgsnetError(f"no heatmap: {image.width}x{image.height} pixels are too few to judge ({error})") from error
-        views.append(look.normalise(view))
+        views.append(preprocessing.normalise(view))
         boxes.append(within + np.array([left, top, left, top]))
-    return views, np.concatenate(boxes), look.patch
+    return views, np.concatenate(boxes), preprocessing.patch
 
 
 def _occlusion(runtime: Runtime, view: NDArray[np.float32], patch: int) -> NDArray[np.float64]:
@@ -241,7 +247,7 @@ def _sum_over_cells(plane: NDArray[np.float64], patch: int) -> NDArray[np.float6
 
 
 def _logits(runtime: Runtime, views: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Logits of some views; one at a time where the detector scores so, that a view has one logit."""
+    """Return the logits of some views; one at a time where the detector scores so, that a view has one logit."""
     size = _AT_ONCE if runtime.batches else 1
     batches = [np.stack(views[start : start + size]) for start in range(0, len(views), size)]
     return np.concatenate([runtime.run(batch)[1] for batch in batches])

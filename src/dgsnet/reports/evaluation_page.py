@@ -19,7 +19,6 @@ from dgsnet.core.format import figure, interval
 from dgsnet.data.dataset import Dataset
 from dgsnet.evaluation import evaluate
 from dgsnet.images.decode import DecodedImage, decode
-from dgsnet.inference import heatmap
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import charts, html_shell
 
@@ -208,9 +207,9 @@ def _pictures(row: dict[str, Any], name: str, shown: _Shown, explained: bool) ->
 
 def _heatmap(detector: Detector, image: DecodedImage) -> Image.Image:
     try:
-        return heatmap.explain(detector, image, "gradient").image
+        return detector.explain(image, "gradient").image
     except (ValueError, DgsnetError):  # a method without gradient, or an engine without a method
-        return heatmap.explain(detector, image, "occlusion").image
+        return detector.explain(image, "occlusion").image
 
 
 def _why_not(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What computes a detector's features and logits: `pytorch` for model folders, `onnx_runtime` for exported ones."""
+"""Runtimes compute features and logits: `pytorch` of model folders, `onnx_runtime` and `openvino` of graphs."""
 
 from dgsnet.runtimes.base import Floats, Runtime
 

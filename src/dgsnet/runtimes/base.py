@@ -1,4 +1,4 @@
-"""All a detector knows of what runs its model. Neither torch nor another runtime is imported here."""
+"""The interface of everything that runs a model. Neither torch nor another runtime is imported here."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ class Runtime(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Of the backbone that runs, which may be another build than the one trained on (`dgsnet.model.backbone_match`)."""
+        """Fingerprint of the backbone that runs, which may be another build than the one trained on (`dgsnet.model.backbone_match`)."""
 
     @property
-    def mark(self) -> str:
-        """What tells its logits from those torch gives for the same model folder, which differ by rounding; empty where there is nothing
-        to tell apart."""
+    def graph_key(self) -> str:
+        """Key of a graph whose logits differ by rounding from those torch gives for the same model folder; empty where none do."""
         return ""
 
     @property
     @abstractmethod
     def batches(self) -> bool:
-        """Whether it should get several views at once. Where not, each goes alone, so that its logit does not depend on its neighbours."""
+        """True where it should get several views at once. Else each goes alone, so that its logit does not depend on its neighbours."""
 
     @property
     @abstractmethod
@@ -44,4 +43,4 @@ class Runtime(ABC):
 
     @abstractmethod
     def run(self, views: NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """What the head reads, (B, D), and the logits, (B,), of views (B, 3, S, S)."""
+        """Return what the head reads, (B, D), and the logits, (B,), of views (B, 3, S, S)."""

@@ -1,4 +1,4 @@
-"""What the runtimes of exported folders have in common."""
+"""Common part of the runtimes that run a graph: checks its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ NAMES = {"pixels", "read", "logit"}
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What is known of a graph.
+class GraphContents:
+    """Facts about a graph.
 
     Attributes:
         fingerprint: of the backbone in it.
         size: S, pixels.
         width: D.
-        instead: what to say to those who need the torch method.
-        mark: see `Runtime.mark`.
+        instead: error text for those who ask for the torch method.
+        graph_key: see `Runtime.graph_key`.
     """
 
     fingerprint: str
     size: int
     width: int
     instead: str
-    mark: str = ""
+    graph_key: str = ""
 
 
 class GraphRuntime(Runtime):
@@ -44,7 +44,7 @@ class GraphRuntime(Runtime):
     One at a time also where a provider could take several: so that a score does not depend on its neighbours.
     """
 
-    def __init__(self, graph: Path, contents: Contents, found: Shapes) -> None:
+    def __init__(self, graph: Path, contents: GraphContents, found: Shapes) -> None:
         """Check a graph.
 
         Args:
@@ -61,14 +61,19 @@ class GraphRuntime(Runtime):
         self._contents = contents
 
     @property
+    def width(self) -> int:
+        """D, numbers that the head reads."""
+        return self._contents.width
+
+    @property
     @override
     def fingerprint(self) -> str:
         return self._contents.fingerprint
 
     @property
     @override
-    def mark(self) -> str:
-        return self._contents.mark
+    def graph_key(self) -> str:
+        return self._contents.graph_key
 
     @property
     @override
@@ -81,6 +86,6 @@ class GraphRuntime(Runtime):
         raise DgsnetError(self._contents.instead)
 
 
-def unopened(graph: Path, error: Exception) -> ModelFolderError:
-    """What a runtime's own error says, as one of ours."""
+def cannot_open(graph: Path, error: Exception) -> ModelFolderError:
+    """Return a runtime's own error as one of ours."""
     return ModelFolderError(f"{graph} cannot be opened: {str(error).strip().splitlines()[0]}; export the model again")

@@ -12,7 +12,7 @@ from typing_extensions import override
 from dgsnet.core.errors import DgsnetError
 from dgsnet.runtimes import telemetry
 from dgsnet.runtimes.base import Floats
-from dgsnet.runtimes.graph import Contents, GraphRuntime, unopened
+from dgsnet.runtimes.graph import GraphContents, GraphRuntime, cannot_open
 
 with telemetry.off():
     import onnxruntime
@@ -26,7 +26,7 @@ EXECUTION: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def providers() -> list[str]:
-    """Those of `EXECUTION` that the installed ONNX Runtime was built with."""
+    """Return those of `EXECUTION` that the installed ONNX Runtime was built with."""
     built = onnxruntime.get_available_providers()
     return [name for name, (provider, _) in EXECUTION.items() if provider in built]
 
@@ -34,7 +34,7 @@ def providers() -> list[str]:
 class OnnxRuntime(GraphRuntime):
     """Runs an ONNX graph."""
 
-    def __init__(self, graph: Path, contents: Contents, provider: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, graph: Path, contents: GraphContents, provider: str = "cpu", threads: int | None = None) -> None:
         """Open a graph.
 
         Args:
@@ -56,7 +56,7 @@ class OnnxRuntime(GraphRuntime):
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=chain)
         except Exception as error:  # its classes derive from RuntimeError or from Exception, by version
-            raise unopened(graph, error) from error
+            raise cannot_open(graph, error) from error
         if EXECUTION[provider][0] not in self._session.get_providers():  # it goes on with the CPU and only logs that
             raise DgsnetError(f"the provider {provider!r} does not start here (its driver or libraries are missing): `cpu` always does")
         found = {one.name: one.shape[1:] for one in (*self._session.get_inputs(), *self._session.get_outputs())}

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dgsnet.runtimes import telemetry
 from dgsnet.runtimes.base import Floats
-from dgsnet.runtimes.graph import NAMES, Contents, GraphRuntime, unopened
+from dgsnet.runtimes.graph import NAMES, GraphContents, GraphRuntime, cannot_open
 
 with telemetry.off():
     import openvino
@@ -19,7 +19,7 @@ with telemetry.off():
 
 @cache
 def runtime() -> openvino.Core:
-    """The one OpenVINO of this process, which is never given back.
+    """Return the one OpenVINO of this process, which is never given back.
 
     Its CPU plugin puts the signal stack of the calling thread on memory of its own. When two are opened and the older goes first, the
     thread is left with freed memory, and the next signal that Python handles (a child that ended, SIGTERM) is a segmentation fault.
@@ -30,7 +30,7 @@ def runtime() -> openvino.Core:
 class OpenVinoRuntime(GraphRuntime):
     """Runs an IR or an ONNX graph; what is fp32 in it is computed in fp32."""
 
-    def __init__(self, graph: Path, contents: Contents, threads: int | None = None) -> None:
+    def __init__(self, graph: Path, contents: GraphContents, threads: int | None = None) -> None:
         """Open a graph.
 
         Args:
@@ -45,7 +45,7 @@ class OpenVinoRuntime(GraphRuntime):
         try:
             self._model = runtime().compile_model(graph, "CPU", settings)
         except RuntimeError as error:
-            raise unopened(graph, error) from error
+            raise cannot_open(graph, error) from error
         # A place may go by several names, such as that of a cast that does nothing.
         places = [
             (place.names, [side.get_length() if side.is_static else None for side in list(place.partial_shape)[1:]])

@@ -1,4 +1,4 @@
-"""Which runtime runs an exported graph, by the name of a provider. No runtime is imported before it is asked for."""
+"""Opens a graph in the runtime of a named provider. No runtime is imported before it is asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.runtimes.graph import Contents, GraphRuntime
+from dgsnet.runtimes.graph import GraphContents, GraphRuntime
 
 TORCH = "torch"
 """Not a runtime of graphs: the name by which one asks for the torch runtime of a model folder."""
@@ -17,14 +17,14 @@ INSTALL = {
     "openvino": 'pip install "dgsnet[openvino]"',
     "coreml": "pip install onnxruntime, on a Mac",
 }
-"""How a provider comes to be there, by its name."""
+"""Command that installs a provider, by its name."""
 
 OF_FORMAT = {"onnx": ("cpu", "cuda", "openvino", "coreml"), "openvino": ("openvino",)}
 """Providers that run a format, the default first."""
 
 
 def available() -> list[str]:
-    """Names of the providers that are installed."""
+    """Return the names of the providers that are installed."""
     return [name for name in INSTALL if _is_here(name)]
 
 
@@ -46,7 +46,7 @@ def require(name: str) -> None:
         raise DgsnetError(f"the provider {name!r} is missing here (available: {', '.join(available()) or 'none'}): {INSTALL[name]}")
 
 
-def open_runtime(graph: Path, form: str, provider: str | None, threads: int | None, contents: Contents) -> GraphRuntime:
+def open_runtime(graph: Path, form: str, provider: str | None, threads: int | None, contents: GraphContents) -> GraphRuntime:
     """Open a graph.
 
     Args:

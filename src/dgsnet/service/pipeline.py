@@ -14,7 +14,6 @@ import numpy as np
 
 from dgsnet.core.errors import DgsnetError
 from dgsnet.images.decode import DecodedImage
-from dgsnet.inference import heatmap
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
 from dgsnet.provenance.rows import VerdictWithProvenance
@@ -142,7 +141,7 @@ class Pipeline:
 
     def _draw(self, image: DecodedImage) -> bytes:
         try:
-            drawn = heatmap.explain(self.detector, image).image
+            drawn = self.detector.explain(image).image
         except DgsnetError as error:
             raise Refusal(422, "no_heatmap", str(error)) from error
         stream = io.BytesIO()
@@ -150,7 +149,7 @@ class Pipeline:
         return stream.getvalue()
 
     def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
-        return detection_page.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
+        return detection_page.one_picture(self.detector, row, image.pixels, self.detector.explain(image), made)
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
+from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import TrainingError
 from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.model import methods
@@ -127,7 +128,7 @@ class _Run:
             ood = ood_of_photographs(method, self.training, self.recipe.seed, progress) if main else None
         if main:
             if ood is not None:
-                model_folder.save_ood(self.out, ood)
+                save_ood(self.out, ood)
             record = self._record(backbone, text, captions)
             model_folder.save(self.out, method, record)
             self.checkpoint.unlink(missing_ok=True)

@@ -20,6 +20,8 @@ from rich.progress import Progress
 
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
+from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
@@ -100,7 +102,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
     with replacing_folder(out) as folder:
         if ood is not None:
-            model_folder.save_ood(folder, ood)
+            save_ood(folder, ood)
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
         logits = left_out_logits(features, dataset, penalty)
         if logits is not None:
@@ -147,7 +149,7 @@ def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: fl
 
 
 def _rows(dataset: Dataset, logits: NDArray[np.float64], done: int) -> Iterator[dict[str, Any]]:
-    plain = model_folder.Calibration()
+    plain = Calibration()
     for sample, logit in list(zip(dataset, logits.tolist(), strict=True))[done:]:
         yield evaluate.prediction(sample, Verdict(sample.path, score=plain.score(logit), logit=logit))
 

@@ -1,4 +1,4 @@
-"""Puts the weights of a planned model together: the slow part, done once. Only this needs the backbone."""
+"""Puts the weights of a model together: the slow part, done once. Only this needs the backbone."""
 
 from __future__ import annotations
 
@@ -9,82 +9,81 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dgsnet import weights as backbones
-from dgsnet.artifacts.exported import GRAPHS
-from dgsnet.artifacts.names import GRAPH, PLAN
-from dgsnet.artifacts.onnx_builder.cache import is_whole, write_record
-from dgsnet.artifacts.onnx_builder.tensors import Sources
-from dgsnet.artifacts.onnx_builder.weight_map import MAKE, Piece, Plan
+from dgsnet import weights
+from dgsnet.artifacts.names import GRAPH, GRAPHS, WEIGHT_MAP
+from dgsnet.artifacts.onnx_builder.built import is_whole, write_record
+from dgsnet.artifacts.onnx_builder.tensors import MergedTensors
+from dgsnet.artifacts.onnx_builder.weight_map import MAKE, TensorSlot, WeightMap
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.core.files import replacing, replacing_folder, sha256_file
 from dgsnet.weights.cache import locked
 
 
-def build(folder: Path, plan: Plan, backbone: str, target: Path) -> None:
+def build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:
     """Put a model together into a folder of the cache, unless another process has done so meanwhile.
 
     Args:
         folder: model folder.
-        plan: its plan.
+        weight_map: its weight map.
         backbone: name or folder of its backbone.
         target: folder of the cache; it is there whole or not at all.
 
     Raises:
-        ModelFolderError: the plan is not of this model's graph, adapter and heads.
+        ModelFolderError: the weight map is not of this model's graph, adapter and heads.
         WeightsError: the backbone cannot be had, or is not the one the model was trained on.
     """
     with locked(target):
-        if not is_whole(target, plan):
-            _build(folder, plan, backbone, target)
+        if not is_whole(target, weight_map):
+            _build(folder, weight_map, backbone, target)
 
 
-def _build(folder: Path, plan: Plan, backbone: str, target: Path) -> None:
-    tower = backbones.locate(backbone)
-    with _said(f"putting {folder.name} together from {backbone}; this is done once"):
-        if (found := backbones.folder_fingerprint(tower)) != plan.backbone:
+def _build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:
+    tower = weights.locate(backbone)
+    with _shown(f"putting {folder.name} together from {backbone}; this is done once"):
+        if (found := weights.folder_fingerprint(tower)) != weight_map.backbone:
             raise WeightsError(
-                f"{folder} was trained on the backbone {backbone} with fingerprint {plan.backbone[:12]}, but {tower} has {found[:12]}"
+                f"{folder} was trained on the backbone {backbone} with fingerprint {weight_map.backbone[:12]}, but {tower} has {found[:12]}"
             )
-        if sha256_file(folder / GRAPH) != plan.graph:
-            raise ModelFolderError(f"{folder / GRAPH} is not the graph that {PLAN} names: it is damaged; {MAKE}")
+        if sha256_file(folder / GRAPH) != weight_map.graph:
+            raise ModelFolderError(f"{folder / GRAPH} is not the graph that {WEIGHT_MAP} names: it is damaged; {MAKE}")
         with replacing_folder(target) as new:
-            graph, weights = (new / name for name in GRAPHS["onnx"])
-            with replacing(weights) as aside:
-                if write_weights(plan.pieces, Sources(folder, tower), aside) != plan.weights:
-                    raise ModelFolderError(f"{folder}: {PLAN} is of another adapter or other heads than lie beside it; {MAKE}")
+            graph, values = (new / name for name in GRAPHS["onnx"])
+            with replacing(values) as aside:
+                if write_weights(weight_map.slots, MergedTensors(folder, tower), aside) != weight_map.weights:
+                    raise ModelFolderError(f"{folder}: {WEIGHT_MAP} is of another adapter or other heads than lie beside it; {MAKE}")
             with replacing(graph) as aside:
                 aside.write_bytes((folder / GRAPH).read_bytes())
-            write_record(new, plan)
+            write_record(new, weight_map)
 
 
-def write_weights(pieces: tuple[Piece, ...], sources: Sources, file: Path) -> str:
-    """Write the file of weights; its sha256.
+def write_weights(slots: tuple[TensorSlot, ...], tensors: MergedTensors, file: Path) -> str:
+    """Write the file of weights; return its sha256.
 
     Args:
-        pieces: in the order of the file; between them lie zeros.
-        sources: where they come from.
+        slots: in the order of the file; between them lie zeros.
+        tensors: the values.
         file: to write.
 
     Raises:
-        ModelFolderError: a tensor is missing or has another size than its piece.
+        ModelFolderError: a tensor is missing or has another size than its slot.
         WeightsError: as above, of the backbone.
     """
     digest, place = sha256(), 0
     with file.open("wb") as stream:
-        for piece in pieces:
-            tensor = sources.tensor(piece.tensor)
-            content = (tensor.T if piece.transposed else tensor).astype("<f4", copy=False).tobytes()
-            if len(content) != piece.size:
-                raise ModelFolderError(f"the graph reads {piece.size} bytes of {piece.tensor}, which has {len(content)}; {MAKE}")
-            for part in (bytes(piece.offset - place), content):
+        for slot in slots:
+            tensor = tensors.tensor(slot.tensor)
+            content = (tensor.T if slot.transposed else tensor).astype("<f4", copy=False).tobytes()
+            if len(content) != slot.size:
+                raise ModelFolderError(f"the graph reads {slot.size} bytes of {slot.tensor}, which has {len(content)}; {MAKE}")
+            for part in (bytes(slot.offset - place), content):
                 digest.update(part)
                 stream.write(part)
-            place = piece.offset + piece.size
+            place = slot.offset + slot.size
     return digest.hexdigest()
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def _shown(what: str) -> Iterator[None]:
     """Tell whoever sits at the terminal why this call takes longer."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""The graph of a model folder with its weights, in the cache: put together once, opened as it lies afterwards.
+"""Built models in the cache: the graph of a model folder with its weights, put together once, opened as it lies afterwards.
 
 Each has a folder of its own below ``assembled``, named by the model and by what it consists of, with a record of sizes, hashes and the time
 the files were last written. While sizes and times are those of the record, the files are taken as they are: hashing 345 MB takes half a
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgsnet.artifacts.exported import GRAPHS
-from dgsnet.artifacts.onnx_builder import weight_map as plans
-from dgsnet.artifacts.onnx_builder.weight_map import Plan
+from dgsnet.artifacts.names import GRAPHS
+from dgsnet.artifacts.onnx_builder.weight_map import WeightMap
 from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.files import sha256_file, write_json
 
@@ -24,7 +23,7 @@ RECORD = "dgsnet_assembled.json"
 
 
 @dataclass(frozen=True)
-class Assembled:
+class BuiltModel:
     """One folder of the cache."""
 
     name: str
@@ -32,35 +31,15 @@ class Assembled:
     size: int
 
 
-def locate(folder: Path, backbone: str) -> Path:
-    """The graph of a model folder with its weights beside it, put together first where it is not there or not whole.
-
-    Args:
-        folder: model folder with a plan.
-        backbone: name or folder of its backbone, which is pulled when it is needed and missing.
-
-    Raises:
-        ModelFolderError: the plan is not of this model's adapter and heads.
-        WeightsError: the backbone cannot be had, or is not the one the model was trained on.
-    """
-    plan = plans.read(folder)
-    target = assembled_dir() / f"{folder.absolute().name}-{plan.key}"
-    if not is_whole(target, plan):
-        from dgsnet.artifacts.onnx_builder.build import build  # noqa: PLC0415 - what it imports costs a start a tenth of a second
-
-        build(folder, plan, backbone, target)
-    return target / GRAPHS["onnx"][0]
-
-
-def list_assembled() -> list[Assembled]:
-    """All that lie in the cache, by name."""
-    root = assembled_dir()
+def list_built() -> list[BuiltModel]:
+    """List all that lie in the cache, by name."""
+    root = built_dir()
     found = sorted(one for one in root.iterdir() if one.is_dir() and not one.name.startswith(".")) if root.is_dir() else []
-    return [Assembled(one.name, one, sum(file.stat().st_size for file in one.iterdir())) for one in found]
+    return [BuiltModel(one.name, one, sum(file.stat().st_size for file in one.iterdir())) for one in found]
 
 
 def verify(folder: Path) -> list[str]:
-    """Hash the files of an assembled model again; what is wrong, one sentence each, or nothing."""
+    """Hash the files of a built model again; return what is wrong, one sentence each, or nothing."""
     files = _read_record(folder)
     if files is None:
         return [f"{folder}: there is no record of what it should hold"]
@@ -74,15 +53,15 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def assembled_dir() -> Path:
-    """Where the folders of assembled models lie."""
+def built_dir() -> Path:
+    """Return the folder of all built models."""
     return cache_dir() / "assembled"
 
 
-def is_whole(target: Path, plan: Plan) -> bool:
-    """Whether a folder of the cache holds what a plan says, by its record; see the module."""
+def is_whole(target: Path, weight_map: WeightMap) -> bool:
+    """Tell whether a folder of the cache holds what a weight map says, by its record; see the module."""
     files = _read_record(target)
-    if files is None or {name: facts["sha256"] for name, facts in files.items()} != _sums(plan):
+    if files is None or {name: facts["sha256"] for name, facts in files.items()} != _sums(weight_map):
         return False
     try:
         if all(_stamp(target / name) == (facts["size"], facts["mtime_ns"]) for name, facts in files.items()):
@@ -92,12 +71,12 @@ def is_whole(target: Path, plan: Plan) -> bool:
     if verify(target):
         return False
     with suppress(OSError):  # copied, and to where it cannot be written: then it is hashed each time
-        write_record(target, plan)
+        write_record(target, weight_map)
     return True
 
 
-def _sums(plan: Plan) -> dict[str, str]:
-    return dict(zip(GRAPHS["onnx"], (plan.graph, plan.weights), strict=True))
+def _sums(weight_map: WeightMap) -> dict[str, str]:
+    return dict(zip(GRAPHS["onnx"], (weight_map.graph, weight_map.weights), strict=True))
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -105,18 +84,18 @@ def _stamp(file: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def write_record(folder: Path, plan: Plan) -> None:
-    """Note sizes, hashes and times of the files of an assembled model, which are those that its plan names."""
+def write_record(folder: Path, weight_map: WeightMap) -> None:
+    """Note sizes, hashes and times of the files of a built model, which are those that its weight map names."""
     for name in GRAPHS["onnx"]:
         seconds = int((folder / name).stat().st_mtime)  # whole ones: that is what archives and layers of images keep of a time
         os.utime(folder / name, (seconds, seconds))
     stamps = {name: _stamp(folder / name) for name in GRAPHS["onnx"]}
-    files = {name: {"sha256": sha, "size": stamps[name][0], "mtime_ns": stamps[name][1]} for name, sha in _sums(plan).items()}
+    files = {name: {"sha256": sha, "size": stamps[name][0], "mtime_ns": stamps[name][1]} for name, sha in _sums(weight_map).items()}
     write_json(folder / RECORD, {"files": files})
 
 
 def _read_record(folder: Path) -> dict[str, dict[str, Any]] | None:
-    """Facts by file name; None where there is no whole record."""
+    """Return facts by file name; None where there is no whole record."""
     try:
         files: dict[str, dict[str, Any]] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"]
         return files if all({"sha256", "size", "mtime_ns"} == facts.keys() for facts in files.values()) else None

@@ -1,47 +1,36 @@
-"""A model folder with a plan, read to be scored with: runtime, configuration, domain. No torch."""
+"""Opens a model folder that has a graph, its weights built first where they are not in the cache. No torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from dgsnet.artifacts.config import ScoringConfig, read_config
-from dgsnet.artifacts.names import CONFIG, FORMAT, OOD, PLAN
-from dgsnet.artifacts.onnx_builder import weight_map as plans
-from dgsnet.artifacts.onnx_builder.cache import locate
-from dgsnet.artifacts.ood_file import load_ood
-from dgsnet.model.ood import OodDetector
-from dgsnet.runtimes.graph import Contents
+from dgsnet.artifacts.config import ModelConfig, read_config
+from dgsnet.artifacts.names import CONFIG, GRAPHS, WEIGHT_MAP
+from dgsnet.artifacts.onnx_builder.built import built_dir, is_whole
+from dgsnet.artifacts.onnx_builder.weight_map import WeightMap, read_weight_map
+from dgsnet.runtimes.graph import GraphContents, GraphRuntime
 from dgsnet.runtimes.providers import open_runtime
 
-if TYPE_CHECKING:
-    from dgsnet.runtimes.graph import GraphRuntime
+
+def has_graph(folder: Path) -> bool:
+    """Tell whether a model folder has a graph and so scores without torch."""
+    return (folder / WEIGHT_MAP).is_file()
 
 
-class PlannedConfig(ScoringConfig):
-    """`config.json` of a model folder, as far as scoring needs it."""
+def build_graph(folder: Path) -> Path:
+    """Return the graph of a model folder with its weights, in the cache; they are put together first where they are not there or not whole.
 
-    format: int
-    recipe: dict[str, Any]
-
-
-def is_planned(folder: Path) -> bool:
-    """Whether a model folder has a graph and so scores without torch."""
-    return (folder / PLAN).is_file()
-
-
-def prepare(folder: Path) -> Path:
-    """The graph of a model folder with a plan, in the cache; its weights are put together first where they are not there.
+    The backbone is pulled when it is needed and missing.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.
-        WeightsError: the backbone cannot be had.
+        WeightsError: the backbone cannot be had, or is not the one the model was trained on.
     """
-    return locate(folder, _config(folder).backbone["name"])
+    return _built(folder, read_weight_map(folder), _config(folder))
 
 
-def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, PlannedConfig, OodDetector | None]:
-    """Load a model folder with a plan, its weights put together first where they are not in the cache.
+def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ModelConfig]:
+    """Load a model folder with a graph.
 
     Args:
         folder: model folder.
@@ -53,17 +42,26 @@ def load(folder: Path, provider: str | None = None, threads: int | None = None) 
         WeightsError: the backbone cannot be had.
         DgsnetError: the provider cannot be had.
     """
-    config, plan, graph = _config(folder), plans.read(folder), prepare(folder)
+    config, weight_map = _config(folder), read_weight_map(folder)
     without = f"{folder.absolute().name} is run without torch here, which scores and draws heatmaps and does nothing else"
-    contents = Contents(
-        plan.backbone,
+    contents = GraphContents(
+        weight_map.backbone,
         config.preprocessing.size,
-        plan.width,
+        weight_map.width,
         instead=f'{without}: ask for torch (`--provider torch`, `from_pretrained(..., provider="torch")`)',
-        mark=plan.key,
+        graph_key=weight_map.key,
     )
-    return open_runtime(graph, "onnx", provider, threads, contents), config, load_ood(folder / OOD, plan.width)
+    return open_runtime(_built(folder, weight_map, config), "onnx", provider, threads, contents), config
 
 
-def _config(folder: Path) -> PlannedConfig:
-    return read_config(folder / CONFIG, PlannedConfig, "format", FORMAT, f"{folder} is no model folder: {CONFIG} is missing")
+def _built(folder: Path, weight_map: WeightMap, config: ModelConfig) -> Path:
+    target = built_dir() / f"{folder.absolute().name}-{weight_map.key}"
+    if not is_whole(target, weight_map):
+        from dgsnet.artifacts.onnx_builder.build import build  # noqa: PLC0415 - what it imports costs a start a tenth of a second
+
+        build(folder, weight_map, config.backbone["name"], target)
+    return target / GRAPHS["onnx"][0]
+
+
+def _config(folder: Path) -> ModelConfig:
+    return read_config(folder / CONFIG, "format", f"{folder} is no model folder: {CONFIG} is missing")

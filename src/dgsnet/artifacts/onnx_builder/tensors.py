@@ -1,4 +1,4 @@
-"""The tensors of a model as its graph has them, the adapter merged, in numpy.
+"""Tensors of a model as its graph has them, the adapter merged, in numpy.
 
 The bits do not depend on the machine: products are taken number by number in float64 and rounded once, where BLAS would add up in an order
 that differs between processors. So the sha256 of what is put together is known beforehand.
@@ -21,16 +21,16 @@ from dgsnet.weights.tensors import Tensor, read_header, weight_files
 Floats = NDArray[np.float32]
 
 BACKBONE = "backbone."
-"""What names of the backbone's tensors begin with; the others are those of the heads."""
+"""Prefix of the names of the backbone's tensors; the others are those of the heads."""
 
 _PEFT = "base_model.model."
 
 
-class Sources:
+class MergedTensors:
     """Backbone, adapter and heads of a model folder."""
 
     def __init__(self, folder: Path, tower: Path) -> None:
-        """Look what there is.
+        """Find what there is.
 
         Args:
             folder: model folder.
@@ -47,7 +47,7 @@ class Sources:
         self._scaling = _scaling(folder / ADAPTER_CONFIG) if self._adapter else 0.0
 
     def tensor(self, name: str) -> Floats:
-        """One tensor, in the layout torch has it.
+        """Return one tensor, float32, in the layout torch has it.
 
         Raises:
             ModelFolderError: there is none of this name in the heads, or the adapter does not fit.
@@ -58,12 +58,12 @@ class Sources:
                 raise ModelFolderError(f"{self._folder / HEADS} has no tensor {name}, which the graph of the model reads")
             return self._heads[name].astype(np.float32)
         name = name.removeprefix(BACKBONE)
-        known = self._backbone.get(name)
-        if known is None or known.dtype != "F32":
-            raise WeightsError(f"{self._tower}: expected the tensor {name} of F32, but got {known.dtype if known else 'none'}")
-        with known.file.open("rb") as stream:
-            stream.seek(known.offset)
-            weight = np.frombuffer(stream.read(known.size), "<f4").reshape(known.shape)
+        found = self._backbone.get(name)
+        if found is None or found.dtype != "F32":
+            raise WeightsError(f"{self._tower}: expected the tensor {name} of F32, but got {found.dtype if found else 'none'}")
+        with found.file.open("rb") as stream:
+            stream.seek(found.offset)
+            weight = np.frombuffer(stream.read(found.size), "<f4").reshape(found.shape)
         return self._merged(name.removesuffix(".weight"), weight)
 
     def _merged(self, module: str, weight: Floats) -> Floats:
@@ -87,7 +87,7 @@ def _load(file: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _scaling(file: Path) -> float:
-    """What PEFT multiplies the low-rank product with."""
+    """Return the factor by which PEFT multiplies the low-rank product."""
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
         unlike = [name for name in ("use_dora", "fan_in_fan_out", "lora_bias", "rank_pattern", "alpha_pattern") if settings.get(name)]

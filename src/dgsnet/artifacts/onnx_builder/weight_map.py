@@ -1,4 +1,4 @@
-"""`graph.json`: which tensor of a model goes where in the file of weights that belongs to `graph.onnx`."""
+"""`graph.json`: maps each tensor of a model to its place in the file of weights that belongs to `graph.onnx`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dgsnet.artifacts.names import GRAPH, PLAN
+from dgsnet.artifacts.names import GRAPH, WEIGHT_MAP
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.core.files import sha256_bytes
 
@@ -15,7 +15,7 @@ FORMAT = 1
 MAKE = "make it again with `dgsnet export --weightless`"
 
 
-class Piece(BaseModel):
+class TensorSlot(BaseModel):
     """One tensor in the file of weights, float32."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,10 +29,10 @@ class Piece(BaseModel):
     """Bytes, as `offset`."""
 
 
-class Plan(BaseModel):
-    """How a graph is filled, and what has to come out."""
+class WeightMap(BaseModel):
+    """Recipe of a file of weights, and what has to come out. The file keeps the names of its first version: `plan_format`, `pieces`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     plan_format: int
     opset: int
@@ -47,27 +47,27 @@ class Plan(BaseModel):
     """sha256 of the file of weights."""
     size: int
     """Its bytes."""
-    pieces: tuple[Piece, ...]
+    slots: tuple[TensorSlot, ...] = Field(alias="pieces")
     """In the order of the file."""
     versions: dict[str, str]
 
     @property
     def key(self) -> str:
-        """Of the graph with these weights, in hexadecimal."""
+        """Identity of the graph with these weights, 16 hexadecimal digits."""
         return sha256_bytes(f"{self.graph} {self.weights}".encode())[:16]
 
 
-def read(folder: Path) -> Plan:
-    """The plan of a model folder.
+def read_weight_map(folder: Path) -> WeightMap:
+    """Read the weight map of a model folder.
 
     Raises:
         ModelFolderError: it is damaged or of another format, or there is no graph to it.
     """
-    file = folder / PLAN
+    file = folder / WEIGHT_MAP
     try:
-        plan = Plan.model_validate_json(file.read_bytes())
+        found = WeightMap.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise ModelFolderError(f"{file} cannot be read ({error}); {MAKE}") from error
-    if plan.plan_format != FORMAT or not (folder / GRAPH).is_file():
-        raise ModelFolderError(f"{file}: expected format {FORMAT} and {GRAPH} beside it, but got format {plan.plan_format}; {MAKE}")
-    return plan
+    if found.plan_format != FORMAT or not (folder / GRAPH).is_file():
+        raise ModelFolderError(f"{file}: expected format {FORMAT} and {GRAPH} beside it, but got format {found.plan_format}; {MAKE}")
+    return found

@@ -7,13 +7,13 @@ from pathlib import Path
 DEFAULT = "dgsnet-b16"
 
 
-def shipped(name: str) -> Path | None:
-    """The folder of the shipped model of this name; None: there is none."""
+def find(name: str) -> Path | None:
+    """Return the folder of the shipped model of this name; None where there is none."""
     return next((folder for folder in _folders() if folder.name == name), None)
 
 
 def available() -> tuple[str, ...]:
-    """Names of the shipped models."""
+    """Return the names of the shipped models."""
     return tuple(folder.name for folder in _folders())
 
 

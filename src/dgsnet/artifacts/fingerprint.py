@@ -1,0 +1,77 @@
+"""What decides a model's scores, as one value that is written beside every prediction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dgsnet.artifacts.names import ADAPTER, CONFIG, HEADS
+from dgsnet.core.files import sha256_bytes, sha256_file
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Identity of a model as it runs. Its one text form is ``MODEL[+BUILD][~GRAPH]``.
+
+    Attributes:
+        model: sha256 over configuration, heads and adapter, or over the configuration of an exported folder.
+        backbone_build: first digits of the backbone's fingerprint where it is another build than the one trained on; else empty.
+        graph: key of the graph that runs in place of torch, whose logits differ by rounding; empty where torch runs, or a graph of its own.
+    """
+
+    model: str
+    backbone_build: str = ""
+    graph: str = ""
+
+    def __str__(self) -> str:
+        build = f"+{self.backbone_build}" if self.backbone_build else ""
+        return self.model + build + (f"~{self.graph}" if self.graph else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Fingerprint:
+        """Read the text form."""
+        rest, _, graph = text.partition("~")
+        model, _, build = rest.partition("+")
+        return cls(model, build, graph)
+
+    def running(self, trained_on: str, backbone: str, graph: str) -> Fingerprint:
+        """Return the fingerprint of the same model on a backbone, in a graph.
+
+        Args:
+            trained_on: fingerprint of the backbone that the model folder records.
+            backbone: fingerprint of the backbone that runs.
+            graph: see `graph`.
+        """
+        return replace(self, backbone_build="" if backbone == trained_on else backbone[:16], graph=graph)
+
+
+def of_model_folder(folder: Path) -> Fingerprint:
+    """Return the fingerprint of a model folder: of configuration, heads and adapter."""
+    return _of_parts(folder, sha256_file(folder / CONFIG))
+
+
+def without_calibration(folder: Path, config: bytes) -> Fingerprint:
+    """Return the fingerprint of what decides a logit.
+
+    Args:
+        folder: model folder.
+        config: its configuration without the calibration, in canonical bytes.
+    """
+    return _of_parts(folder, sha256_bytes(config))
+
+
+def of_exported_folder(folder: Path) -> Fingerprint:
+    """Return the fingerprint of an exported folder; the graph counts by its own hashes, which the configuration holds."""
+    return Fingerprint(sha256_bytes(f"{CONFIG} {sha256_file(folder / CONFIG)}".encode()))
+
+
+def _of_parts(folder: Path, config: str) -> Fingerprint:
+    """Hash the hashes of a model folder's parts.
+
+    Args:
+        folder: model folder.
+        config: hash of its configuration.
+    """
+    parts = [f"{CONFIG} {config}", *(f"{name} {sha256_file(folder / name)}" for name in (HEADS, ADAPTER) if (folder / name).is_file())]
+    return Fingerprint(hashlib.sha256("\n".join(parts).encode()).hexdigest())
