@@ -21,7 +21,7 @@ from dgsnet.data.layouts import list_samples
 from dgsnet.inference.detector import Detector
 from dgsnet.score.cluster import Cluster
 from dgsnet.score.dedup_cache import KnownOnDisk
-from dgsnet.score.local import LocalEngine
+from dgsnet.score.local_engine import LocalEngine
 from dgsnet.score.output import Output, agree_on
 from dgsnet.score.progress import Meter
 from dgsnet.score.score_samples import Operator

@@ -16,7 +16,7 @@ from dgsnet.service import rate_limit, schemas, uploads
 from dgsnet.service.api_error import Refusal
 from dgsnet.service.auth import Gate
 from dgsnet.service.monitoring import Metrics
-from dgsnet.service.pipeline import Pipeline
+from dgsnet.service.request_pipeline import Pipeline
 from dgsnet.service.uploads import Budget, Reservation
 
 _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")

@@ -15,7 +15,7 @@ from dgsnet.service.auth import Gate
 from dgsnet.service.keys import Keys
 from dgsnet.service.middleware import Envelope
 from dgsnet.service.monitoring import Metrics
-from dgsnet.service.pipeline import Pipeline
+from dgsnet.service.request_pipeline import Pipeline
 from dgsnet.service.settings import Settings
 
 _DESCRIPTION = """Tells photographs from AI-generated images. **A score is a signal, not proof**: the model can be confidently wrong,

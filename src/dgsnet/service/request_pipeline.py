@@ -23,7 +23,7 @@ from dgsnet.service.api_error import Refusal
 from dgsnet.service.decoder_pool import Decoders
 from dgsnet.service.monitoring import Metrics
 from dgsnet.service.queue_limit import Places
-from dgsnet.service.scoring import Scorer
+from dgsnet.service.batch_scorer import Scorer
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
 
