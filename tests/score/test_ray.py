@@ -30,7 +30,8 @@ from dgsnet.core.errors import ScoringError
 from dgsnet.inference.detector import Detector
 from dgsnet.score.cluster import Cluster
 from dgsnet.score.dedup_cache import KnownOnDisk
-from dgsnet.score.run import Settings, Summary, score
+from dgsnet.score.run import Summary, score
+from dgsnet.score.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 

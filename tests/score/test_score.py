@@ -23,7 +23,8 @@ from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.score import run as scoring_run
 from dgsnet.score.output import Output
-from dgsnet.score.run import Settings, Summary, score
+from dgsnet.score.run import Summary, score
+from dgsnet.score.settings import Settings
 from dgsnet.score.shards import Shard
 
 PART_ROWS = 5

@@ -47,13 +47,14 @@ def score(
     from rich.console import Console
 
     from dgsnet.inference.writers import printable
+    from dgsnet.score import run
     from dgsnet.score.cluster import Cluster
-    from dgsnet.score.run import Settings, score
+    from dgsnet.score.settings import Settings
     from dgsnet.score.shards import Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
-    summary, output = score(data, out, settings, Console(stderr=True))
+    summary, output = run.score(data, out, settings, Console(stderr=True))
     for reason in output.reasons(summary.parts):
         typer.echo(f"not scored: {printable(reason)}", err=True)
     typer.echo(

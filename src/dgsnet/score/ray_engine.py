@@ -13,17 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dgsnet.core.errors import DgsnetError, ScoringError
+from dgsnet.inference.detector import Detector
 from dgsnet.runtimes.graph import GraphRuntime
 from dgsnet.score.cluster import Cluster, forget
 from dgsnet.score.dedup_cache import Known
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
-
-if TYPE_CHECKING:
-    from dgsnet.inference.detector import Detector
-    from dgsnet.score.run import Settings
 
 _ROWS = 64
 """Inputs a task: enough that Ray's part of it is small beside the model's."""

@@ -8,7 +8,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -18,10 +18,8 @@ from dgsnet import __version__
 from dgsnet.core.errors import ScoringError
 from dgsnet.score.dedup_cache import KnownOnDisk, at_path, without_path
 from dgsnet.score.score_samples import Operator
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
-
-if TYPE_CHECKING:
-    from dgsnet.score.run import Settings
 
 BEGINNINGS = 8
 """Workers that may begin the same inputs; when so many have died at them, one of the inputs is what they died of."""

@@ -19,45 +19,13 @@ from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import write_json
 from dgsnet.data.layouts import list_samples
 from dgsnet.inference.detector import Detector
-from dgsnet.score.cluster import Cluster
 from dgsnet.score.dedup_cache import KnownOnDisk
 from dgsnet.score.local_engine import LocalEngine
 from dgsnet.score.output import Output, agree_on
 from dgsnet.score.progress import Meter
 from dgsnet.score.score_samples import Operator
-from dgsnet.score.shards import WHOLE, Shard
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
-
-PART_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Of a run.
-
-    Attributes:
-        model: shipped model, model folder or hub id.
-        device: torch device.
-        provider: what runs the model; None: what it runs on by itself.
-        threads: that compute one image without torch; None: as many as there are cores, on a cluster one.
-        shard: which of the inputs to score.
-        batch_size: images a GPU gets at once.
-        part_rows: rows a file.
-        cluster: that scores; None: this process does.
-    """
-
-    model: str
-    device: str = "cpu"
-    provider: str | None = None
-    threads: int | None = None
-    shard: Shard = WHOLE
-    batch_size: int = 32
-    part_rows: int = PART_ROWS
-    cluster: Cluster | None = None
-
-    def load(self) -> Detector:
-        """The detector of a process."""
-        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads)
 
 
 @dataclass(frozen=True)

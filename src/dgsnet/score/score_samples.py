@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
@@ -14,10 +14,8 @@ from dgsnet.core.prefetch import in_order
 from dgsnet.data.dataset import Dataset
 from dgsnet.data.layouts import Sample
 from dgsnet.images.decode import read_file
+from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import Known, at_path, without_path
-
-if TYPE_CHECKING:
-    from dgsnet.inference.detector import Detector
 
 _READERS, _AHEAD = 4, 8  # threads that read files, and files that are read ahead
 

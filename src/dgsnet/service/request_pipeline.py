@@ -20,10 +20,10 @@ from dgsnet.inference.verdict import Verdict
 from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.reports import detection_page
 from dgsnet.service.api_error import Refusal
+from dgsnet.service.batch_scorer import Scorer
 from dgsnet.service.decoder_pool import Decoders
 from dgsnet.service.monitoring import Metrics
 from dgsnet.service.queue_limit import Places
-from dgsnet.service.batch_scorer import Scorer
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
 
