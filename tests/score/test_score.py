@@ -223,6 +223,6 @@ def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
     finished, begun = (resumable_parquet.partial_of(output.part(number)) for number in (0, 1))
     for left in (finished, begun):
         left.touch()
-    output.tidy()
+    output.delete_leftovers()
     assert not finished.exists()
     assert begun.exists()
