@@ -27,11 +27,11 @@ from dgsnet.images.decode import DecodePolicy
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.service import ipc
-from dgsnet.service.api_error import Refusal
+from dgsnet.service.api_error import ApiError
 from dgsnet.service.app import create_app
 from dgsnet.service.keys import Keys, add_key
-from dgsnet.service.queue_limit import Places
-from dgsnet.service.rate_limit import Rates, of_address
+from dgsnet.service.queue_limit import QueueSlots
+from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.settings import Settings
 
 CENTRE = Preprocessing(view="crop")
@@ -272,7 +272,7 @@ class Slow:
             self.go.wait(60)
             return score_prepared(batch, size)
 
-        monkeypatch.setattr(detector, "judge", held)
+        monkeypatch.setattr(detector, "score_prepared", held)
 
 
 @pytest.fixture
@@ -305,30 +305,30 @@ def test_the_first_flood_is_refused_as_well_where_the_model_is_slow(detector, mo
 
 def test_no_more_wait_than_can_be_answered_in_time():
     now = [0.0]
-    places = Places(100, limit=10, seconds=0.1, clock=lambda: now[0])
+    slots = QueueSlots(100, limit=10, seconds=0.1, clock=lambda: now[0])
     for _ in range(30):  # one a second: the estimate learns it
-        places.take(1)
+        slots.acquire(1)
         now[0] += 1
-        places.give(1)
-    places.take(8)
-    with pytest.raises(Refusal) as refusal:
-        places.take(1)
-    assert (refusal.value.code, refusal.value.headers) == ("queue_full", {"Retry-After": "4"})
+        slots.release(1)
+    slots.acquire(8)
+    with pytest.raises(ApiError) as refused_with:
+        slots.acquire(1)
+    assert (refused_with.value.code, refused_with.value.headers) == ("queue_full", {"Retry-After": "4"})
     now[0] += 100
-    places.give(8, done=False)  # given up on: nothing is known of what they would have taken
-    places.take(1)
-    places.give(1)
-    places.take(100)  # nobody waits, so it is tried
-    with pytest.raises(Refusal):
-        places.take(1)
+    slots.release(8, done=False)  # given up on: nothing is known of what they would have taken
+    slots.acquire(1)
+    slots.release(1)
+    slots.acquire(100)  # nobody waits, so it is tried
+    with pytest.raises(ApiError):
+        slots.acquire(1)
     for _ in range(100):  # two seconds for all of them, in work at once
         now[0] += 0.02
-        places.give(1)
-    places.take(1)
-    places.take(99)
+        slots.release(1)
+    slots.acquire(1)
+    slots.acquire(99)
 
 
-def test_time_limit_frees_the_place(detector, slow):
+def test_time_limit_frees_the_slot(detector, slow):
     with serving(detector, replace(SETTINGS, queue=1, request_seconds=1)) as (client, _):
         assert refused(post(client, encoded())) == (503, "timeout")
         slow.go.set()
@@ -356,7 +356,7 @@ def test_a_failing_model_is_no_internal_error(detector, monkeypatch):
     def fail(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(detector, "judge", fail)
+    monkeypatch.setattr(detector, "score_prepared", fail)
     with serving(detector) as (client, _):
         assert refused(post(client, encoded())) == (503, "unavailable")
         assert client.get("/readyz").status_code == 200
@@ -364,17 +364,17 @@ def test_a_failing_model_is_no_internal_error(detector, monkeypatch):
 
 def test_rates():
     now = [0.0]
-    rates = Rates(60, lambda: now[0])
+    limiter = RateLimiter(60, lambda: now[0])
     for _ in range(6):
-        rates.take("a")
-    with pytest.raises(Refusal) as refusal:
-        rates.take("a")
-    assert (refusal.value.status, refusal.value.headers) == (429, {"Retry-After": "1"})
-    rates.take("b")
+        limiter.acquire("a")
+    with pytest.raises(ApiError) as refused_with:
+        limiter.acquire("a")
+    assert (refused_with.value.status, refused_with.value.headers) == (429, {"Retry-After": "1"})
+    limiter.acquire("b")
     now[0] += 1
-    rates.take("a")
-    assert of_address("2001:db8::1") == of_address("2001:db8::2") != of_address("2001:db8:0:1::1")
-    assert of_address("10.0.0.1") != of_address("10.0.0.2")
+    limiter.acquire("a")
+    assert address_bucket("2001:db8::1") == address_bucket("2001:db8::2") != address_bucket("2001:db8:0:1::1")
+    assert address_bucket("10.0.0.1") != address_bucket("10.0.0.2")
 
 
 # --- keys ---

@@ -1,90 +1,84 @@
-"""From uploads to answers: a place, decoding, scoring or drawing, all within a time limit."""
+"""From uploads to results: a queue slot, decoding, scoring or drawing, all within a time limit."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 
-import numpy as np
-
-from dgsnet.core.errors import DgsnetError
-from dgsnet.images.decode import DecodedImage
-from dgsnet.inference import heatmap
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
 from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.reports import detection_page
-from dgsnet.service.api_error import Refusal
-from dgsnet.service.batch_scorer import Scorer
-from dgsnet.service.decoder_pool import Decoders
+from dgsnet.service.api_error import ApiError
+from dgsnet.service.batch_scorer import BatchScorer, seconds_per_image
+from dgsnet.service.decoder_pool import DecoderPool
+from dgsnet.service.heatmap_worker import HeatmapWorker
 from dgsnet.service.monitoring import Metrics
-from dgsnet.service.queue_limit import Places
+from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
 
-_UNSEEN = 3
+_MODEL_SHARE = 3
 """Times what the model alone takes that an image is taken to need until some have been seen: decoding, and a flood of requests that are
 refused, take their part of the processor."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What is said of one upload: a row, or with `refusal` the row of an image that could not be scored and why."""
+class UploadResult:
+    """Row of one upload, and where it could not be scored the error of the request that it was alone in."""
 
     row: VerdictWithProvenance
-    refusal: Refusal | None = None
+    error: ApiError | None = None
 
 
-class Pipeline:
+class RequestPipeline:
     """A detector at work for many requests. Close when done."""
 
     def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
         self.detector, self.settings, self._metrics = detector, settings, metrics
-        self.places = Places(settings.queue, settings.request_seconds, _UNSEEN * _seconds_an_image(detector))
-        self._drawing = Places(settings.heatmap_queue, settings.heatmap_seconds, 10)
-        self.decoders = Decoders(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
-        self._scorer = Scorer(detector, settings.batch, metrics.took)
-        self._artist = ThreadPoolExecutor(1, "heatmap")
-        metrics.watch(lambda: self.places.taken)
+        self.slots = QueueSlots(settings.queue, settings.request_seconds, _MODEL_SHARE * seconds_per_image(detector))
+        self._heatmap_slots = QueueSlots(settings.heatmap_queue, settings.heatmap_seconds, 10)
+        self.decoders = DecoderPool(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
+        self._scorer = BatchScorer(detector, settings.batch, metrics.observe_batch)
+        self._heatmaps = HeatmapWorker(detector)
+        metrics.watch_queue(lambda: self.slots.in_use)
 
     @property
     def ready(self) -> bool:
-        """Whether requests will be answered."""
+        """True while requests will be answered."""
         return self._scorer.alive
 
     def close(self) -> None:
         """Finish what was taken."""
         self.decoders.close()
         self._scorer.close()
-        self._artist.shutdown()
+        self._heatmaps.close()
 
-    async def detect(self, uploads: list[Upload]) -> list[Answered]:
+    async def detect(self, uploads: list[Upload]) -> list[UploadResult]:
         """Score some uploads, in order.
 
         Raises:
-            Refusal: the queue is full (429), or time is up (503).
+            ApiError: the queue is full (429), or time is up (503).
         """
-        self.places.take(len(uploads))
+        self.slots.acquire(len(uploads))
         async with _within(self.settings.request_seconds):
-            return list(await asyncio.gather(*(self._detect_with_place(upload) for upload in uploads)))
+            return list(await asyncio.gather(*(self._detect_in_slot(upload) for upload in uploads)))
 
     async def heatmap(self, upload: Upload) -> bytes:
-        """The heatmap of an upload, PNG.
+        """Draw the heatmap of an upload, PNG.
 
         Raises:
-            Refusal: it cannot be decoded (413, 415, 422), too many wait (429), or time is up (503).
+            ApiError: it cannot be decoded (413, 415, 422), too many wait (429), or time is up (503).
         """
-        async with self._with_artist():
-            image = await asyncio.wrap_future(self.decoders.pixels(upload))
-            return await asyncio.wrap_future(self._artist.submit(self._draw, image))
+        async with self._heatmap_slot():
+            image = await asyncio.wrap_future(self.decoders.decode(upload))
+            return await asyncio.wrap_future(self._heatmaps.draw(image))
 
     async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[VerdictWithProvenance, str]:
-        """What is said of an upload, and a page of it, HTML.
+        """Score an upload and write a page on it, HTML.
 
         Args:
             upload: one picture.
@@ -92,65 +86,51 @@ class Pipeline:
             request_id: stands on the page.
 
         Raises:
-            Refusal: as `heatmap`.
+            ApiError: as `heatmap`.
         """
-        async with self._with_artist():
-            answered = await self._detect(upload)
-            if answered.refusal:
-                raise answered.refusal
-            image = await asyncio.wrap_future(self.decoders.pixels(upload))
+        async with self._heatmap_slot():
+            result = await self._detect(upload)
+            if result.error:
+                raise result.error
+            image = await asyncio.wrap_future(self.decoders.decode(upload))
             made = f"Made {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC by dgsnet serve, request {request_id}"
             if not with_heatmap:  # no need to wait behind heatmaps
-                return answered.row, await asyncio.to_thread(
-                    detection_page.one_picture, self.detector, answered.row, image.pixels, None, made
-                )
-            return answered.row, await asyncio.wrap_future(self._artist.submit(self._write, answered.row, image, made))
+                return result.row, await asyncio.to_thread(detection_page.one_picture, self.detector, result.row, image.pixels, None, made)
+            return result.row, await asyncio.wrap_future(self._heatmaps.write_report(result.row, image, made))
 
     @asynccontextmanager
-    async def _with_artist(self) -> AsyncIterator[None]:
-        self._drawing.take(1)
+    async def _heatmap_slot(self) -> AsyncIterator[None]:
+        self._heatmap_slots.acquire(1)
         done = False
         try:
             async with _within(self.settings.heatmap_seconds):
                 yield
                 done = True
         finally:
-            self._drawing.give(1, done)
+            self._heatmap_slots.release(1, done)
 
-    async def _detect_with_place(self, upload: Upload) -> Answered:
+    async def _detect_in_slot(self, upload: Upload) -> UploadResult:
         done = False
         try:
-            answered = await self._detect(upload)
+            result = await self._detect(upload)
             done = True
         finally:
-            self.places.give(1, done)
-        self._metrics.images.labels(answered.refusal.code if answered.refusal else answered.row.verdict).inc()
-        return answered
+            self.slots.release(1, done)
+        self._metrics.images.labels(result.error.code if result.error else result.row.verdict).inc()
+        return result
 
-    async def _detect(self, upload: Upload) -> Answered:
+    async def _detect(self, upload: Upload) -> UploadResult:
         try:
-            described = await asyncio.wrap_future(self.decoders.describe(upload))
-        except Refusal as refusal:
-            if refusal.status == 503:
+            prepared = await asyncio.wrap_future(self.decoders.prepare(upload))
+        except ApiError as error:
+            if error.status == 503:
                 raise
-            row = Verdict(upload.name, model=self.detector.name, error=refusal.message)
-            return Answered(_with(row), refusal)
-        verdict = await asyncio.wrap_future(self._scorer.score(described.prepared))
+            row = Verdict(upload.name, model=self.detector.name, error=error.message)
+            return UploadResult(_with(row), error)
+        verdict = await asyncio.wrap_future(self._scorer.score(prepared.prepared))
         if verdict.error:
-            return Answered(_with(verdict), Refusal(422, "too_small", verdict.error))
-        return Answered(replace(_with(verdict), provenance=described.provenance))
-
-    def _draw(self, image: DecodedImage) -> bytes:
-        try:
-            drawn = heatmap.explain(self.detector, image).image
-        except DgsnetError as error:
-            raise Refusal(422, "no_heatmap", str(error)) from error
-        stream = io.BytesIO()
-        drawn.save(stream, "PNG", compress_level=1)
-        return stream.getvalue()
-
-    def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
-        return detection_page.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
+            return UploadResult(_with(verdict), ApiError(422, "too_small", verdict.error))
+        return UploadResult(replace(_with(verdict), provenance=prepared.provenance))
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:
@@ -163,14 +143,4 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        raise Refusal(503, "timeout", f"no answer within {seconds:g} s; try again later", {"Retry-After": "5"}) from error
-
-
-def _seconds_an_image(detector: Detector) -> float:
-    """Of the model alone, on all views of a large grey picture, once it is warm."""
-    look, number = detector.config.preprocessing, detector.at_once(1)
-    views = np.stack([look(np.full((look.size, look.size, 3), 128, np.uint8))] * number)
-    detector.runtime.run(views)
-    start = time.perf_counter()
-    detector.runtime.run(views)
-    return (time.perf_counter() - start) / number * len(look.parts(2 * look.size, 2 * look.size))
+        raise ApiError(503, "timeout", f"no answer within {seconds:g} s; try again later", {"Retry-After": "5"}) from error
