@@ -23,16 +23,18 @@ import uvicorn
 from PIL import Image, PngImagePlugin
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.images.decode import DecodePolicy
+from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.service import ipc
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.app import create_app
+from dgsnet.service.decoder_pool import DecoderPool
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.settings import Settings
+from dgsnet.service.uploads import Upload
 
 CENTRE = Preprocessing(view="crop")
 SETTINGS = Settings(rate=0, request_seconds=120, decode_seconds=60, decoders=1)  # this machine may be busy; limits have tests of their own
@@ -431,6 +433,57 @@ def test_a_decoder_that_dies_costs_one_picture(detector):
         os.kill(decoding_process_of(server), signal.SIGKILL)
         assert refused(post(client, encoded())) == (422, "broken_image")
         assert post(client, encoded()).status_code == 200
+
+
+class LateDecoder:
+    """A decoder whose messages come in time up to one."""
+
+    alive = True
+
+    def __init__(self, in_time):
+        header = {"stage": "views", "verdict": {"path": "a.png"}, "shape": None}
+        self.messages = iter([({"stage": "decoded"}, b""), (header, b"")][:in_time])
+
+    def send(self, header, payload):
+        pass
+
+    def receive(self, seconds):
+        try:
+            return next(self.messages)
+        except StopIteration:
+            raise TimeoutError from None
+
+    def kill(self):
+        self.alive = False
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    pool = DecoderPool(CENTRE, "model", SETTINGS)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize(("in_time", "expected"), [(0, (422, "decode_timeout")), (1, (503, "timeout"))])
+def test_what_comes_too_late_has_an_error_of_its_own(decoders, in_time, expected):
+    for work in (decoders._prepare, decoders._decode):
+        with pytest.raises(ApiError) as error:
+            work(LateDecoder(in_time), Upload("a.png", PNG))
+        assert (error.value.status, error.value.code) == expected
+        assert error.value.message.startswith("a.png: ")
+
+
+def test_metadata_that_come_too_late_cost_the_decoder_and_not_the_picture(decoders):
+    late = LateDecoder(2)
+    prepared = decoders._prepare(late, Upload("a.png", PNG))
+    assert prepared.prepared.verdict.path == "a.png"
+    assert prepared.provenance.findings == []
+    assert prepared.provenance.summary.startswith("The metadata of the file could not be read in time")
+    assert not late.alive
+
+
+def test_a_picture_is_decoded_in_the_pool_as_it_is_here(decoders):
+    assert np.array_equal(decoders.decode(Upload("a.png", PNG)).result().pixels, decode(PNG).pixels)
 
 
 def decoding_process_of(server):
