@@ -14,7 +14,7 @@ from dgsnet.core.errors import DgsnetError
 
 
 class EngineName(StrEnum):
-    """Where images are scored."""
+    """Engines that score images."""
 
     local = "local"
     ray = "ray"
@@ -23,7 +23,7 @@ class EngineName(StrEnum):
 def score(
     data: Annotated[Path, typer.Option("--data", help="Folder, manifest, tar shards or Parquet of images; labels may be missing.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for part-*.parquet, errors/, manifest.json and summary.json.")],
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    model: options.Model = DEFAULT,
     engine: Annotated[EngineName, typer.Option("--engine", help="This process, or a Ray cluster: the same rows.")] = EngineName.local,
     ray_address: Annotated[
         str | None,

@@ -47,14 +47,13 @@ def pull_command(
     force: Annotated[bool, typer.Option("--force", help="Pull again what is there already.")] = False,
 ) -> None:
     """Bring weights into the cache and print their folder; of a shipped model its backbone, and the model put together."""
-    from dgsnet.artifacts import onnx_builder
-    from dgsnet.artifacts import shipped as models
+    from dgsnet.artifacts import onnx_builder, shipped
     from dgsnet.weights import pull
 
-    if (shipped := models.shipped(name)) and onnx_builder.is_planned(shipped):
+    if (model := shipped.shipped(name)) and onnx_builder.is_planned(model):
         if file or force:
             raise DgsnetError(f"{name} is a model: give --file and --force with its backbone")
-        typer.echo(onnx_builder.prepare(shipped).parent)
+        typer.echo(onnx_builder.prepare(model).parent)
         return
     typer.echo(pull(name, file=file, force=force))
 
