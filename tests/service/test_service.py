@@ -34,7 +34,7 @@ from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.settings import Settings
-from dgsnet.service.uploads import Upload
+from dgsnet.service.uploads import Upload, UploadBudget
 
 CENTRE = Preprocessing(view="crop")
 SETTINGS = Settings(rate=0, request_seconds=120, decode_seconds=60, decoders=1)  # this machine may be busy; limits have tests of their own
@@ -240,6 +240,20 @@ def test_too_much_is_refused_while_it_is_read_and_never_on_disk(detector, monkey
         for one in slow:
             one.close()
         wait_for(lambda: post(client, big).status_code == 200)
+
+
+def test_reserved_bytes_come_back_however_the_request_ends():
+    budget = UploadBudget(10)
+    with pytest.raises(ZeroDivisionError), budget.reservation() as reserve:
+        reserve(6)
+        with budget.reservation() as other:
+            other(4)
+            with pytest.raises(ApiError, match="too many pictures"):
+                reserve(1)
+        reserve(4)
+        _ = 1 / 0
+    with budget.reservation() as reserve:
+        reserve(10)
 
 
 def half_sent(client, size):

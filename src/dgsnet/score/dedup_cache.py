@@ -23,9 +23,6 @@ class DedupCache(Protocol):
     def put(self, row: dict[str, Any]) -> None:
         """Add a row that has a `sha256`."""
 
-    def count(self) -> int:
-        """Return the number of different images."""
-
 
 def without_path(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as it is for the same bytes anywhere: an error begins with the path."""
@@ -67,7 +64,7 @@ class SqliteDedupCache:
             self._connection.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (bytes.fromhex(row["sha256"]), values))
 
     def count(self) -> int:
-        """See `DedupCache`."""
+        """Return the number of different images."""
         with self._lock:
             return int(self._connection.execute("SELECT count(*) FROM known").fetchone()[0])
 

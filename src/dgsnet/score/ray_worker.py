@@ -75,10 +75,6 @@ class SharedDedupCache:
         self._kept[row["sha256"]] = without_path(row)
         self._coordinator.put.remote(row)
 
-    def count(self) -> int:
-        """See `DedupCache`; of this call."""
-        return len(self._kept)
-
 
 @dataclass(frozen=True)
 class Job:

@@ -8,8 +8,6 @@ from dgsnet.inference.detector import Detector
 from dgsnet.score.cluster import Cluster
 from dgsnet.score.shards import WHOLE, Shard
 
-PART_ROWS = 10_000
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -32,7 +30,7 @@ class Settings:
     threads: int | None = None
     shard: Shard = WHOLE
     batch_size: int = 32
-    part_rows: int = PART_ROWS
+    part_rows: int = 10_000
     cluster: Cluster | None = None
 
     def load(self) -> Detector:

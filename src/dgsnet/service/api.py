@@ -17,7 +17,7 @@ from dgsnet.service.api_error import ApiError
 from dgsnet.service.auth import Authenticator
 from dgsnet.service.monitoring import Metrics
 from dgsnet.service.request_pipeline import RequestPipeline
-from dgsnet.service.uploads import Reservation, UploadBudget
+from dgsnet.service.uploads import UploadBudget
 
 _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")
 
@@ -37,8 +37,8 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
     @protected.post("/v1/detect", response_model=schemas.Detection, responses=all_errors, openapi_extra=schemas.multipart_body(many=True))
     async def detect(request: Request) -> dict[str, Any]:
         """Score pictures. A file that cannot be scored is a row with `error`; where it is the only one, the request is refused."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved)
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve)
             results = await pipeline.detect(files)
         if len(results) == 1 and (error := results[0].error):
             raise error
@@ -55,8 +55,8 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
     @protected.post("/v1/heatmap", response_class=Response, responses=png | all_errors, openapi_extra=schemas.multipart_body(many=False))
     async def heatmap(request: Request) -> Response:
         """Draw where the answer comes from: red towards AI-generated, blue towards photograph. Up to fifty times the work of a score."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved, max_files=1)
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve, max_files=1)
             return Response(await pipeline.heatmap(files[0]), media_type="image/png")
 
     page: dict[int | str, dict[str, Any]] = {
@@ -66,8 +66,8 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
     @protected.post("/v1/report", response_class=Response, responses=page | all_errors, openapi_extra=schemas.multipart_body(many=False))
     async def report(request: Request, heatmap: bool = True) -> Response:
         """Write a page on one picture, to hand on: score, warnings, provenance, sha256, model, thresholds, heatmap unless switched off."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved, max_files=1)
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve, max_files=1)
             row, content = await pipeline.report(files[0], heatmap, request.state.request_id)
         name = f"dgsnet-report-{(row.sha256 or '')[:12]}.html"
         return Response(content, media_type="text/html", headers={"Content-Disposition": f'attachment; filename="{name}"'})

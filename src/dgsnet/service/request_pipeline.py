@@ -21,7 +21,7 @@ from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload
 
-_MODEL_SHARE = 3
+_FIRST_ESTIMATE = 3
 """Times what the model alone takes that an image is taken to need until some have been seen: decoding, and a flood of requests that are
 refused, take their part of the processor."""
 
@@ -39,7 +39,7 @@ class RequestPipeline:
 
     def __init__(self, detector: Detector, settings: Settings, metrics: Metrics) -> None:
         self.detector, self.settings, self._metrics = detector, settings, metrics
-        self.slots = QueueSlots(settings.queue, settings.request_seconds, _MODEL_SHARE * seconds_per_image(detector))
+        self.slots = QueueSlots(settings.queue, settings.request_seconds, _FIRST_ESTIMATE * seconds_per_image(detector))
         self._heatmap_slots = QueueSlots(settings.heatmap_queue, settings.heatmap_seconds, 10)
         self.decoders = DecoderPool(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
         self._scorer = BatchScorer(detector, settings.batch, metrics.observe_batch)
@@ -121,16 +121,16 @@ class RequestPipeline:
 
     async def _detect(self, upload: Upload) -> UploadResult:
         try:
-            prepared = await asyncio.wrap_future(self.decoders.prepare(upload))
+            picture = await asyncio.wrap_future(self.decoders.prepare(upload))
         except ApiError as error:
             if error.status == 503:
                 raise
             row = Verdict(upload.name, model=self.detector.name, error=error.message)
             return UploadResult(_with(row), error)
-        verdict = await asyncio.wrap_future(self._scorer.score(prepared.prepared))
+        verdict = await asyncio.wrap_future(self._scorer.score(picture.prepared))
         if verdict.error:
             return UploadResult(_with(verdict), ApiError(422, "too_small", verdict.error))
-        return UploadResult(replace(_with(verdict), provenance=prepared.provenance))
+        return UploadResult(replace(_with(verdict), provenance=picture.provenance))
 
 
 def _with(verdict: Verdict) -> VerdictWithProvenance:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -16,6 +17,8 @@ from dgsnet.service.api_error import ApiError, overloaded
 from dgsnet.service.settings import Settings
 
 FIELD = "file"
+
+Reserve = Callable[[int], None]
 
 _MAX_FIELDS = 16  # of a form besides files, which nobody needs
 _MAX_FIELD_BYTES = 4096
@@ -37,52 +40,33 @@ class UploadBudget:
     def __init__(self, max_bytes: int) -> None:
         self._left, self._lock = max_bytes, threading.Lock()
 
-    def acquire(self, count: int) -> None:
-        """Reserve bytes.
+    @contextmanager
+    def reservation(self) -> Iterator[Reserve]:
+        """Yield what reserves bytes for one request, and raises `ApiError` (429) where they are used up; release them with the block."""
+        held = 0
 
-        Raises:
-            ApiError: they are used up.
-        """
-        with self._lock:
-            if count > self._left:
-                raise overloaded("too_many_uploads", "too many pictures are being sent; try again later", 5)
-            self._left -= count
+        def reserve(count: int) -> None:
+            nonlocal held
+            with self._lock:
+                if count > self._left:
+                    raise overloaded("too_many_uploads", "too many pictures are being sent; try again later", 5)
+                self._left -= count
+            held += count
 
-    def release(self, count: int) -> None:
-        """Give bytes back."""
-        with self._lock:
-            self._left += count
-
-
-class Reservation:
-    """Bytes of a budget that one request holds. Use as a context manager, which releases them."""
-
-    def __init__(self, budget: UploadBudget) -> None:
-        self._budget, self._held = budget, 0
-
-    def acquire(self, count: int) -> None:
-        """Reserve more bytes.
-
-        Raises:
-            ApiError: there are no more.
-        """
-        self._budget.acquire(count)
-        self._held += count
-
-    def __enter__(self) -> Reservation:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._budget.release(self._held)
+        try:
+            yield reserve
+        finally:
+            with self._lock:
+                self._left += held
 
 
-async def read(request: Request, settings: Settings, reserved: Reservation, max_files: int | None = None) -> list[Upload]:
+async def read(request: Request, settings: Settings, reserve: Reserve, max_files: int | None = None) -> list[Upload]:
     """Read the files of a request, in order.
 
     Args:
         request: one with a multipart body.
         settings: limits.
-        reserved: where its bytes are counted.
+        reserve: called with the bytes of each chunk, see `UploadBudget.reservation`.
         max_files: that it may have; `settings.max_files` where not given.
 
     Raises:
@@ -94,7 +78,7 @@ async def read(request: Request, settings: Settings, reserved: Reservation, max_
     max_files = max_files or settings.max_files
     try:
         async with asyncio.timeout(settings.upload_seconds):
-            form = await _Parser(request, settings, reserved).parse()
+            form = await _Parser(request, settings, reserve).parse()
     except TimeoutError as error:
         raise ApiError(400, "upload_timeout", f"the request was not sent within {settings.upload_seconds:g} s") from error
     except ClientDisconnect as error:
@@ -112,22 +96,22 @@ async def read(request: Request, settings: Settings, reserved: Reservation, max_
 class _Parser(MultiPartParser):
     spool_max_size = 0  # of a spooled file: never on disk
 
-    def __init__(self, request: Request, settings: Settings, reserved: Reservation) -> None:
+    def __init__(self, request: Request, settings: Settings, reserve: Reserve) -> None:
         self._limits = settings
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > settings.max_body:
             raise self._too_large()
-        stream = self._counted(request, reserved)
+        stream = self._counted(request, reserve)
         super().__init__(request.headers, stream, max_files=1000, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
         self._file_bytes = 0
 
-    async def _counted(self, request: Request, reserved: Reservation) -> AsyncGenerator[bytes, None]:
+    async def _counted(self, request: Request, reserve: Reserve) -> AsyncGenerator[bytes, None]:
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
             if size > self._limits.max_body:
                 raise self._too_large()
-            reserved.acquire(len(chunk))
+            reserve(len(chunk))
             yield chunk
 
     def on_part_begin(self) -> None:
