@@ -38,7 +38,7 @@ class Cluster:
 
     Attributes:
         address: ``host:port`` or ``auto``; None: what RAY_ADDRESS says, and if that says nothing, a cluster of this machine is started.
-        workers: processes that score; None: one a CPU of the cluster.
+        workers: processes that score; None: one per CPU of the cluster.
     """
 
     address: str | None = None

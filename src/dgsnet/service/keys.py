@@ -23,7 +23,7 @@ class Keys:
 
     @classmethod
     def load(cls, file: Path) -> Keys:
-        """Read a file of keys: a digest and a name a line, ``#`` begins a remark.
+        """Read a file of keys: a digest and a name per line, ``#`` begins a remark.
 
         Raises:
             DgsnetError: there is no such file, it holds no key, or a line is none.

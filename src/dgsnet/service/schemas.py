@@ -102,7 +102,7 @@ class View(BaseModel):
 
 
 class Words(BaseModel):
-    """Verdicts, and one sentence a warning, for people."""
+    """Verdicts, and one sentence per warning, for people."""
 
     verdicts: dict[str, str]
     warnings: dict[str, str]
