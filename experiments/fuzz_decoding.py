@@ -115,9 +115,9 @@ class Cases:
 def outcome(data: bytes, policy: Any) -> str:
     """What a decoding process says of a file."""
     from dgsnet.images.preprocess import Preprocessing
-    from dgsnet.service.decoder_process import answers
+    from dgsnet.service.decoder_process import handle_job
 
-    said = [header for header, _ in answers({"wants": "views", "path": None}, data, Preprocessing(view="crop"), policy, "model")]
+    said = [header for header, _ in handle_job({"wants": "views", "path": None}, data, Preprocessing(view="crop"), policy, "model")]
     json.dumps(said)
     if said[0]["stage"] == "failed":
         return str(said[0]["kind"])
@@ -234,7 +234,7 @@ def coverage_worker(folder: Path, runs: int, seed: int) -> int:
 
     with atheris.instrument_imports(include=["PIL", "dgsnet"], enable_loader_override=False):
         from dgsnet.images.decode import DecodePolicy
-        from dgsnet.service.decoder_process import answers  # noqa: F401 - instrumented here, used by `outcome`
+        from dgsnet.service.decoder_process import handle_job  # noqa: F401 - instrumented here, used by `outcome`
 
     warnings.simplefilter("ignore")
     policies = [DecodePolicy(max_pixels=250_000), DecodePolicy(max_pixels=250_000, truncated="fill")]

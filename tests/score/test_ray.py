@@ -29,8 +29,9 @@ from rich.console import Console
 from dgsnet.core.errors import ScoringError
 from dgsnet.inference.detector import Detector
 from dgsnet.score.cluster import Cluster
-from dgsnet.score.dedup_cache import KnownOnDisk
-from dgsnet.score.run import Settings, Summary, score
+from dgsnet.score.dedup_cache import SqliteDedupCache
+from dgsnet.score.run import Summary, score
+from dgsnet.score.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -190,37 +191,37 @@ def test_another_model_on_a_worker_ends_the_run_with_what_the_worker_said(pictur
         scored(pictures, tmp_path, model, Cluster())
 
 
-def test_what_is_known_is_known_to_all_and_can_be_lost(machines, tmp_path):
+def test_the_cache_is_shared_by_all_workers_and_can_be_lost(machines, tmp_path):
     import ray
     from ray.exceptions import RayActorError
 
     from dgsnet.inference.verdict import COLUMNS
-    from dgsnet.score.ray_worker import BEGINNINGS, KnownToAll, Registry, Worker
+    from dgsnet.score.ray_worker import MAX_STARTS, Coordinator, SharedDedupCache, Worker
 
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"path": "a.png", "sha256": "0" * 64, "logit": 0.1 + 0.2, "error": "a.png: is tiny"}
-    before = KnownOnDisk(tmp_path / "known")
+    before = SqliteDedupCache(tmp_path / "known")
     before.put(row | {"sha256": "1" * 64})
     before.close()
-    registry = ray.remote(num_cpus=0)(Registry).remote(str(tmp_path / "known"))
-    one, other, late = KnownToAll(registry), KnownToAll(registry), KnownToAll(registry)
+    coordinator = ray.remote(num_cpus=0)(Coordinator).remote(str(tmp_path / "known"))
+    one, other, late = (SharedDedupCache(coordinator) for _ in range(3))
     assert other.get("0" * 64, "b.png") is None
     one.put(row)
     assert other.get("0" * 64, "b.png") == row | {"path": "b.png", "error": "b.png: is tiny"}
     assert other.get("1" * 64, "a.png") == row | {"sha256": "1" * 64}
     worker: Any = object.__new__(Worker)
-    worker._registry, worker._worklist = (
-        registry,
+    worker._coordinator, worker._worklist = (
+        coordinator,
         SimpleNamespace(samples=lambda *_: [SimpleNamespace(path="a"), SimpleNamespace(path="b")]),
     )
-    for _ in range(BEGINNINGS):
-        worker._begin(0, 0, 2)
+    for _ in range(MAX_STARTS):
+        worker._check_starts(0, 0, 2)
     with pytest.raises(ScoringError, match="workers died one after the other at the inputs from a to b"):
-        worker._begin(0, 0, 2)
-    ray.kill(registry)
+        worker._check_starts(0, 0, 2)
+    ray.kill(coordinator)
     with suppress(RayActorError):  # `kill` does not wait
         while True:
-            ray.get(registry.get.remote("0" * 64))
-    worker._begin(0, 0, 2)
+            ray.get(coordinator.get.remote("0" * 64))
+    worker._check_starts(0, 0, 2)
     assert other.get("0" * 64, "c.png")  # has been told already
     assert late.get("0" * 64, "c.png") is None
 

@@ -23,7 +23,9 @@ from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.score import run as scoring_run
 from dgsnet.score.output import Output
-from dgsnet.score.run import Settings, Summary, score
+from dgsnet.score.progress import ScoringProgress
+from dgsnet.score.run import Summary, score
+from dgsnet.score.settings import Settings
 from dgsnet.score.shards import Shard
 
 PART_ROWS = 5
@@ -215,6 +217,15 @@ def test_the_command_says_what_failed_and_ends_with_1(run, pictures, tiny_model,
     assert "2 with the bytes of an earlier image" in err
 
 
+def test_progress_counts_from_where_the_run_was_left():
+    console = Console(file=io.StringIO())
+    with ScoringProgress(console, total=10, done=4) as progress:
+        assert progress.line(1) == "4 of 10, 0.0 images/s, no end in sight"
+        for _ in range(3):
+            progress.advance()
+        assert progress.line(2) == "7 of 10, 1.5 images/s, 0:00:02 left"
+
+
 def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
     """The part is renamed into place first, its journal deleted after that."""
     output = Output(tmp_path, "", {})
@@ -222,6 +233,6 @@ def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
     finished, begun = (resumable_parquet.partial_of(output.part(number)) for number in (0, 1))
     for left in (finished, begun):
         left.touch()
-    output.tidy()
+    output.delete_leftovers()
     assert not finished.exists()
     assert begun.exists()

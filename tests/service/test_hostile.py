@@ -21,7 +21,7 @@ from dgsnet.core.errors import DecodeError, SizeError
 from dgsnet.images import decompression_limits
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
-from dgsnet.service.decoder_process import answers as answers_of
+from dgsnet.service.decoder_process import handle_job
 from dgsnet.service.settings import Settings
 from tests.service.test_service import decoding_process_of, post, refused, serving
 from tests.support.hostile_files import FILES, SCORED, encoded, write
@@ -160,7 +160,7 @@ SMALL = st.deferred(lambda: st.sampled_from(small()))  # not made while tests ar
 def test_a_decoding_process_answers_whatever_is_damaged(seed, data, other, truncated):
     damaged = mutated(data, other, np.random.default_rng(seed))
     policy = DecodePolicy(max_pixels=250_000, truncated=truncated)
-    said = [header for header, _ in answers_of({"wants": "views", "path": None}, damaged, Preprocessing(view="crop"), policy, "model")]
+    said = [header for header, _ in handle_job({"wants": "views", "path": None}, damaged, Preprocessing(view="crop"), policy, "model")]
     json.dumps(said)
     assert [header["stage"] for header in said] in (["failed"], ["decoded", "views", "provenance"])
 

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import httpx2
@@ -23,16 +23,18 @@ import uvicorn
 from PIL import Image, PngImagePlugin
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.images.decode import DecodePolicy
+from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.service import ipc
-from dgsnet.service.api_error import Refusal
+from dgsnet.service.api_error import ApiError
 from dgsnet.service.app import create_app
+from dgsnet.service.decoder_pool import DecoderPool
 from dgsnet.service.keys import Keys, add_key
-from dgsnet.service.queue_limit import Places
-from dgsnet.service.rate_limit import Rates, of_address
+from dgsnet.service.queue_limit import QueueSlots
+from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.settings import Settings
+from dgsnet.service.uploads import Upload, UploadBudget
 
 CENTRE = Preprocessing(view="crop")
 SETTINGS = Settings(rate=0, request_seconds=120, decode_seconds=60, decoders=1)  # this machine may be busy; limits have tests of their own
@@ -240,6 +242,20 @@ def test_too_much_is_refused_while_it_is_read_and_never_on_disk(detector, monkey
         wait_for(lambda: post(client, big).status_code == 200)
 
 
+def test_reserved_bytes_come_back_however_the_request_ends():
+    budget = UploadBudget(10)
+    with budget.reservation() as reserve:
+        reserve(6)
+        with suppress(ZeroDivisionError), budget.reservation() as other:
+            other(4)
+            with pytest.raises(ApiError, match="too many pictures"):
+                reserve(1)
+            raise ZeroDivisionError
+        reserve(4)
+    with budget.reservation() as reserve:
+        reserve(10)
+
+
 def half_sent(client, size):
     """A connection on which a form was begun and never ended."""
     connection = socket.create_connection((client.base_url.host, client.base_url.port))
@@ -305,30 +321,30 @@ def test_the_first_flood_is_refused_as_well_where_the_model_is_slow(detector, mo
 
 def test_no_more_wait_than_can_be_answered_in_time():
     now = [0.0]
-    places = Places(100, limit=10, seconds=0.1, clock=lambda: now[0])
+    slots = QueueSlots(100, limit=10, seconds=0.1, clock=lambda: now[0])
     for _ in range(30):  # one a second: the estimate learns it
-        places.take(1)
+        slots.acquire(1)
         now[0] += 1
-        places.give(1)
-    places.take(8)
-    with pytest.raises(Refusal) as refusal:
-        places.take(1)
-    assert (refusal.value.code, refusal.value.headers) == ("queue_full", {"Retry-After": "4"})
+        slots.release(1)
+    slots.acquire(8)
+    with pytest.raises(ApiError) as refused_with:
+        slots.acquire(1)
+    assert (refused_with.value.code, refused_with.value.headers) == ("queue_full", {"Retry-After": "4"})
     now[0] += 100
-    places.give(8, done=False)  # given up on: nothing is known of what they would have taken
-    places.take(1)
-    places.give(1)
-    places.take(100)  # nobody waits, so it is tried
-    with pytest.raises(Refusal):
-        places.take(1)
+    slots.release(8, done=False)  # given up on: nothing is known of what they would have taken
+    slots.acquire(1)
+    slots.release(1)
+    slots.acquire(100)  # nobody waits, so it is tried
+    with pytest.raises(ApiError):
+        slots.acquire(1)
     for _ in range(100):  # two seconds for all of them, in work at once
         now[0] += 0.02
-        places.give(1)
-    places.take(1)
-    places.take(99)
+        slots.release(1)
+    slots.acquire(1)
+    slots.acquire(99)
 
 
-def test_time_limit_frees_the_place(detector, slow):
+def test_time_limit_frees_the_slot(detector, slow):
     with serving(detector, replace(SETTINGS, queue=1, request_seconds=1)) as (client, _):
         assert refused(post(client, encoded())) == (503, "timeout")
         slow.go.set()
@@ -364,17 +380,17 @@ def test_a_failing_model_is_no_internal_error(detector, monkeypatch):
 
 def test_rates():
     now = [0.0]
-    rates = Rates(60, lambda: now[0])
+    limiter = RateLimiter(60, lambda: now[0])
     for _ in range(6):
-        rates.take("a")
-    with pytest.raises(Refusal) as refusal:
-        rates.take("a")
-    assert (refusal.value.status, refusal.value.headers) == (429, {"Retry-After": "1"})
-    rates.take("b")
+        limiter.acquire("a")
+    with pytest.raises(ApiError) as refused_with:
+        limiter.acquire("a")
+    assert (refused_with.value.status, refused_with.value.headers) == (429, {"Retry-After": "1"})
+    limiter.acquire("b")
     now[0] += 1
-    rates.take("a")
-    assert of_address("2001:db8::1") == of_address("2001:db8::2") != of_address("2001:db8:0:1::1")
-    assert of_address("10.0.0.1") != of_address("10.0.0.2")
+    limiter.acquire("a")
+    assert address_bucket("2001:db8::1") == address_bucket("2001:db8::2") != address_bucket("2001:db8:0:1::1")
+    assert address_bucket("10.0.0.1") != address_bucket("10.0.0.2")
 
 
 # --- keys ---
@@ -431,6 +447,57 @@ def test_a_decoder_that_dies_costs_one_picture(detector):
         os.kill(decoding_process_of(server), signal.SIGKILL)
         assert refused(post(client, encoded())) == (422, "broken_image")
         assert post(client, encoded()).status_code == 200
+
+
+class LateDecoder:
+    """A decoder whose messages come in time up to one."""
+
+    alive = True
+
+    def __init__(self, in_time):
+        header = {"stage": "views", "verdict": {"path": "a.png"}, "shape": None}
+        self.messages = iter([({"stage": "decoded"}, b""), (header, b"")][:in_time])
+
+    def send(self, header, payload):
+        pass
+
+    def receive(self, seconds):
+        try:
+            return next(self.messages)
+        except StopIteration:
+            raise TimeoutError from None
+
+    def kill(self):
+        self.alive = False
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    pool = DecoderPool(CENTRE, "model", SETTINGS)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize(("in_time", "expected"), [(0, (422, "decode_timeout")), (1, (503, "timeout"))])
+def test_what_comes_too_late_has_an_error_of_its_own(decoders, in_time, expected):
+    for work in (decoders._prepare, decoders._decode):
+        with pytest.raises(ApiError) as error:
+            work(LateDecoder(in_time), Upload("a.png", PNG))
+        assert (error.value.status, error.value.code) == expected
+        assert error.value.message.startswith("a.png: ")
+
+
+def test_metadata_that_come_too_late_cost_the_decoder_and_not_the_picture(decoders):
+    late = LateDecoder(2)
+    prepared = decoders._prepare(late, Upload("a.png", PNG))
+    assert prepared.prepared.verdict.path == "a.png"
+    assert prepared.provenance.findings == []
+    assert prepared.provenance.summary.startswith("The metadata of the file could not be read in time")
+    assert not late.alive
+
+
+def test_a_picture_is_decoded_in_the_pool_as_it_is_here(decoders):
+    assert np.array_equal(decoders.decode(Upload("a.png", PNG)).result().pixels, decode(PNG).pixels)
 
 
 def decoding_process_of(server):

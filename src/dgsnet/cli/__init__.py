@@ -1,4 +1,4 @@
-"""The command line, one module a command. Heavy imports happen inside the command that needs them, so that `--help` is instant."""
+"""The command line, one module per command. Heavy imports happen inside the command that needs them, so that `--help` is instant."""
 
 from __future__ import annotations
 

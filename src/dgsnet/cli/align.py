@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 
 
 def align(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder or manifest of labelled images.")],
+    data: options.DataArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for the aligned images, manifest.csv, skipped.csv and align.json.")],
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the crop, pixels. Smaller images are skipped.")] = 256,
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="JPEG quality, at 4:4:4.")] = 95,

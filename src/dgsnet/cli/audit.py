@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from dgsnet.cli import splits
+from dgsnet.cli import options, splits
 from dgsnet.core.format import interval
 
 
 def audit(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder or manifest of labelled images.")],
+    data: options.DataArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.html.")],
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 when files alone reach an AUC of 0.75.")] = False,
     split: Annotated[str | None, typer.Option("--split", help="Split to audit. Default: all.")] = None,

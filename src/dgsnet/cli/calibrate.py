@@ -43,7 +43,7 @@ def calibrate(
         ),
     ] = False,
     method: Annotated[_Method, typer.Option("--method", help="Fit slope and offset, or only the slope.")] = _Method.platt,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,

@@ -33,7 +33,7 @@ def detect(
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder, exported folder or hub id.")] = DEFAULT,
     out: Annotated[Path | None, typer.Option("--out", help="Write rows to F.jsonl, F.csv or F.parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on standard output instead of a table.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 32,
+    batch_size: options.BatchSize = 32,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,

@@ -21,7 +21,7 @@ LIMIT = 2000
 
 def diagnose(
     model: Annotated[list[str], typer.Option("--model", help="Shipped model, model folder or hub id; repeat it to compare models.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
+    data: options.Data,
     out: Annotated[Path, typer.Option("--out", help="Folder for forgetting.json, forgetting.md, the plots and the features.")],
     split: Annotated[
         str | None, typer.Option("--split", help="Split to compare on. Default: `test` where the data names one, else all.")

@@ -31,18 +31,16 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="[A B...]", help="With --compare: predictions, folders of some, or models.", show_default=False),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
+    model: options.OptionalModel = None,
+    data: options.OptionalData = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Recompute metrics from this file; no image is scored.")] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
-    ] = None,
+    split: options.TestSplit = None,
     benchmark: Annotated[str | None, typer.Option("--benchmark", help=f"Follow a benchmark's protocol: {_BENCHMARKS}.")] = None,
     root: Annotated[Path | None, typer.Option("--root", help="With --benchmark: the unpacked archive.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare A, B... on the images they share.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
+    baseline: options.Baseline = None,
     group: Annotated[str | None, typer.Option("--group", help="Column generated images are grouped by. Default: generator.")] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Column whose images the bootstrap draws together, such as group. Default: none.")
     ] = None,

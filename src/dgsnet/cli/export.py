@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from dgsnet.artifacts.shipped import DEFAULT
+from dgsnet.cli import options
 from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def export(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the exported model.")] = None,
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    model: options.Model = DEFAULT,
     format: Annotated[str, typer.Option("--format", help="`onnx` or `openvino`.")] = "onnx",  # noqa: A002 - the option's name
     precision: Annotated[str, typer.Option("--precision", help="`fp32`.")] = "fp32",
     data: Annotated[
@@ -43,7 +44,7 @@ def export(
     if precision != "fp32":
         raise DgsnetError(f"cannot export with the precision {precision!r}: expected fp32")
 
-    from dgsnet import export as exporting
+    import dgsnet.export
     from dgsnet.data.dataset import load_dataset
     from dgsnet.inference.detector import Detector
 
@@ -53,34 +54,34 @@ def export(
         folder = Path(model).expanduser()
         if not folder.is_dir():
             raise DgsnetError(f"{model} is no folder: --weightless writes into it, so give its path")
-        plan = exporting.write_weightless(source, folder)
+        plan = dgsnet.export.write_weightless(source, folder)
         typer.echo(f"{folder} scores without torch now: {len(plan.slots)} tensors, {plan.size / 1e6:,.0f} MB once put together", err=True)
         return
-    exporting.export(source, out, cast("exporting.Format", format))
+    dgsnet.export.export(source, out, cast("dgsnet.export.Format", format))
     typer.echo(f"exported to {out}", err=True)
     if dataset is not None:
         _verify(source, out, dataset, limit)
 
 
 def _verify(source: Detector, out: Path, dataset: Dataset, limit: int) -> None:
-    from dgsnet import export as exporting
+    import dgsnet.export
     from dgsnet.artifacts.names import VERIFIED
     from dgsnet.core.files import write_json
     from dgsnet.inference.detector import Detector
 
     number = min(limit, len(dataset))
     samples = [dataset.samples[place * len(dataset) // number] for place in range(number)]
-    found: dict[str, Any] = exporting.verify(source, Detector.from_pretrained(out), dataset, samples)
+    found: dict[str, Any] = dgsnet.export.verify(source, Detector.from_pretrained(out), dataset, samples)
     write_json(out / VERIFIED, found)
-    said = (
+    summary = (
         f"{found['images']} images: logits differ by at most {found['max_logit_difference']:.1e}, "
         f"{found['verdict_flips']} verdicts differ, and {found['rows_that_differ']} rows in their warnings"
     )
     if not found["passed"]:
         raise DgsnetError(
-            f"the exported model differs from torch by more than {found['tolerance']:g}: do not use it, see {out / VERIFIED}. {said}"
+            f"the exported model differs from torch by more than {found['tolerance']:g}: do not use it, see {out / VERIFIED}. {summary}"
         )
-    typer.echo(said, err=True)
+    typer.echo(summary, err=True)
     if found["unscored"]:
         typer.echo(f"{found['unscored']} images could not be scored", err=True)
         raise typer.Exit(1)

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.cli import options
+
 
 def import_official(
     checkpoint: Annotated[Path, typer.Argument(help="model_epoch_step2.pth of the research code.")],
-    out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+    out: options.ModelOut,
 ) -> None:
     """Turn a checkpoint of the research code into a model folder. Nothing in the pickle is executed."""
-    from dgsnet.artifacts.official import import_official as convert
+    from dgsnet.artifacts import official
 
-    typer.echo(f"model folder: {convert(checkpoint, out)}", err=True)
+    typer.echo(f"model folder: {official.import_official(checkpoint, out)}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,16 @@ import typer
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
 
+Model = Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")]
+OptionalModel = Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")]
+ModelOut = Annotated[Path, typer.Option("--out", help="The model folder to write.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")]
+OptionalData = Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")]
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder or manifest of labelled images.")]
+TestSplit = Annotated[str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")]
+Resamples = Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")]
 Device = Annotated[str, typer.Option("--device", help="torch device; others than `cpu` ask for torch.")]
 TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
@@ -20,7 +31,7 @@ Load = Callable[[str], "Detector"]
 
 
 def loader(device: str, provider: str | None, threads: int | None) -> Load:
-    """How this command loads a model; torch, where a model needs it, is imported no sooner."""
+    """Return what loads this command's models; torch, where a model needs it, is imported no sooner."""
 
     def load(model: str) -> Detector:
         from dgsnet.inference.detector import Detector

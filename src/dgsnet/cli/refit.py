@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +11,8 @@ from dgsnet.cli import options, splits
 
 
 def refit(
-    data: Annotated[Path, typer.Option("--data", help="Folder or manifest of labelled images.")],
-    out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+    data: options.Data,
+    out: options.ModelOut,
     model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id; its tower is kept.")] = DEFAULT,
     split: Annotated[str | None, typer.Option("--split", help="Split to use. Default: `train` where the data names one, else all.")] = None,
     limit: Annotated[

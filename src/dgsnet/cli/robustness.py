@@ -18,19 +18,17 @@ def robustness(
         list[Path] | None,
         typer.Argument(metavar="[A B...]", help="With --compare: folders of finished runs, or their predictions.", show_default=False),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder or manifest of labelled images.")] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split to score. Default: `test` where the data names one, else all.")
-    ] = None,
+    model: options.OptionalModel = None,
+    data: options.OptionalData = None,
+    split: options.TestSplit = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Score at most so many images, as many of each label. Default: all.")
     ] = None,
     suite: Annotated[str, typer.Option("--suite", help="everyday (6 perturbations), stability (16) or full (45).")] = "everyday",
     compare: Annotated[bool, typer.Option("--compare", help="Compare the runs A, B... on the images they share.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="With --compare: whom to compare with. Default: the first.")] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=1, help="Bootstrap resamples.")] = 1000,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a GPU gets at once; changes no score on the CPU.")] = 2,
+    baseline: options.Baseline = None,
+    resamples: options.Resamples = 1000,
+    batch_size: options.BatchSize = 2,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,

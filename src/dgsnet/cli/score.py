@@ -14,7 +14,7 @@ from dgsnet.core.errors import DgsnetError
 
 
 class EngineName(StrEnum):
-    """Where images are scored."""
+    """Engines that score images."""
 
     local = "local"
     ray = "ray"
@@ -23,7 +23,7 @@ class EngineName(StrEnum):
 def score(
     data: Annotated[Path, typer.Option("--data", help="Folder, manifest, tar shards or Parquet of images; labels may be missing.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for part-*.parquet, errors/, manifest.json and summary.json.")],
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    model: options.Model = DEFAULT,
     engine: Annotated[EngineName, typer.Option("--engine", help="This process, or a Ray cluster: the same rows.")] = EngineName.local,
     ray_address: Annotated[
         str | None,
@@ -47,13 +47,14 @@ def score(
     from rich.console import Console
 
     from dgsnet.inference.writers import printable
+    from dgsnet.score import run
     from dgsnet.score.cluster import Cluster
-    from dgsnet.score.run import Settings, score
+    from dgsnet.score.settings import Settings
     from dgsnet.score.shards import Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
-    summary, output = score(data, out, settings, Console(stderr=True))
+    summary, output = run.score(data, out, settings, Console(stderr=True))
     for reason in output.reasons(summary.parts):
         typer.echo(f"not scored: {printable(reason)}", err=True)
     typer.echo(

@@ -16,7 +16,7 @@ from dgsnet.core.errors import DgsnetError
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")] = DEFAULT,
+    model: options.Model = DEFAULT,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than this machine's own need --keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535)] = 8000,
     keys: Annotated[Path | None, typer.Option("--keys", help="File of keys; requests then need one of them.")] = None,
@@ -44,8 +44,8 @@ def serve(
         typer.echo(add_key(new_key, key_name))
         typer.echo(f"its digest is in {new_key}; the key itself is kept nowhere", err=True)
         return
-    known = Keys.load(keys) if keys else None
-    if known is None and not allow_anonymous and not _is_loopback(host):
+    accepted = Keys.load(keys) if keys else None
+    if accepted is None and not allow_anonymous and not _is_loopback(host):
         raise DgsnetError(f"refusing to listen on {host} without keys: give --keys FILE, or --allow-anonymous if anybody may use it")
     settings = Settings(
         queue=queue,
@@ -58,7 +58,7 @@ def serve(
 
     from dgsnet.service.app import create_app
 
-    app = create_app(options.loader(device, provider, threads)(model), settings, known)
+    app = create_app(options.loader(device, provider, threads)(model), settings, accepted)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has finished what it took
     uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False)
 

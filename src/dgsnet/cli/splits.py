@@ -1,4 +1,4 @@
-"""Which part of a data set a command takes."""
+"""Splits: the part of a data set that a command takes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def names(dataset: Dataset) -> list[str]:
-    """The splits the data names, sorted."""
+    """Return the splits the data names, sorted."""
     return sorted({sample.split for sample in dataset if sample.split})
 
 
 def chosen(dataset: Dataset, split: str | None, default: str, console: Console) -> Dataset:
-    """The split asked for, else the `default` one, else all of data that has no such split.
+    """Return the split asked for, else the `default` one, else all of data that has no such split.
 
     Raises:
         DatasetError: the data has no split of the name asked for.
     """
-    known = names(dataset)
-    if split is None and default not in known:
+    present = names(dataset)
+    if split is None and default not in present:
         return dataset
     wanted = split or default
-    if wanted not in known:
-        raise DatasetError(f"the data has no split {wanted!r}: it has {', '.join(known) or 'none'}")
+    if wanted not in present:
+        raise DatasetError(f"the data has no split {wanted!r}: it has {', '.join(present) or 'none'}")
     part = dataset.with_split(wanted)
     console.print(f"split {wanted!r}: {len(part)} of {len(dataset)} images")
     return part

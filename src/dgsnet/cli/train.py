@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.cli import options
+
 
 def train(
     data: Annotated[Path, typer.Option("--data", help="Folder or manifest (.csv, .jsonl, .parquet) of labelled images.")],
-    out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+    out: options.ModelOut,
     method: Annotated[
         str | None, typer.Option("--method", help="linear, lora or dgs; applied last. Default: dgs, or the recipe's.")
     ] = None,
@@ -23,10 +25,10 @@ def train(
     """Train a detector: a linear probe on frozen CLIP, then LoRA under gradient surgery. Writes a model folder."""
     from rich.console import Console
 
+    import dgsnet.training
     from dgsnet.core.errors import RecipeError
     from dgsnet.model import methods
     from dgsnet.model.recipe import make_recipe
-    from dgsnet.training import train as run
     from dgsnet.training.validation import validate_on_held_out
 
     console = Console(stderr=True)
@@ -34,6 +36,6 @@ def train(
     recipe = make_recipe(preset=preset, config=config, assignments=(*(assignments or ()), *named))
     if recipe.method not in methods.available():
         raise RecipeError(f"unknown method {recipe.method!r}: expected one of {', '.join(methods.available())}")
-    run(data, out, recipe, resume=resume, console=console)
+    dgsnet.training.train(data, out, recipe, resume=resume, console=console)
     if validate:
         validate_on_held_out(data, out, recipe, console)

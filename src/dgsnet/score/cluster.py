@@ -16,13 +16,13 @@ from pathlib import Path
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import write_text
 
-_TEMP = "dgsnet-ray-"
-_STORE = 200_000_000
-"""Bytes of shared memory for Ray's objects. Images never pass through them, only places and rows do."""
-_SHORT = 20
+_TEMP_PREFIX = "dgsnet-ray-"
+_OBJECT_STORE_BYTES = 200_000_000
+"""Shared memory for Ray's objects. Images never pass through them, only their paths and rows do."""
+_MAX_TEMP_PATH = 20
 """Characters of a folder in which Ray's sockets, whose names may have 107, have room."""
 
-_OURS = {
+_LOCAL_ENVIRONMENT = {
     # One machine, so no other one needs to reach it: Ray listens on 127.0.0.1 only. That is what this variable brings on Linux too.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Whoever else has an account here could have Ray run any program as this user, were it not for a token.
@@ -34,36 +34,37 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where to find it.
+    """Address and size of a Ray cluster.
 
     Attributes:
         address: ``host:port`` or ``auto``; None: what RAY_ADDRESS says, and if that says nothing, a cluster of this machine is started.
-        workers: processes that score; None: one a CPU of the cluster.
+        workers: processes that score; None: one per CPU of the cluster.
     """
 
     address: str | None = None
     workers: int | None = None
 
     @property
-    def found_at(self) -> str | None:
-        """The address of a cluster that runs already; None where one is to be started."""
+    def existing_address(self) -> str | None:
+        """Address of a cluster that runs already; None where one is to be started."""
         address = self.address or os.environ.get("RAY_ADDRESS") or None
         return None if address == "local" else address
 
     def check(self) -> None:
-        """Find out before anything is listed or loaded what would end the run after it.
+        """Find out, before anything is listed or loaded, what would end the run later.
 
         Raises:
             ScoringError: Ray is missing, or the address is of a kind that cannot do.
         """
         if not importlib.util.find_spec("ray"):
             raise ScoringError("--engine ray needs Ray, which is missing here: pip install 'dgsnet[cluster]'")
-        if (self.found_at or "").startswith("ray://"):
-            raise ScoringError(f"{self.found_at} is for Ray's client: start dgsnet on a machine of the cluster, and give host:port or auto")
+        if (self.existing_address or "").startswith("ray://"):
+            hint = "start dgsnet on a machine of the cluster, and give host:port or auto"
+            raise ScoringError(f"{self.existing_address} is for Ray's client: {hint}")
 
     @contextmanager
-    def connected(self, note: Path) -> Iterator[int]:
-        """Be part of the cluster; yields the number of workers. Ray that is connected already is used, and stays so.
+    def connect(self, note: Path) -> Iterator[int]:
+        """Join the cluster and yield the number of workers. Ray that is connected already is used, and stays so.
 
         Args:
             note: file that names the folder Ray writes to on this machine while it runs, so that the next call can delete what a killed
@@ -73,61 +74,61 @@ class Cluster:
             ScoringError: nothing answers at the address, or Ray does not start.
         """
         self.check()
-        address = self.found_at
-        with _environment({"RAY_USAGE_STATS_ENABLED": "0"} | ({} if address else _OURS)):
+        address = self.existing_address
+        with _set_environment({"RAY_USAGE_STATS_ENABLED": "0"} | ({} if address else _LOCAL_ENVIRONMENT)):
             import ray  # noqa: PLC0415 - an extra
             import ray.data  # noqa: PLC0415
 
             logging.getLogger("ray.data").setLevel(logging.ERROR)  # the rest is a plan of execution that nobody asked for
-            begun = not ray.is_initialized()
+            starts_ray = not ray.is_initialized()
             try:
-                if begun and address:
+                if starts_ray and address:
                     ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-                elif begun:
+                elif starts_ray:
                     ray.init(
                         "local",
                         num_cpus=self.workers or os.cpu_count(),
                         include_dashboard=False,
-                        object_store_memory=_STORE,
+                        object_store_memory=_OBJECT_STORE_BYTES,
                         log_to_driver=False,
                         logging_level=logging.ERROR,
-                        _temp_dir=_temporary(note),
+                        _temp_dir=_make_temp_folder(note),
                     )
             except Exception as error:  # of several classes, Exception itself among them
                 ray.shutdown()
-                forget(note)
+                remove_temp_folder(note)
                 where = f"no Ray cluster at {address}" if address else "Ray does not start here"
                 raise ScoringError(f"{where} ({str(error).strip().partition(chr(10))[0]})") from error
             try:
                 yield self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
             finally:
-                if begun:
+                if starts_ray:
                     ray.shutdown()
-                    forget(note)
+                    remove_temp_folder(note)
 
 
-def _temporary(note: Path) -> str:
-    """A new folder for Ray, noted before Ray writes to it."""
+def _make_temp_folder(note: Path) -> str:
+    """Make a folder for Ray, noted before Ray writes to it."""
     base = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix=_TEMP, dir=base if len(base) <= _SHORT else "/tmp")  # noqa: S108 - a folder of our own in it
+    folder = tempfile.mkdtemp(prefix=_TEMP_PREFIX, dir=base if len(base) <= _MAX_TEMP_PATH else "/tmp")  # noqa: S108 - a folder of our own in it
     write_text(note, folder)
     inside = Path(folder) / "r"  # Ray opens what it is given to everybody; the folder around it is this user's
     inside.mkdir()
     return str(inside)
 
 
-def forget(note: Path) -> None:
+def remove_temp_folder(note: Path) -> None:
     """Delete the folder that a note names, and the note."""
     if note.exists():
         folder = Path(note.read_text(encoding="utf-8"))
-        if folder.name.startswith(_TEMP):
+        if folder.name.startswith(_TEMP_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
         note.unlink()
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Ray takes these from nowhere else, and its processes from this one."""
+def _set_environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a block: Ray takes these from nowhere else, and its processes from this one."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

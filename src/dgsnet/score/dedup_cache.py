@@ -1,4 +1,4 @@
-"""What was said of which bytes: an index on disk, so that memory does not grow with the number of images."""
+"""Rows by the sha256 of the encoded image: an index on disk, so that memory does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -11,37 +11,35 @@ from typing import Any, Protocol
 
 from dgsnet.inference.verdict import COLUMNS
 
-_SAID = tuple(name for name in COLUMNS if name not in ("path", "sha256"))
+_CACHED_COLUMNS = tuple(name for name in COLUMNS if name not in ("path", "sha256"))
 
 
-class Known(Protocol):
-    """Verdicts by the sha256 of the encoded bytes."""
+class DedupCache(Protocol):
+    """Rows by the sha256 of the encoded bytes."""
 
     def get(self, sha256: str, path: str) -> dict[str, Any] | None:
-        """What is to be said of these bytes at `path`; None where nothing was said yet."""
+        """Return the row of these bytes, lying at `path`; None where they have none yet."""
 
     def put(self, row: dict[str, Any]) -> None:
-        """Remember a row that has a `sha256`."""
-
-    def count(self) -> int:
-        """Number of different bytes."""
+        """Add a row that has a `sha256`."""
 
 
 def without_path(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as it is for the same bytes anywhere: an error begins with the path."""
+    """Return a row as it is for the same bytes anywhere: an error begins with the path."""
     error = row["error"]
     return row | {"path": None, "error": error and error.removeprefix(f"{row['path']}: ")}
 
 
 def at_path(row: dict[str, Any], path: str) -> dict[str, Any]:
-    """The opposite of `without_path`."""
+    """Return the row of the same bytes at `path`; the inverse of `without_path`."""
     return row | {"path": path, "error": row["error"] and f"{path}: {row['error']}"}
 
 
-class KnownOnDisk:
-    """In one SQLite file. It follows from the rows on disk, so a run makes it anew."""
+class SqliteDedupCache:
+    """Cache in one SQLite file. It follows from the rows on disk, so a run makes it anew."""
 
     def __init__(self, file: Path) -> None:
+        self.file = file
         file.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time uses the file, and nobody wants it after a crash: no journal, and no locks, which some shared file
         # systems lack.
@@ -53,23 +51,23 @@ class KnownOnDisk:
         self._lock = Lock()
 
     def get(self, sha256: str, path: str) -> dict[str, Any] | None:
-        """See `Known`."""
+        """See `DedupCache`."""
         with self._lock:
             found = self._connection.execute("SELECT said FROM known WHERE sha256 = ?", (bytes.fromhex(sha256),)).fetchone()
-        return None if found is None else at_path(dict(zip(_SAID, json.loads(found[0]), strict=True)) | {"sha256": sha256}, path)
+        return None if found is None else at_path(dict(zip(_CACHED_COLUMNS, json.loads(found[0]), strict=True)) | {"sha256": sha256}, path)
 
     def put(self, row: dict[str, Any]) -> None:
-        """See `Known`."""
-        nameless = without_path(row)
-        said = json.dumps([nameless[name] for name in _SAID])
+        """See `DedupCache`."""
+        portable = without_path(row)
+        values = json.dumps([portable[name] for name in _CACHED_COLUMNS])
         with self._lock:
-            self._connection.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (bytes.fromhex(row["sha256"]), said))
+            self._connection.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (bytes.fromhex(row["sha256"]), values))
 
     def count(self) -> int:
-        """See `Known`."""
+        """Return the number of different images."""
         with self._lock:
             return int(self._connection.execute("SELECT count(*) FROM known").fetchone()[0])
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()

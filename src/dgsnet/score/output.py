@@ -27,8 +27,8 @@ ERROR_SCHEMA = pa.schema([("key", pa.string()), ("path", pa.string()), ("reason"
 Rows = Iterator[dict[str, Any]]
 
 
-def agree_on(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest, or find that the folder has the same one. Of processes that begin at once, one writes and the others compare.
+def claim_folder(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, or check that the folder has the same one. Of processes that begin at once, one writes and the others compare.
 
     Raises:
         ScoringError: the folder is of another run, or its manifest is damaged.
@@ -54,34 +54,34 @@ class Output:
 
     Attributes:
         folder: of the run.
-        mark: of the shard, in the name of each file.
+        suffix: of the shard, in the name of each file.
         identity: what rows follow from; kept in each part.
     """
 
     folder: Path
-    mark: str
+    suffix: str
     identity: dict[str, str]
 
     def part(self, number: int) -> Path:
-        """The file of a part."""
-        return self.folder / f"part{self.mark}-{number:05d}.parquet"
+        """Return the file of a part."""
+        return self.folder / f"part{self.suffix}-{number:05d}.parquet"
 
     def errors(self, number: int) -> Path:
-        """The file of what failed in a part."""
+        """Return the file of the errors of a part."""
         return self.folder / ERRORS / self.part(number).name
 
     @property
     def summary(self) -> Path:
-        """What a finished shard says of itself."""
-        return self.folder / f"summary{self.mark}.json"
+        """File that a finished shard writes its counts to."""
+        return self.folder / f"summary{self.suffix}.json"
 
     @property
     def work(self) -> Path:
-        """A folder for what only this shard's process needs while it runs."""
-        return self.folder / f".work{self.mark}"
+        """Folder of what only this shard's process needs while it runs."""
+        return self.folder / f".work{self.suffix}"
 
     def finished(self, number: int, size: int) -> bool:
-        """Whether a part of `size` rows is there.
+        """Tell whether a part of `size` rows is there.
 
         Raises:
             DatasetError: it is damaged.
@@ -95,13 +95,13 @@ class Output:
         return True
 
     def write(self, number: int, size: int, rows_from: Callable[[int], Rows]) -> None:
-        """Write a part and what failed in it. A part whose beginning is on disk is gone on with: `rows_from` gets the number of its rows.
+        """Write a part and its errors. A part whose beginning is on disk is continued: `rows_from` gets the number of its rows.
 
         Raises:
             ScoringError: the engine gave too few rows or too many.
         """
 
-        def exactly(done: int) -> Rows:
+        def counted(done: int) -> Rows:
             rows, given = rows_from(done), done
             for row in islice(rows, size - done):
                 yield row
@@ -109,11 +109,11 @@ class Output:
             if given != size or next(rows, None) is not None:
                 raise ScoringError(f"{self.part(number)}: the engine did not give {size} rows; start again, and report this if it stays")
 
-        resumable_parquet.write(self.part(number), self.identity, PART_SCHEMA, exactly, size)
+        resumable_parquet.write(self.part(number), self.identity, PART_SCHEMA, counted, size)
         self.write_errors(number)
 
     def write_errors(self, number: int) -> None:
-        """The rows of a finished part that have an error, as a table of their own, where there are some and it is not there yet."""
+        """Write the rows of a finished part that have an error, where there are some, to a table of their own that is not there yet."""
         if self.errors(number).exists() or not _has_errors(self.part(number)):
             return
         with replacing(self.errors(number)) as aside, pq.ParquetWriter(aside, ERROR_SCHEMA) as writer:
@@ -123,7 +123,7 @@ class Output:
                     writer.write_table(failed.rename_columns(ERROR_SCHEMA.names))
 
     def rows(self, number: int) -> Rows:
-        """The rows of a part that are on disk, whether it is finished or not."""
+        """Yield the rows of a part that are on disk, whether it is finished or not."""
         if self.part(number).exists():
             for batch in _batches(self.part(number)):
                 yield from batch.to_pylist()
@@ -131,19 +131,20 @@ class Output:
             yield from resumable_parquet.unfinished(self.part(number), self.identity)
 
     def reasons(self, parts: int) -> Iterator[str]:
-        """Why images could not be scored, in their order."""
+        """Yield why images could not be scored, in their order."""
         for number in range(parts):
             if self.errors(number).exists():
                 for batch in _batches(self.errors(number), ["reason"]):
                     yield from batch.column("reason").to_pylist()
 
-    def tidy(self) -> None:
+    def delete_leftovers(self) -> None:
         """Delete what a killed process left half written."""
         shutil.rmtree(self.work, ignore_errors=True)
-        for pattern in (f".part{self.mark}-[0-9]*.part", f"{ERRORS}/.part{self.mark}-[0-9]*.part", f".summary{self.mark}.json.*.part"):
+        parts = f".part{self.suffix}-[0-9]*.part"
+        for pattern in (parts, f"{ERRORS}/{parts}", f".summary{self.suffix}.json.*.part"):
             for left in self.folder.glob(pattern):
                 left.unlink()
-        for left in self.folder.glob(f".part{self.mark}-[0-9]*.partial.jsonl"):  # of a part that was finished just before the kill
+        for left in self.folder.glob(f".part{self.suffix}-[0-9]*.partial.jsonl"):  # of a part that was finished just before the kill
             if (self.folder / f"{left.name[1:].removesuffix('.partial.jsonl')}.parquet").exists():
                 left.unlink()
 

@@ -1,4 +1,4 @@
-"""How far a run is, how fast, and how long it will take: a bar on a terminal, a line a minute where there is none."""
+"""Progress of a run: images done, images/s and time left, as a bar on a terminal, as one line per minute where there is none."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} images/s")
 
 
-class Meter:
+class ScoringProgress:
     """Counts images from `done` to `total`. Use as a context manager."""
 
     def __init__(self, console: Console, total: int, done: int) -> None:
         columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn()
-        self._console, self._total, self._begun_with, self._done = console, total, done, done
+        self._console, self._total, self._done_before, self._done = console, total, done, done
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=300)
         self._task = self._bar.add_task("scoring", total=total, completed=done)
-        self._begun = self._said = time.monotonic()
+        self._start = self._printed = time.monotonic()
 
     def advance(self) -> None:
-        """One more image has its row."""
+        """Count one more image."""
         self._done += 1
         self._bar.advance(self._task)
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._said >= _LINE_EVERY:
-            self._said = now
-            self._console.print(self.line(now - self._begun), highlight=False)
+        if not self._console.is_terminal and now - self._printed >= _LINE_EVERY:
+            self._printed = now
+            self._console.print(self.line(now - self._start), highlight=False)
 
     def line(self, seconds: float) -> str:
-        """What there is to say after so many seconds."""
-        rate = (self._done - self._begun_with) / seconds
+        """Return the line to print after so many seconds."""
+        rate = (self._done - self._done_before) / seconds
         left = f"{timedelta(seconds=round((self._total - self._done) / rate))} left" if rate else "no end in sight"
         return f"{self._done} of {self._total}, {rate:.1f} images/s, {left}"
 

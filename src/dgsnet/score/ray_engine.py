@@ -1,6 +1,6 @@
 """The engine that scores on a Ray cluster, through `ray.data`: this process lists, takes rows in order and writes; workers do the rest.
 
-Workers read images themselves, so only places of images and rows travel. Ray keeps the order, holds back what would run ahead, and starts
+Workers read images themselves, so only paths of images and rows travel. Ray keeps the order, holds back what would run ahead, and starts
 dead workers again; what they were at is done again and gives the same rows.
 """
 
@@ -13,49 +13,48 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dgsnet.core.errors import DgsnetError, ScoringError
+from dgsnet.inference.detector import Detector
 from dgsnet.runtimes.graph import GraphRuntime
-from dgsnet.score.cluster import Cluster, forget
-from dgsnet.score.dedup_cache import Known
+from dgsnet.score.cluster import Cluster, remove_temp_folder
+from dgsnet.score.dedup_cache import DedupCache, SqliteDedupCache
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
 
-if TYPE_CHECKING:
-    from dgsnet.inference.detector import Detector
-    from dgsnet.score.run import Settings
-
-_ROWS = 64
-"""Inputs a task: enough that Ray's part of it is small beside the model's."""
-_TASKS = 20_000
+_TASK_ROWS = 64
+"""Inputs per task: enough that Ray's part of it is small beside the model's."""
+_MAX_TASKS = 20_000
 """About as many tasks as this process keeps track of; of longer runs each gets more inputs."""
-_ROUNDS = 8
-"""Tasks a worker gets at least, so that all end at about the same time."""
-_CPUS = 0.5
+_MIN_TASKS_PER_WORKER = 8
+"""So many, that all workers end at about the same time."""
+_CPUS_PER_THREAD = 0.5
 """That a worker reserves for each of its threads, which use a whole one: the other half is where the workers of a lost machine are started
 again. Were there none, what they were at would wait until a machine joins."""
-_DEATHS = 3
+_MAX_START_DEATHS = 3
 """Workers that may die while they load the model, one after the other."""
 
-_Placed = tuple[int, int, str]
+_NumberedRow = tuple[int, int, str]
+"""Part, number in it, row as JSON."""
 
 
 @dataclass
 class RayEngine:
-    """Rows of the cluster.
+    """Engine of the workers of a cluster.
 
     Attributes:
-        worklist: what there is to score.
-        known: learns what was said.
+        worklist: inputs of the run.
+        cache: gets each row.
         stream: (part, number in it, row) of all that has no row yet, in order.
     """
 
     worklist: Worklist
-    known: Known
-    stream: Iterator[_Placed]
+    cache: DedupCache
+    stream: Iterator[_NumberedRow]
 
     def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """The rows of a part from number `done` on; parts in order.
+        """Yield the rows of a part from number `done` on; parts in order.
 
         Raises:
             ScoringError: the cluster gave up, or gave something else.
@@ -66,13 +65,13 @@ class RayEngine:
                 raise ScoringError(f"the cluster gave {found and found[:2]} where part {part}, row {number} comes: start again")
             row: dict[str, Any] = json.loads(found[2])
             if row["sha256"] is not None:
-                self.known.put(row)
+                self.cache.put(row)
             yield row
 
 
 @contextmanager
 def open_engine(
-    cluster: Cluster, settings: Settings, detector: Detector, worklist: Worklist, known: Known, index: Path, todo: Mapping[int, int]
+    cluster: Cluster, settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: Mapping[int, int]
 ) -> Iterator[RayEngine]:
     """Start workers.
 
@@ -80,46 +79,45 @@ def open_engine(
         cluster: where.
         settings: of the run.
         detector: of this process, with which those of the workers must agree.
-        worklist: what there is to score, where all machines see it.
-        known: what was said before.
-        index: file of `known`.
+        worklist: inputs of the run, where all machines see it.
+        cache: rows of the bytes scored before.
         todo: parts that are not finished, and how many rows each has.
 
     Raises:
         ScoringError: there is no cluster.
     """
     note = worklist.file.parent.with_name(f".ray{worklist.file.parent.name}")
-    forget(note)
+    remove_temp_folder(note)
     left = {part: (done, worklist.size(part)) for part, done in todo.items() if done < worklist.size(part)}
     if not left:
-        yield RayEngine(worklist, known, iter(()))
+        yield RayEngine(worklist, cache, iter(()))
         return
-    with cluster.connected(note) as workers:
-        chunks = list(_chunks(left, workers, 8 * settings.batch_size if settings.device != "cpu" else _ROWS))
-        with _workers(settings, detector, worklist, index, chunks, workers) as stream:
-            yield RayEngine(worklist, known, stream)
+    with cluster.connect(note) as workers:
+        chunks = list(_chunks(left, workers, 8 * settings.batch_size if settings.device != "cpu" else _TASK_ROWS))
+        with _start_workers(settings, detector, worklist, cache.file, chunks, workers) as stream:
+            yield RayEngine(worklist, cache, stream)
 
 
 def _chunks(left: Mapping[int, tuple[int, int]], workers: int, wanted: int) -> Iterator[dict[str, int]]:
     total = sum(stop - start for start, stop in left.values())
-    rows = max(min(wanted, total // (_ROUNDS * workers)), total // _TASKS, 1)
+    rows = max(min(wanted, total // (_MIN_TASKS_PER_WORKER * workers)), total // _MAX_TASKS, 1)
     for part, (start, stop) in left.items():
         yield from ({"part": part, "start": begin, "stop": min(begin + rows, stop)} for begin in range(start, stop, rows))
 
 
 @contextmanager
-def _workers(
-    settings: Settings, detector: Detector, worklist: Worklist, index: Path, chunks: list[dict[str, int]], workers: int
-) -> Iterator[Iterator[_Placed]]:
+def _start_workers(
+    settings: Settings, detector: Detector, worklist: Worklist, cache_file: Path, chunks: list[dict[str, int]], workers: int
+) -> Iterator[Iterator[_NumberedRow]]:
     import ray  # noqa: PLC0415 - an extra
     import ray.data  # noqa: PLC0415
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
-    from dgsnet.score.ray_worker import Job, Registry, Worker  # noqa: PLC0415
+    from dgsnet.score.ray_worker import Coordinator, Job, Worker  # noqa: PLC0415
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    copy = shutil.copyfile(index, index.with_name("registry.sqlite"))
-    registry = ray.remote(num_cpus=0, scheduling_strategy=here)(Registry).remote(str(copy.absolute()))
+    copy = shutil.copyfile(cache_file, cache_file.with_name("registry.sqlite"))
+    coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(str(copy.absolute()))
     paths = (worklist.file, worklist.root, *[Path(settings.model)] * Path(settings.model).is_dir())
     threads = settings.threads or 1
     job = Job(
@@ -133,14 +131,14 @@ def _workers(
     inputs = ray.data.from_items(chunks, override_num_blocks=len(chunks))
     inputs.context.execution_options.preserve_order = True
     inputs.context.enable_progress_bars = False
-    inputs.context.max_consecutive_actor_init_deaths = _DEATHS
+    inputs.context.max_consecutive_actor_init_deaths = _MAX_START_DEATHS
     scored = inputs.map_batches(
         Worker,
-        fn_constructor_kwargs={"job": job, "registry": registry},
+        fn_constructor_kwargs={"job": job, "coordinator": coordinator},
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(chunks))),
-        num_cpus=_CPUS * threads,
+        num_cpus=_CPUS_PER_THREAD * threads,
         num_gpus=None if settings.device == "cpu" else 1,
     )
     stream = _stream(scored)
@@ -148,11 +146,11 @@ def _workers(
         yield stream
     finally:
         stream.close()
-        ray.kill(registry)
+        ray.kill(coordinator)
 
 
 def _stream(scored: Any) -> Any:
-    """(part, number, row) of a data set as they come."""
+    """Yield (part, number, row) of a data set as they come."""
     try:
         for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             yield from zip(*(table.column(name).to_pylist() for name in ("part", "number", "row")), strict=True)
@@ -163,7 +161,7 @@ def _stream(scored: Any) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """What a worker said, where one did; else the last line of what Ray says."""
+    """Return a worker's own error, where there is one; else the last line of Ray's."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, DgsnetError):

@@ -1,4 +1,4 @@
-"""What runs in the processes of a Ray cluster: workers that hold a detector, and one that knows what was said of which bytes."""
+"""Actors of a Ray cluster: workers that hold a detector, and a coordinator that holds the rows of bytes scored before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -16,55 +16,53 @@ from ray.exceptions import RayActorError
 
 from dgsnet import __version__
 from dgsnet.core.errors import ScoringError
-from dgsnet.score.dedup_cache import KnownOnDisk, at_path, without_path
-from dgsnet.score.score_samples import Operator
+from dgsnet.score.dedup_cache import SqliteDedupCache, at_path, without_path
+from dgsnet.score.score_samples import SampleScorer
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
 
-if TYPE_CHECKING:
-    from dgsnet.score.run import Settings
-
-BEGINNINGS = 8
-"""Workers that may begin the same inputs; when so many have died at them, one of the inputs is what they died of."""
+MAX_STARTS = 8
+"""Workers that may start the same inputs; when so many have died at them, one of the inputs is what they died of."""
 
 
-class Registry:
-    """An actor: what was said of which bytes, for all workers, and how often which inputs were begun.
+class Coordinator:
+    """An actor: the deduplication cache of all workers, and how often which inputs were started.
 
-    It is only there to save work: when it is gone, workers score copies again, and say the same of them.
+    It is only there to save work: when it is gone, workers score duplicates again, to the same rows.
     """
 
     def __init__(self, file: str) -> None:
-        """Open what is known: a file of `KnownOnDisk`, which nobody else has open."""
-        self._known = KnownOnDisk(Path(file))
-        self._begun: Counter[tuple[int, int]] = Counter()
+        """Open the file of a `SqliteDedupCache`, which nobody else has open."""
+        self._cache = SqliteDedupCache(Path(file))
+        self._starts: Counter[tuple[int, int]] = Counter()
 
-    def begin(self, part: int, start: int) -> int:
-        """Note that inputs are begun; how often they were before."""
-        self._begun[part, start] += 1
-        return self._begun[part, start] - 1
+    def count_start(self, part: int, start: int) -> int:
+        """Count that inputs are started; return how often they were before."""
+        self._starts[part, start] += 1
+        return self._starts[part, start] - 1
 
     def get(self, sha256: str) -> dict[str, Any] | None:
-        """What is to be said of these bytes wherever they lie (`without_path`); None where nothing was said yet."""
-        found = self._known.get(sha256, "")
+        """Return the row of these bytes wherever they lie (`without_path`); None where they have none yet."""
+        found = self._cache.get(sha256, "")
         return found and without_path(found)
 
     def put(self, row: dict[str, Any]) -> None:
-        """Remember a row that has a `sha256`."""
-        self._known.put(row)
+        """Add a row that has a `sha256`."""
+        self._cache.put(row)
 
 
-class KnownToAll:
-    """`Known` of one call of a worker: asks the registry, and keeps what it said, so that it says the same until the call ends."""
+class SharedDedupCache:
+    """`DedupCache` of one call of a worker: asks the coordinator, and keeps the answers, so that they are the same until the call ends."""
 
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
         self._kept: dict[str, dict[str, Any]] = {}
 
     def get(self, sha256: str, path: str) -> dict[str, Any] | None:
-        """See `Known`."""
+        """See `DedupCache`."""
         if sha256 not in self._kept:
             try:
-                found = ray.get(self._registry.get.remote(sha256))
+                found = ray.get(self._coordinator.get.remote(sha256))
             except RayActorError:
                 found = None
             if found is None:
@@ -73,18 +71,14 @@ class KnownToAll:
         return at_path(self._kept[sha256], path)
 
     def put(self, row: dict[str, Any]) -> None:
-        """See `Known`."""
+        """See `DedupCache`."""
         self._kept[row["sha256"]] = without_path(row)
-        self._registry.put.remote(row)
-
-    def count(self) -> int:
-        """See `Known`; of this call."""
-        return len(self._kept)
+        self._coordinator.put.remote(row)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to be told.
+    """Configuration of a worker.
 
     Attributes:
         settings: of the run.
@@ -104,9 +98,9 @@ class Job:
 
 
 class Worker:
-    """An actor of the pipeline: inputs in, rows out."""
+    """An actor: inputs in, rows out."""
 
-    def __init__(self, job: Job, registry: Any) -> None:
+    def __init__(self, job: Job, coordinator: Any) -> None:
         """Load the model.
 
         Raises:
@@ -128,29 +122,29 @@ class Worker:
         detector = job.settings.load()
         if detector.fingerprint != job.fingerprint:
             raise ScoringError(f"{job.settings.model} is another model on {here} than where the run was begun: copy that one")
-        self._detector, self._settings, self._registry = detector, job.settings, registry
+        self._detector, self._settings, self._coordinator = detector, job.settings, coordinator
         self._worklist = Worklist(job.worklist, job.root)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score inputs `start` to `stop` of a `part`, for each row of (part, start, stop).
 
-        Gives (part, number, row) an input. A row is text, as it will be on disk: JSON keeps every bit of a number, and file names that
+        Returns (part, number, row) per input. A row is text, as it will be on disk: JSON keeps every bit of a number, and file names that
         are no Unicode.
         """
         rows = [(part, number, json.dumps(row)) for one in batch.to_pylist() for part, number, row in self._rows(**one)]
         return pa.table(list(map(list, zip(*rows, strict=True))), names=["part", "number", "row"])
 
     def _rows(self, part: int, start: int, stop: int) -> Any:
-        self._begin(part, start, stop)
-        operator = Operator(self._detector, self._worklist.dataset(), KnownToAll(self._registry), self._settings.batch_size)
-        for number, row in enumerate(operator.rows(self._worklist.samples(part, start, stop)), start):
+        self._check_starts(part, start, stop)
+        scorer = SampleScorer(self._detector, self._worklist.dataset(), SharedDedupCache(self._coordinator), self._settings.batch_size)
+        for number, row in enumerate(scorer.rows(self._worklist.samples(part, start, stop)), start):
             yield part, number, row
 
-    def _begin(self, part: int, start: int, stop: int) -> None:
+    def _check_starts(self, part: int, start: int, stop: int) -> None:
         try:
-            before = ray.get(self._registry.begin.remote(part, start))
+            before = ray.get(self._coordinator.count_start.remote(part, start))
         except RayActorError:
             return
-        if before >= BEGINNINGS:
+        if before >= MAX_STARTS:
             first, *_, last = [sample.path for sample in self._worklist.samples(part, start, stop)] * 2
             raise ScoringError(f"{before} workers died one after the other at the inputs from {first} to {last}: one of these is the cause")

@@ -19,50 +19,18 @@ from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import write_json
 from dgsnet.data.layouts import list_samples
 from dgsnet.inference.detector import Detector
-from dgsnet.score.cluster import Cluster
-from dgsnet.score.dedup_cache import KnownOnDisk
-from dgsnet.score.local import LocalEngine
-from dgsnet.score.output import Output, agree_on
-from dgsnet.score.progress import Meter
-from dgsnet.score.score_samples import Operator
-from dgsnet.score.shards import WHOLE, Shard
+from dgsnet.score.dedup_cache import SqliteDedupCache
+from dgsnet.score.local_engine import LocalEngine
+from dgsnet.score.output import Output, claim_folder
+from dgsnet.score.progress import ScoringProgress
+from dgsnet.score.score_samples import SampleScorer
+from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
-
-PART_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Of a run.
-
-    Attributes:
-        model: shipped model, model folder or hub id.
-        device: torch device.
-        provider: what runs the model; None: what it runs on by itself.
-        threads: that compute one image without torch; None: as many as there are cores, on a cluster one.
-        shard: which of the inputs to score.
-        batch_size: images a GPU gets at once.
-        part_rows: rows a file.
-        cluster: that scores; None: this process does.
-    """
-
-    model: str
-    device: str = "cpu"
-    provider: str | None = None
-    threads: int | None = None
-    shard: Shard = WHOLE
-    batch_size: int = 32
-    part_rows: int = PART_ROWS
-    cluster: Cluster | None = None
-
-    def load(self) -> Detector:
-        """The detector of a process."""
-        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished shard says of itself: `inputs` is `scored` plus `failed`; `duplicates` of them had the bytes of an earlier one."""
+    """Counts of a finished shard: `inputs` is `scored` plus `failed`; `duplicates` of them had the bytes of an earlier one."""
 
     inputs: int
     scored: int
@@ -87,16 +55,16 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
         ScoringError: the folder is of another run, a process is at this shard, or there is no cluster.
         ModelFolderError, WeightsError: no such model.
     """
-    mark = settings.shard.mark
+    suffix = settings.shard.suffix
     if settings.cluster:
         settings.cluster.check()
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out / f".lock{mark}"):
+    with _exclusive_lock(out / f".lock{suffix}"):
         detector = settings.load()
-        output = Output(out, mark, {})
-        output.tidy()
+        output = Output(out, suffix, {})
+        output.delete_leftovers()
         worklist = Worklist.write(output.work / "inputs.parquet", list_samples(data, labelled=False), settings.shard, settings.part_rows)
-        if not worklist.seen:
+        if not worklist.total_inputs:
             raise DatasetError(f"{data}: holds no images")
         identity = {
             "model": detector.fingerprint,
@@ -104,20 +72,20 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
             "threshold": str(detector.config.calibration.generated),
             "dgsnet": __version__,
         }
-        agree_on(out, _manifest(identity, detector, data, worklist, settings))
-        output = Output(out, mark, identity)
+        claim_folder(out, _manifest(identity, detector, data, worklist, settings))
+        output = Output(out, suffix, identity)
         summary = _finish(output, worklist, detector, settings, console)
-        output.tidy()
+        output.delete_leftovers()
     return summary, output
 
 
 def _manifest(identity: dict[str, str], detector: Detector, data: Path, worklist: Worklist, settings: Settings) -> dict[str, Any]:
-    """`identity` is what another process or a later one must agree with; the rest is for people."""
+    """Return the manifest: `identity` is what another process or a later one must agree with; the rest is for people."""
     return {
         "identity": identity | {"shards": settings.shard.count, "part_rows": settings.part_rows},
         "model": detector.name,
         "data": str(data),
-        "inputs": worklist.seen,
+        "inputs": worklist.total_inputs,
         "device": settings.device,
         "batch_size": settings.batch_size,
     }
@@ -128,41 +96,41 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
     open_parts = [part for part, size in sizes.items() if not output.finished(part, size)]
     if not open_parts and output.summary.exists():
         return Summary(**json.loads(output.summary.read_text(encoding="utf-8")))
-    index, tally, there = output.work / "known.sqlite", _Tally(), Counter[int]()
-    with closing(KnownOnDisk(index)) as known:
+    cache_file, tally, on_disk = output.work / "known.sqlite", _Tally(), Counter[int]()
+    with closing(SqliteDedupCache(cache_file)) as cache:
         for part in sizes:
             for row in output.rows(part):
                 tally.add(row)
-                there[part] += 1
+                on_disk[part] += 1
                 if row["sha256"] is not None:
-                    known.put(row)
+                    cache.put(row)
     for part in sizes.keys() - set(open_parts):
         output.write_errors(part)  # a kill may have come between the two
-    with closing(KnownOnDisk(index)) as known, Meter(console, len(worklist), tally.rows) as meter:
-        todo = {part: there[part] for part in open_parts}
-        with _engine(settings, detector, worklist, known, index, todo) as engine:
+    with closing(SqliteDedupCache(cache_file)) as cache, ScoringProgress(console, len(worklist), tally.rows) as progress:
+        todo = {part: on_disk[part] for part in open_parts}
+        with _open_engine(settings, detector, worklist, cache, todo) as engine:
             for part in open_parts:
-                output.write(part, sizes[part], partial(_counted, engine, part, tally, meter))
-        summary = Summary(tally.rows, tally.rows - tally.failed, tally.failed, tally.hashed - known.count(), worklist.parts)
+                output.write(part, sizes[part], partial(_counted, engine, part, tally, progress))
+        summary = Summary(tally.rows, tally.rows - tally.failed, tally.failed, tally.hashed - cache.count(), worklist.parts)
     write_json(output.summary, asdict(summary))
     return summary
 
 
 class _Engine(Protocol):
     def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """The rows of a part from number `done` on; `known` has learnt of each."""
+        """Yield the rows of a part from number `done` on; the cache has got each."""
 
 
 @contextmanager
-def _engine(
-    settings: Settings, detector: Detector, worklist: Worklist, known: KnownOnDisk, index: Path, todo: dict[int, int]
+def _open_engine(
+    settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: dict[int, int]
 ) -> Iterator[_Engine]:
     if settings.cluster is None:
-        yield LocalEngine(Operator(detector, worklist.dataset(), known, settings.batch_size), worklist)
+        yield LocalEngine(SampleScorer(detector, worklist.dataset(), cache, settings.batch_size), worklist)
         return
     from dgsnet.score.ray_engine import open_engine  # noqa: PLC0415 - what needs an extra stays apart
 
-    with open_engine(settings.cluster, settings, detector, worklist, known, index, todo) as engine:
+    with open_engine(settings.cluster, settings, detector, worklist, cache, todo) as engine:
         yield engine
 
 
@@ -178,16 +146,16 @@ class _Tally:
         self.hashed += row["sha256"] is not None
 
 
-def _counted(engine: _Engine, part: int, tally: _Tally, meter: Meter, done: int) -> Iterator[dict[str, Any]]:
+def _counted(engine: _Engine, part: int, tally: _Tally, progress: ScoringProgress, done: int) -> Iterator[dict[str, Any]]:
     for row in engine.rows(part, done):
         tally.add(row)
-        meter.advance()
+        progress.advance()
         yield row
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """One process a shard; the system lets go of the lock when that process ends, however it ends."""
+def _exclusive_lock(file: Path) -> Iterator[None]:
+    """Hold a shard's lock, one process at a time; the system releases it when that process ends, however it ends."""
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)

@@ -1,4 +1,4 @@
-"""Which inputs belong to which process of an array."""
+"""Shards: the inputs that belong to each process of an array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """From ``i/n``. ``0/n`` and ``n/n`` are the same shard, so that an array may count from 0 or from 1.
+        """Read ``i/n``. ``0/n`` and ``n/n`` are the same shard, so that an array may count from 0 or from 1.
 
         Raises:
             ScoringError: no such text, or i is not in 0..n.
@@ -30,12 +30,12 @@ class Shard:
         return cls(index % count, count)
 
     def has(self, key: str) -> bool:
-        """Whether an input is this shard's."""
+        """Tell whether an input is this shard's."""
         return self.count == 1 or int(sha256_bytes(key.encode("utf-8", "surrogateescape"))[:16], 16) % self.count == self.index
 
     @property
-    def mark(self) -> str:
-        """What names of this shard's files carry: empty where it is the whole."""
+    def suffix(self) -> str:
+        """Suffix in the names of this shard's files: empty where it is the whole."""
         digits = len(str(self.count))
         return "" if self.count == 1 else f"-s{self.index:0{digits}d}of{self.count}"
 

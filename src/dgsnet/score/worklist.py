@@ -21,12 +21,12 @@ from dgsnet.score.shards import Shard
 
 # File names need not be valid UTF-8, so paths are bytes here.
 _SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64())])
-_FACTS = b"dgsnet"
+_METADATA_KEY = b"dgsnet"
 
 
 @dataclass(frozen=True)
 class Worklist:
-    """A file of inputs, one row group a part.
+    """A file of inputs, one row group per part.
 
     Attributes:
         file: Parquet.
@@ -38,24 +38,24 @@ class Worklist:
 
     @classmethod
     def write(cls, file: Path, listing: Listing, shard: Shard, rows: int) -> Worklist:
-        """List a data set.
+        """Write the inputs of a data set.
 
         Args:
             file: to write.
-            listing: what there is.
+            listing: all inputs.
             shard: which of it to keep.
-            rows: inputs a part.
+            rows: inputs per part.
 
         Raises:
             DatasetError: a manifest or shard is damaged.
         """
-        digest, seen = hashlib.sha256(), 0
+        digest, total = hashlib.sha256(), 0
         with replacing(file) as aside, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
             kept: list[tuple[bytes, bytes | None, int, int]] = []
             for sample in listing.samples:
                 place = (os.fsencode(sample.path), sample.shard and os.fsencode(sample.shard), sample.offset, sample.size)
                 digest.update(json.dumps([sample.path, sample.shard, sample.offset, sample.size]).encode() + b"\n")
-                seen += 1
+                total += 1
                 if shard.has(sample.path):
                     kept.append(place)  # type: ignore[arg-type]
                 if len(kept) == rows:
@@ -63,48 +63,48 @@ class Worklist:
                     kept = []
             if kept:
                 writer.write_table(_table(kept))
-            writer.add_key_value_metadata({_FACTS: json.dumps({"fingerprint": digest.hexdigest(), "seen": seen})})
+            writer.add_key_value_metadata({_METADATA_KEY: json.dumps({"fingerprint": digest.hexdigest(), "seen": total})})
         return cls(file, listing.root)
 
     @cached_property
-    def _opened(self) -> pq.ParquetFile:
+    def _parquet(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.file)
 
     @cached_property
-    def _facts(self) -> dict[str, object]:
-        return dict(json.loads(self._opened.metadata.metadata[_FACTS]))
+    def _metadata(self) -> dict[str, object]:
+        return dict(json.loads(self._parquet.metadata.metadata[_METADATA_KEY]))
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the places of all inputs in their order, those of other shards too. Not over their bytes: rows have those."""
-        return str(self._facts["fingerprint"])
+        """sha256 over the paths and offsets of all inputs in order, those of other shards too. Not over their bytes: rows have those."""
+        return str(self._metadata["fingerprint"])
 
     @property
-    def seen(self) -> int:
+    def total_inputs(self) -> int:
         """Inputs of all shards together."""
-        return int(str(self._facts["seen"]))
+        return int(str(self._metadata["seen"]))
 
     @property
     def parts(self) -> int:
         """Number of parts."""
-        return int(self._opened.num_row_groups)
+        return int(self._parquet.num_row_groups)
 
     def __len__(self) -> int:
-        return int(self._opened.metadata.num_rows)
+        return int(self._parquet.metadata.num_rows)
 
     def size(self, part: int) -> int:
-        """Inputs in a part."""
-        return int(self._opened.metadata.row_group(part).num_rows)
+        """Return the number of inputs in a part."""
+        return int(self._parquet.metadata.row_group(part).num_rows)
 
     def samples(self, part: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
-        """The inputs of a part from number `start` to `stop`."""
-        columns = (column.to_pylist() for column in self._opened.read_row_group(part).columns)
+        """Yield the inputs of a part from number `start` to `stop`."""
+        columns = (column.to_pylist() for column in self._parquet.read_row_group(part).columns)
         for path, shard, offset, size in islice(zip(*columns, strict=True), start, stop):
             key = os.fsdecode(path)
             yield Sample(key, None, "", "unknown", None, None, key, shard and os.fsdecode(shard), offset, size)
 
     def dataset(self) -> Dataset:
-        """What reads the samples' bytes; it lists none itself."""
+        """Return a data set that reads the samples' bytes; it lists none itself."""
         return Dataset(self.root, (), "worklist")
 
 

@@ -13,69 +13,70 @@ from dgsnet import __version__
 from dgsnet.inference.verdict import PLAIN
 from dgsnet.reports.detection_page import WORDS
 from dgsnet.service import rate_limit, schemas, uploads
-from dgsnet.service.api_error import Refusal
-from dgsnet.service.auth import Gate
+from dgsnet.service.api_error import ApiError
+from dgsnet.service.auth import Authenticator
 from dgsnet.service.monitoring import Metrics
-from dgsnet.service.pipeline import Pipeline
-from dgsnet.service.uploads import Budget, Reservation
+from dgsnet.service.request_pipeline import RequestPipeline
+from dgsnet.service.uploads import UploadBudget
 
 _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: one of them.")
 
 
-def _admitted(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-    gate = cast("Gate", request.app.state.gate)
-    gate.admit(rate_limit.of_address(request.client.host if request.client else None), credentials.credentials if credentials else None)
+def _authenticate(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+    authenticator = cast("Authenticator", request.app.state.authenticator)
+    address = rate_limit.address_bucket(request.client.host if request.client else None)
+    authenticator.authenticate(address, credentials.credentials if credentials else None)
 
 
-def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
-    """The routes that are for those with a key, and those that are open."""
-    closed, opened = APIRouter(dependencies=[Depends(_admitted)]), APIRouter()
-    budget, settings = Budget(pipeline.settings.max_uploading), pipeline.settings
-    all_refusals = schemas.refusals(400, 401, 413, 415, 422, 429, 503)
+def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
+    """Return the routes that need a key where there are keys, and the public ones."""
+    protected, public = APIRouter(dependencies=[Depends(_authenticate)]), APIRouter()
+    budget, settings = UploadBudget(pipeline.settings.max_uploading), pipeline.settings
+    all_errors = schemas.error_responses(400, 401, 413, 415, 422, 429, 503)
 
-    @closed.post("/v1/detect", response_model=schemas.Detection, responses=all_refusals, openapi_extra=schemas.form(many=True))
+    @protected.post("/v1/detect", response_model=schemas.Detection, responses=all_errors, openapi_extra=schemas.multipart_body(many=True))
     async def detect(request: Request) -> dict[str, Any]:
         """Score pictures. A file that cannot be scored is a row with `error`; where it is the only one, the request is refused."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved)
-            answered = await pipeline.detect(files)
-        if len(answered) == 1 and (refusal := answered[0].refusal):
-            raise refusal
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve)
+            results = await pipeline.detect(files)
+        if len(results) == 1 and (error := results[0].error):
+            raise error
         latency = round(1000 * (time.perf_counter() - request.state.start), 1)
-        return {"request_id": request.state.request_id, "latency_ms": latency, "results": [one.row.as_dict() for one in answered]}
+        return {"request_id": request.state.request_id, "latency_ms": latency, "results": [one.row.as_dict() for one in results]}
 
-    picture: dict[int | str, dict[str, Any]] = {
+    png: dict[int | str, dict[str, Any]] = {
         200: {
             "description": "The heatmap, at the picture's own size.",
             "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
         }
     }
 
-    @closed.post("/v1/heatmap", response_class=Response, responses=picture | all_refusals, openapi_extra=schemas.form(many=False))
+    @protected.post("/v1/heatmap", response_class=Response, responses=png | all_errors, openapi_extra=schemas.multipart_body(many=False))
     async def heatmap(request: Request) -> Response:
-        """Where the answer comes from: red towards AI-generated, blue towards photograph. Up to fifty times the work of a score."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved, most=1)
+        """Draw where the answer comes from: red towards AI-generated, blue towards photograph. Up to fifty times the work of a score."""
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve, max_files=1)
             return Response(await pipeline.heatmap(files[0]), media_type="image/png")
 
     page: dict[int | str, dict[str, Any]] = {
         200: {"description": "One HTML file, to be saved.", "content": {"text/html": {"schema": {"type": "string"}}}}
     }
 
-    @closed.post("/v1/report", response_class=Response, responses=page | all_refusals, openapi_extra=schemas.form(many=False))
+    @protected.post("/v1/report", response_class=Response, responses=page | all_errors, openapi_extra=schemas.multipart_body(many=False))
     async def report(request: Request, heatmap: bool = True) -> Response:
-        """A page on one picture, to hand on: score, warnings, provenance, sha256, model, thresholds, heatmap unless switched off."""
-        with Reservation(budget) as reserved:
-            files = await uploads.read(request, settings, reserved, most=1)
+        """Write a page on one picture, to hand on: score, warnings, provenance, sha256, model, thresholds, heatmap unless switched off."""
+        with budget.reservation() as reserve:
+            files = await uploads.read(request, settings, reserve, max_files=1)
             row, content = await pipeline.report(files[0], heatmap, request.state.request_id)
         name = f"dgsnet-report-{(row.sha256 or '')[:12]}.html"
         return Response(content, media_type="text/html", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
-    @closed.get("/v1/models", response_model=schemas.Models, responses=schemas.refusals(401, 429))
+    @protected.get("/v1/models", response_model=schemas.Models, responses=schemas.error_responses(401, 429))
     async def models() -> dict[str, Any]:
-        """The model that answers, its thresholds and what is accepted."""
+        """Return the model that answers, its thresholds and what is accepted."""
         detector, policy = pipeline.detector, settings.policy
-        calibration, look = detector.config.calibration, detector.config.preprocessing
+        calibration, preprocessing = detector.config.calibration, detector.config.preprocessing
         limits = {name: getattr(policy, name) for name in ("formats", "max_bytes", "max_pixels", "max_side")}
         model = {
             "name": detector.name,
@@ -83,30 +84,30 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
             "version": __version__,
             "thresholds": {"real": calibration.real, "generated": calibration.generated},
             "calibrated_on": None if calibration.fitted is None else {name: calibration.fitted[name] for name in ("n_real", "n_fake")},
-            "view": {"kind": look.view, "size": look.size, "quadrants": look.multi_crop},
+            "view": {"kind": preprocessing.view, "size": preprocessing.size, "quadrants": preprocessing.multi_crop},
             "words": {"verdicts": WORDS, "warnings": PLAIN},
             "limits": limits | {"max_files": settings.max_files},
             "reads_c2pa": pipeline.decoders.reads_c2pa,
         }
         return {"models": [model]}
 
-    figures: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"example": "dgsnet_images_waiting 0.0\n"}}}}
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"example": "dgsnet_images_waiting 0.0\n"}}}}
 
-    @closed.get("/metrics", response_class=PlainTextResponse, responses=figures | schemas.refusals(401, 429))
+    @protected.get("/metrics", response_class=PlainTextResponse, responses=text | schemas.error_responses(401, 429))
     async def prometheus() -> PlainTextResponse:
         """Figures for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @opened.get("/healthz", response_model=schemas.Status)
+    @public.get("/healthz", response_model=schemas.Status)
     async def healthz() -> dict[str, str]:
-        """Whether the process answers."""
+        """Tell whether the process answers."""
         return {"status": "ok"}
 
-    @opened.get("/readyz", response_model=schemas.Status, responses=schemas.refusals(503))
+    @public.get("/readyz", response_model=schemas.Status, responses=schemas.error_responses(503))
     async def readyz() -> dict[str, str]:
-        """Whether pictures would be scored."""
+        """Tell whether pictures would be scored."""
         if not pipeline.ready:
-            raise Refusal(503, "not_ready", "the model does not answer")
+            raise ApiError(503, "not_ready", "the model does not answer")
         return {"status": "ready"}
 
-    return closed, opened
+    return protected, public

@@ -1,4 +1,4 @@
-"""Refusals: every answer that is no result has one shape, ``{"error": {"code", "message", "request_id"}}``."""
+"""Errors of the interface: every answer that is no result has one shape, ``{"error": {"code", "message", "request_id"}}``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+class ApiError(Exception):
     """A request that gets no result."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -20,31 +20,31 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
 
 
-def overloaded(code: str, message: str, seconds: float) -> Refusal:
-    """429, to be tried again after so many seconds."""
-    return Refusal(429, code, message, {"Retry-After": str(max(1, round(seconds)))})
+def overloaded(code: str, message: str, seconds: float) -> ApiError:
+    """Return a 429, to be tried again after so many seconds."""
+    return ApiError(429, code, message, {"Retry-After": str(max(1, round(seconds)))})
 
 
-def answer(refusal: Refusal, request_id: str) -> JSONResponse:
-    """A refusal as sent."""
-    body = {"error": {"code": refusal.code, "message": refusal.message, "request_id": request_id}}
-    return JSONResponse(body, refusal.status, refusal.headers)
+def to_response(error: ApiError, request_id: str) -> JSONResponse:
+    """Return an error as it is sent."""
+    body = {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
+    return JSONResponse(body, error.status, error.headers)
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Give all errors of an application this shape, those of the framework too."""
 
-    @app.exception_handler(Refusal)
-    def _refused(request: Request, error: Refusal) -> JSONResponse:
-        return answer(error, request.state.request_id)
+    @app.exception_handler(ApiError)
+    def _api_error(request: Request, error: ApiError) -> JSONResponse:
+        return to_response(error, request.state.request_id)
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "bad_request")
-        return answer(Refusal(error.status_code, code, str(error.detail), error.headers), request.state.request_id)
+        return to_response(ApiError(error.status_code, code, str(error.detail), error.headers), request.state.request_id)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, _: RequestValidationError) -> JSONResponse:
-        return answer(
-            Refusal(422, "invalid_request", "the request does not fit the interface, see /openapi.json"), request.state.request_id
+        return to_response(
+            ApiError(422, "invalid_request", "the request does not fit the interface, see /openapi.json"), request.state.request_id
         )

@@ -11,11 +11,11 @@ from fastapi.middleware.cors import CORSMiddleware
 from dgsnet import __version__
 from dgsnet.inference.detector import Detector
 from dgsnet.service import api, api_error, page
-from dgsnet.service.auth import Gate
+from dgsnet.service.auth import Authenticator
 from dgsnet.service.keys import Keys
-from dgsnet.service.middleware import Envelope
+from dgsnet.service.middleware import RequestMiddleware
 from dgsnet.service.monitoring import Metrics
-from dgsnet.service.pipeline import Pipeline
+from dgsnet.service.request_pipeline import RequestPipeline
 from dgsnet.service.settings import Settings
 
 _DESCRIPTION = """Tells photographs from AI-generated images. **A score is a signal, not proof**: the model can be confidently wrong,
@@ -23,7 +23,7 @@ above all on generators it never saw. Pictures stay in memory, are never logged 
 
 
 def create_app(detector: Detector, settings: Settings | None = None, keys: Keys | None = None) -> FastAPI:
-    """An ASGI application.
+    """Make the ASGI application.
 
     Args:
         detector: the model.
@@ -31,7 +31,7 @@ def create_app(detector: Detector, settings: Settings | None = None, keys: Keys 
         keys: who may ask; None: anybody.
     """
     settings, metrics = settings or Settings(), Metrics()
-    pipeline = Pipeline(detector, settings, metrics)
+    pipeline = RequestPipeline(detector, settings, metrics)
 
     @asynccontextmanager
     async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -42,13 +42,13 @@ def create_app(detector: Detector, settings: Settings | None = None, keys: Keys 
         title="dgsnet", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
     app.state.pipeline = pipeline
-    app.state.gate = Gate(keys, settings.rate)
-    api_error.install(app)
+    app.state.authenticator = Authenticator(keys, settings.rate)
+    api_error.install_handlers(app)
     for router in (*api.routes(pipeline, metrics), page.routes()):
         app.include_router(router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["GET", "POST"], allow_headers=["Authorization"]
         )
-    app.add_middleware(Envelope, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
     return app

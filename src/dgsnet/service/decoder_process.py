@@ -1,4 +1,4 @@
-"""The process that decodes: ``python -m dgsnet.service.decoder_process``, driven over its standard input and output (`frames`).
+"""The process that decodes: ``python -m dgsnet.service.decoder_process``, driven over its standard input and output (`dgsnet.service.ipc`).
 
 Pictures from outside meet native decoders here and only here, in a process that may be killed, that can write no file, and whose memory has
 a limit.
@@ -27,16 +27,16 @@ from dgsnet.service import ipc
 
 Message = tuple[dict[str, Any], bytes | memoryview]
 
-_LONGEST = 2**30
+_MAX_PAYLOAD = 2**30
 
 
-def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
-    """What is said of one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
+def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+    """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
     Args:
         job: ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under.
         data: its encoded bytes.
-        look: the model's preprocessing.
+        preprocessing: of the model.
         policy: limits of decoding.
         model: its name, for the verdict.
     """
@@ -52,7 +52,7 @@ def answers(job: dict[str, Any], data: bytes, look: Preprocessing, policy: Decod
         facts = {"shape": image.pixels.shape, "sha256": image.sha256, "format": image.format, "jpeg_quality": image.jpeg_quality}
         yield {"stage": "pixels", **facts}, image.pixels.data.cast("B")
         return
-    prepared = prepare.of_image(image, path, look, model)
+    prepared = prepare.of_image(image, path, preprocessing, model)
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
@@ -66,19 +66,20 @@ def main() -> None:
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
     _write_no_file()
-    told, _ = ipc.read(sys.stdin.buffer, 0)
-    limits = told["policy"]
+    config, _ = ipc.read(sys.stdin.buffer, 0)
+    limits = config["policy"]
     policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
-    look = Preprocessing.model_validate(told["look"])
-    look(np.zeros((look.size, look.size, 3), np.uint8))  # loads what a view needs before memory has a limit, and before anybody waits
-    _limit_memory(told["memory"])
+    preprocessing = Preprocessing.model_validate(config["preprocessing"])
+    # loads what a view needs before memory has a limit, and before anybody waits
+    preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
+    _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
         try:
-            job, data = ipc.read(sys.stdin.buffer, _LONGEST)
+            job, data = ipc.read(sys.stdin.buffer, _MAX_PAYLOAD)
         except EOFError:
             return
-        for message in answers(job, data, look, policy, told["model"]):
+        for message in handle_job(job, data, preprocessing, policy, config["model"]):
             ipc.write(stream, *message)
 
 

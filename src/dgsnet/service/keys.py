@@ -18,12 +18,12 @@ class Keys:
     """The keys a service takes."""
 
     def __init__(self, digests: dict[str, bytes]) -> None:
-        """From names to sha256 digests."""
+        """Take the sha256 digests by name."""
         self._digests = digests
 
     @classmethod
     def load(cls, file: Path) -> Keys:
-        """Read a file of keys: a digest and a name a line, ``#`` begins a remark.
+        """Read a file of keys: a digest and a name per line, ``#`` begins a remark.
 
         Raises:
             DgsnetError: there is no such file, it holds no key, or a line is none.
@@ -45,11 +45,11 @@ class Keys:
         return cls(digests)
 
     def has(self, name: str) -> bool:
-        """Whether there is a key of this name."""
+        """Tell whether there is a key of this name."""
         return name in self._digests
 
     def name_of(self, key: str) -> str | None:
-        """The name of a key; None if it is unknown. Takes the same time whichever it is."""
+        """Return the name of a key; None if it is unknown. Takes the same time whichever it is."""
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         found = None
         for name, known in self._digests.items():

@@ -1,4 +1,4 @@
-"""Around every request: an id, headers, figures, a refusal instead of an internal error, and the rest of a body that nobody wants."""
+"""Middleware of every request: an id, headers, metrics, an `ApiError` for an internal error, and the rest of a body that nobody wants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dgsnet.service.monitoring import Metrics
 
 _log = logging.getLogger(__name__)
 
-_DISCARDED, _PATIENCE = 128 * 2**20, 5.0  # bytes and seconds of a body that a refused client may still send, so that it sees the refusal
+_DISCARD_BYTES, _DISCARD_SECONDS = 128 * 2**20, 5.0  # of a body that a refused client may still send, so that it sees the error
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -24,8 +24,8 @@ _HEADERS = {
 }
 
 
-class Envelope:
-    """Middleware; inside of it ``request.state`` has ``request_id`` and ``start``."""
+class RequestMiddleware:
+    """ASGI middleware; inside of it ``request.state`` has ``request_id`` and ``start``."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self._metrics = app, metrics
@@ -44,8 +44,8 @@ class Envelope:
             if exchange.status:
                 raise
             _log.exception("request %s failed", exchange.request_id)
-            refusal = api_error.Refusal(503, "unavailable", "the service could not answer; its log says why", {"Retry-After": "5"})
-            await api_error.answer(refusal, exchange.request_id)(scope, exchange.receive, exchange.send)
+            unavailable = api_error.ApiError(503, "unavailable", "the service could not answer; its log says why", {"Retry-After": "5"})
+            await api_error.to_response(unavailable, exchange.request_id)(scope, exchange.receive, exchange.send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(exchange.status)).inc()
@@ -76,9 +76,9 @@ class _Exchange:
         await self._send(message)
 
     async def _discard(self) -> None:
-        left = _DISCARDED
+        left = _DISCARD_BYTES
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_DISCARD_SECONDS):
                 while not self._whole and left > 0:
                     left -= len((await self.receive()).get("body", b""))
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus. Counts and seconds; nothing of any picture."""
+"""Metrics for Prometheus. Counts and seconds; nothing of any picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
 class Metrics:
-    """The figures of one service."""
+    """Metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -23,15 +23,15 @@ class Metrics:
         self.batch = Histogram("dgsnet_batch_images", "Images of a batch.", buckets=(1, 2, 4, 8, 16, 32), registry=self.registry)
         self.replaced = Counter("dgsnet_decoders_replaced", "Decoding processes killed or dead.", registry=self.registry)
 
-    def watch(self, waiting: Callable[[], int]) -> None:
+    def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Report how many images are in work or waiting."""
         Gauge("dgsnet_images_waiting", "Images in work or waiting.", registry=self.registry).set_function(waiting)
 
-    def took(self, seconds: float, images: int) -> None:
-        """A batch has passed the model."""
+    def observe_batch(self, seconds: float, images: int) -> None:
+        """Count a batch that has passed the model."""
         self.model_seconds.observe(seconds)
         self.batch.observe(images)
 
     def text(self) -> bytes:
-        """In Prometheus' format."""
+        """Return all metrics in Prometheus' format."""
         return generate_latest(self.registry)

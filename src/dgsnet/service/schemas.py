@@ -1,4 +1,4 @@
-"""What answers look like, for `/openapi.json`."""
+"""Shapes of requests and responses, for `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Finding(BaseModel):
 
 
 class Provenance(BaseModel):
-    """What a file says of its own origin; no part of the score."""
+    """Claims of a file about its own origin; no part of the score."""
 
     findings: list[Finding]
     summary: str
 
 
 class Row(BaseModel):
-    """What is said of one file, as in `dgsnet detect`; one that could not be scored has `error` and null figures."""
+    """Result of one file, as in `dgsnet detect`; one that could not be scored has `error` and null figures."""
 
     path: str | None
     sha256: str | None
@@ -75,7 +75,7 @@ class Thresholds(BaseModel):
 
 
 class Limits(BaseModel):
-    """What is accepted."""
+    """Limits of what is accepted."""
 
     formats: list[str]
     max_bytes: int
@@ -85,24 +85,24 @@ class Limits(BaseModel):
 
 
 class CalibratedOn(BaseModel):
-    """How many images of each kind score and thresholds were fitted to."""
+    """Numbers of images of each kind that score and thresholds were fitted to."""
 
     n_real: int
     n_fake: int
 
 
 class View(BaseModel):
-    """What the model sees of a picture: `crop`, the square of `size` pixels in its middle; `resize`, the square in its middle, scaled to
-    `size`; `patches`, small squares chosen by their texture."""
+    """Part of a picture that the model sees: `crop`, the square of `size` pixels in its middle; `resize`, the square in its middle, scaled
+    to `size`; `patches`, small squares chosen by their texture."""
 
     kind: Literal["crop", "resize", "patches"]
     size: int
     quadrants: bool
-    """Whether it sees the same of each quadrant, where both sides are at least twice `size`."""
+    """True where it sees the same of each quadrant, if both sides are at least twice `size`."""
 
 
 class Words(BaseModel):
-    """Verdicts, and one sentence a warning, for people."""
+    """Verdicts, and one sentence per warning, for people."""
 
     verdicts: dict[str, str]
     warnings: dict[str, str]
@@ -123,7 +123,7 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
-    """All that are."""
+    """All models that are served."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"models": [_MODEL]}]})
 
@@ -139,7 +139,7 @@ class Status(BaseModel):
 
 
 class Error(BaseModel):
-    """Why there is no result."""
+    """Reason why there is no result."""
 
     code: str
     message: str
@@ -147,12 +147,12 @@ class Error(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """A refusal."""
+    """Body of an answer that is no result."""
 
     error: Error
 
 
-_REFUSALS = {
+_ERROR_EXAMPLES = {
     400: ("no_file", "expected a file in the field 'file', but there is none"),
     401: ("unauthorised", "expected a known key: Authorization: Bearer KEY"),
     413: ("file_too_large", "a file has more than 20,971,520 bytes; store it smaller"),
@@ -163,11 +163,11 @@ _REFUSALS = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals a route has, with an example each."""
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the errors of a route, with an example each."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        code, message = _REFUSALS[status]
+        code, message = _ERROR_EXAMPLES[status]
         example = {"error": {"code": code, "message": message, "request_id": "5f2b"}}
         described[status] = {"model": ErrorBody, "description": code, "content": {"application/json": {"example": example}}}
         if status in {429, 503}:
@@ -175,8 +175,8 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return described
 
 
-def form(many: bool) -> dict[str, Any]:
-    """The request body of a route that takes files."""
+def multipart_body(many: bool) -> dict[str, Any]:
+    """Return the request body of a route that takes files."""
     one = {"type": "string", "format": "binary", "description": "An encoded picture."}
     file = {"type": "array", "items": one, "minItems": 1} if many else one
     schema = {"type": "object", "required": ["file"], "properties": {"file": file}}

@@ -1,4 +1,4 @@
-"""What may be set of a service. All limits are per process."""
+"""Settings of a service. All limits are per process."""
 
 from __future__ import annotations
 

@@ -34,18 +34,18 @@ _HOME = "index.html"
 
 
 def routes() -> APIRouter:
-    """`/` and, under `/page/`, what it is made of."""
-    router, known = APIRouter(), _files()
+    """Return the routes `/` and, under `/page/`, of what it is made of."""
+    router, files = APIRouter(), _files()
 
     @router.get("/", include_in_schema=False)
     async def home() -> Response:
-        return _answer(known, _HOME)
+        return _answer(files, _HOME)
 
     @router.get("/page/{name}", include_in_schema=False)
     async def part(name: str) -> Response:
-        if name not in known:
+        if name not in files:
             raise HTTPException(404, "Not Found")
-        return _answer(known, name)
+        return _answer(files, name)
 
     return router
 
@@ -55,5 +55,5 @@ def _files() -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in here.iterdir() if Path(file.name).suffix in _KINDS}
 
 
-def _answer(known: dict[str, bytes], name: str) -> Response:
-    return Response(known[name], media_type=_KINDS[Path(name).suffix], headers={"Content-Security-Policy": POLICY})
+def _answer(files: dict[str, bytes], name: str) -> Response:
+    return Response(files[name], media_type=_KINDS[Path(name).suffix], headers={"Content-Security-Policy": POLICY})

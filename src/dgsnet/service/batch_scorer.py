@@ -1,4 +1,4 @@
-"""One thread that asks the model, for all requests; whatever waits when it is free is one batch, which changes no score."""
+"""One thread that runs the model for all requests; whatever waits when it is free is one batch, which changes no score."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import numpy as np
+
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.prepare import Prepared
 from dgsnet.inference.verdict import Verdict
@@ -15,29 +17,29 @@ from dgsnet.inference.verdict import Verdict
 Job = tuple[Prepared, "Future[Verdict]"]
 
 
-class Scorer:
+class BatchScorer:
     """Scores prepared images in the order they come. Close when done."""
 
-    def __init__(self, detector: Detector, batch: int, took: Callable[[float, int], None] = lambda *_: None) -> None:
+    def __init__(self, detector: Detector, batch: int, on_batch: Callable[[float, int], None] = lambda *_: None) -> None:
         """Start the thread.
 
         Args:
             detector: the model.
             batch: images a GPU gets at once; on the CPU it is one, see `Detector`.
-            took: called with the seconds a batch took and the images in it.
+            on_batch: called with the seconds a batch took and the images in it.
         """
-        self._detector, self._batch, self._took = detector, detector.at_once(batch), took
+        self._detector, self._batch, self._on_batch = detector, detector.at_once(batch), on_batch
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it still works."""
+        """True while it works."""
         return self._thread.is_alive()
 
     def score(self, prepared: Prepared) -> Future[Verdict]:
-        """The verdict to come; a future that is cancelled before its turn costs nothing."""
+        """Queue an image for its verdict; a future that is cancelled before its turn costs nothing."""
         future: Future[Verdict] = Future()
         self._jobs.put((prepared, future))
         return future
@@ -57,11 +59,11 @@ class Scorer:
                     break
                 last = following is None
                 jobs += [] if following is None else [following]
-            self._answer([one for one in jobs if one[1].set_running_or_notify_cancel()])
+            self._score([one for one in jobs if one[1].set_running_or_notify_cancel()])
             if last:
                 return
 
-    def _answer(self, jobs: list[Job]) -> None:
+    def _score(self, jobs: list[Job]) -> None:
         if not jobs:
             return
         start = time.perf_counter()
@@ -73,4 +75,15 @@ class Scorer:
         else:
             for (_, future), verdict in zip(jobs, verdicts, strict=True):
                 future.set_result(verdict)
-        self._took(time.perf_counter() - start, len(jobs))
+        self._on_batch(time.perf_counter() - start, len(jobs))
+
+
+def seconds_per_image(detector: Detector) -> float:
+    """Measure how long the model alone takes for all views of a large grey picture, once it is warm."""
+    preprocessing, number = detector.config.preprocessing, detector.at_once(1)
+    size = preprocessing.size
+    views = np.stack([preprocessing(np.full((size, size, 3), 128, np.uint8))] * number)
+    detector.runtime.run(views)
+    start = time.perf_counter()
+    detector.runtime.run(views)
+    return (time.perf_counter() - start) / number * len(preprocessing.parts(2 * size, 2 * size))

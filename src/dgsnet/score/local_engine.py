@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dgsnet.score.score_samples import Operator
+from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.worklist import Worklist
 
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """One detector."""
+    """Engine of one detector in this process."""
 
-    operator: Operator
+    scorer: SampleScorer
     worklist: Worklist
 
     def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """The rows of a part from number `done` on."""
-        return self.operator.rows(self.worklist.samples(part, done))
+        """Score the inputs of a part from number `done` on."""
+        return self.scorer.rows(self.worklist.samples(part, done))
