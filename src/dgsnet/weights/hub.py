@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from dgsnet.core.errors import WeightsError
 from dgsnet.core.files import sha256_file
-from dgsnet.weights.download import UnreachableError
+from dgsnet.weights.from_wheel.download import UnreachableError
 from dgsnet.weights.registry import HubSource
 
 

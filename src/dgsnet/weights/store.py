@@ -23,7 +23,7 @@ from dgsnet.weights.cache import (
     state_of,
     write_record,
 )
-from dgsnet.weights.download import UnreachableError
+from dgsnet.weights.from_wheel.download import UnreachableError
 from dgsnet.weights.from_wheel import wheel
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, find
 from dgsnet.weights.tensors import weight_files

