@@ -19,6 +19,7 @@ from rich.console import Console
 
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
+from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
 from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.model import methods
@@ -31,7 +32,6 @@ from dgsnet.training.checkpoint import Position, load_optimizer, load_position, 
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
 from dgsnet.training.photographs import ood_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
-from dgsnet.weights import cache_dir
 
 _STANDARD = 256  # training images whose frozen features say how the blocks' part is standardised
 

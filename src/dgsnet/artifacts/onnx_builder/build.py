@@ -17,7 +17,7 @@ from dgsnet.artifacts.onnx_builder.tensors import Sources
 from dgsnet.artifacts.onnx_builder.weight_map import MAKE, Piece, Plan
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.core.files import replacing, replacing_folder, sha256_file
-from dgsnet.weights.cache import locked
+from dgsnet.core.lock import locked
 
 
 def build(folder: Path, plan: Plan, backbone: str, target: Path) -> None:
