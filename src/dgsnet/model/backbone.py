@@ -15,7 +15,6 @@ from transformers.utils import logging
 
 from dgsnet import weights
 from dgsnet.core.errors import RecipeError, WeightsError
-from dgsnet.model import backbone_match
 from dgsnet.model.recipe import LoraRecipe
 
 _Tower = TypeVar("_Tower", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
@@ -189,11 +188,6 @@ class Backbone(nn.Module):
                 if "lora_dropout" in name:
                     module.train(True)
         return self
-
-    def describe(self) -> dict[str, Any]:
-        """What a model folder records of its backbone; see `dgsnet.model.backbone_match` for the probe, which takes one pass."""
-        known = {"name": self.name, "fingerprint": self.fingerprint, "width": self.joint_width, "size": self.size}
-        return known | {"probe": backbone_match.probe(self)}
 
 
 def _mean_patch(tokens: Tensor) -> Tensor:

@@ -21,12 +21,13 @@ from dgsnet import __version__
 from dgsnet.artifacts import model_folder
 from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
+from dgsnet.data.caption_leak import LEAK, caption_only_auc
 from dgsnet.data.dataset import Dataset, load_dataset
-from dgsnet.model import methods
+from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method, Stage
 from dgsnet.model.recipe import Recipe, StageRecipe
-from dgsnet.model.text_branch import LEAK, TextBranch, caption_only_auc, text_branch
+from dgsnet.model.text_branch import TextBranch, text_branch
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
@@ -274,7 +275,7 @@ class _Run:
     def _record(self, backbone: Backbone, text: TextBranch, captions: float | None) -> dict[str, Any]:
         packages = ("torch", "transformers", "peft", "accelerate", "numpy", "pillow")
         return {
-            "backbone": backbone.describe(),
+            "backbone": backbone_match.describe(backbone),
             "data": self.data_record,
             "captions": text.source | {"caption_only_auc": captions},
             "versions": {"dgsnet": __version__} | {name: importlib.metadata.version(name) for name in packages},
