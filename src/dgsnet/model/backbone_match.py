@@ -44,7 +44,7 @@ class Tower(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Return where the tower lives."""
+        """Return the device the tower is on."""
 
     def frozen(self, pixels: Tensor) -> Tensor:
         """Compute features without the adapter, (B, 3, S, S) -> (B, D), CLIP's embedding first."""
