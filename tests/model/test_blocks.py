@@ -74,16 +74,16 @@ def test_surgery_edits_the_embedding_s_gradient_only(build, pixels):
         method.head.weight.normal_(generator=torch.Generator().manual_seed(1))
         method.text.weight.normal_(generator=torch.Generator().manual_seed(2))
     seen = []
-    read = method.read
+    head_input = method.head_input
 
     def watched(features):
-        out = read(features)
+        out = head_input(features)
         if out.shape[1] > JOINT:
             out.retain_grad()
             seen.append(out)
         return out
 
-    method.read = watched
+    method.head_input = watched
     labels = torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
     text = torch.randn(6, JOINT, generator=torch.Generator().manual_seed(3))
     method(Batch(labels=labels, pixels=pixels, text=text)).total.backward()
