@@ -38,7 +38,7 @@ from dgsnet.artifacts import exported, names
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset, Sample, load_dataset
 from dgsnet.images.decode import decode
-from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.runtimes import Runtime, telemetry
 from dgsnet.runtimes.graph import GraphContents
 from dgsnet.runtimes.openvino import OpenVinoRuntime

@@ -29,7 +29,7 @@ from dgsnet import __version__
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.images.decode import decode
-from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.inference.detector import Detector
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports.tables import markdown

@@ -50,8 +50,9 @@ from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.evaluation import calibrate, metrics
 from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.images.perturb import suite
-from dgsnet.images.preprocess import SCORING_SEED, Preprocessing
+from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports import tables

@@ -24,8 +24,8 @@ from dgsnet.evaluation import metrics
 from dgsnet.evaluation.metrics import percentile_interval
 from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import decode
+from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.images.perturb import suite
-from dgsnet.images.preprocess import SCORING_SEED
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import tables
 

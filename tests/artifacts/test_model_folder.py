@@ -11,7 +11,7 @@ from transformers import CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import ModelFolderError, WeightsError
-from dgsnet.model import methods
+from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone, load_tower
 from dgsnet.model.recipe import Recipe, make_recipe
 
@@ -41,7 +41,7 @@ def save(made, folder):
         folder,
         made,
         {
-            "backbone": made.backbone.describe(),
+            "backbone": backbone_match.describe(made.backbone),
             "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},
             "captions": {"source": "clip", "caption_only_auc": None},
             "versions": {"dgsnet": "0.1.0"},

@@ -7,10 +7,8 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from dgsnet import Detector, export
@@ -21,7 +19,6 @@ from dgsnet.core import extras
 from dgsnet.core.errors import DgsnetError, MissingPackageError, ModelFolderError, WeightsError
 from dgsnet.images.decode import decode
 from dgsnet.model.backbone import Backbone
-from dgsnet.weights.from_wheel import onnx_reader
 from tests.conftest import USER_CACHE, textured
 from tests.export.test_export import KINDS, trained
 
@@ -230,34 +227,6 @@ def test_the_shipped_model_scores_without_torch_what_it_scores_with_it(real_weig
 
 
 # --- what is read and said ---
-
-
-@pytest.mark.parametrize("typed", [False, True])
-@pytest.mark.parametrize(
-    "kind", [TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.DOUBLE]
-)
-def test_constants_are_read_as_onnx_reads_them(kind, typed):
-    values = np.array([[0, 1, 100], [7, 3, 127]]) if kind == TensorProto.UINT8 else np.array([[-128, 0, 1], [-1, 3, 127]])
-    array = values.astype(helper.tensor_dtype_to_np_dtype(kind))
-    constant = helper.make_tensor("c", kind, array.shape, array.ravel().tolist()) if typed else numpy_helper.from_array(array, "c")
-    node = helper.make_node("MatMulInteger", ["x", "c"], ["y"], name="/a/MatMul_quant")
-    model = helper.make_model(helper.make_graph([node], "g", [], [], [constant]))
-    graph = onnx_reader.read_graph(model.SerializeToString())
-    assert graph.nodes == [onnx_reader.Node("/a/MatMul_quant", "MatMulInteger", ["x", "c"])]
-    assert graph.constants["c"].dtype == array.dtype
-    np.testing.assert_array_equal(graph.constants["c"], numpy_helper.to_array(constant))
-
-
-def test_what_is_cut_short_is_no_model():
-    constant = numpy_helper.from_array(np.arange(100, dtype=np.float32), "c")
-    data = helper.make_model(helper.make_graph([], "g", [], [], [constant])).SerializeToString()
-    for length in range(len(data)):
-        try:
-            found = onnx_reader.read_graph(data[:length])
-        except ValueError:
-            continue
-        assert found.constants["c"].size == 100  # only what comes after the graph is missing
-    onnx.load_model_from_string(data)
 
 
 def test_a_missing_package_is_one_sentence_with_the_extra():

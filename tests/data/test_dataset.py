@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgsnet.core.errors import DatasetError
-from dgsnet.data.dataset import Dataset, Sample, balanced_order, load_dataset
+from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.data.dataset import Dataset, Sample, balanced_order, load_dataset, open_sample
+from dgsnet.data.parquet_images import schema_of
+from dgsnet.images.decode import decode
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -472,3 +474,29 @@ def test_a_missing_file_does_not_end_the_fingerprint_but_changes_it(tmp_path: Pa
     whole = dataset.fingerprint()
     (tmp_path / "fake" / "a.png").unlink()
     assert gone.fingerprint() != whole
+
+
+# --- Samples as file objects, and columns ---
+
+
+def test_an_open_sample_is_read_up_to_a_limit_and_named_in_errors(tmp_path: Path):
+    dataset = load_dataset(tree(tmp_path, "0_real/a.png", "1_fake/b.png"))
+    opened = open_sample(dataset, dataset.samples[0])
+    assert opened.read(4) == b"0_re"
+    assert opened.read(100) == b"0_real/a.png"  # anew: it has no position
+    with pytest.raises(DecodeError, match=r"^0_real/a\.png: is none of JPEG"):
+        decode(opened)
+    (tmp_path / "0_real" / "a.png").unlink()
+    with pytest.raises(DecodeError, match=r"^0_real/a\.png: cannot be read; restore it or leave it out$"):
+        decode(opened)
+
+
+def test_unreadable_parquet_is_complained_of_in_the_words_of_the_caller(tmp_path: Path):
+    pq.write_table(pa.table({"path": ["a"], "label": [0]}), tmp_path / "whole.parquet")
+    assert schema_of(tmp_path / "whole.parquet").names == ["path", "label"]
+    broken = tmp_path / "{braces}.parquet"
+    broken.write_bytes(b"PAR1")
+    with pytest.raises(DatasetError, match=r"\{braces\}\.parquet: is no readable \.parquet file \(.+\); download it again$"):
+        schema_of(broken)
+    with pytest.raises(DatasetError, match=r"^the rows .*\{braces\}\.parquet are gone: .+"):
+        schema_of(broken, "the rows {file} are gone: {error}")

@@ -16,7 +16,7 @@ from dgsnet import Detector
 from dgsnet.artifacts import model_folder
 from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import DgsnetError, ModelFolderError
-from dgsnet.model import methods, ood
+from dgsnet.model import backbone_match, methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 
@@ -32,7 +32,7 @@ def trained(tiny_clip, folder, method):
             if "lora_" in name or not name.startswith("backbone."):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     record = {
-        "backbone": made.backbone.describe(),
+        "backbone": backbone_match.describe(made.backbone),
         "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},
         "captions": {"source": "none", "caption_only_auc": None},
         "versions": {"dgsnet": "0.1.0"},

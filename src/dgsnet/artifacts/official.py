@@ -18,7 +18,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import ModelFolderError
-from dgsnet.model import methods
+from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import Recipe, make_recipe
 
@@ -149,7 +149,7 @@ def _fill(method: Any, state: dict[str, Tensor], checkpoint: Path) -> None:
 
 def _record(backbone: Backbone) -> dict[str, Any]:
     return {
-        "backbone": backbone.describe(),
+        "backbone": backbone_match.describe(backbone),
         "data": {
             "fingerprint": "unknown (AIGIBench Setting II, as its authors say)",
             "n_real": 144_000,

@@ -1,1 +1,1 @@
-"""What everything else stands on: typed errors, atomic files, the cache folder, an append-only log, prefetching, number formats."""
+"""Foundation of every other package: typed errors, atomic files, the cache folder, an append-only log, prefetching, number formats."""

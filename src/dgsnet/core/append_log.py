@@ -1,4 +1,4 @@
-"""Finished work, one JSON line an item, so that after `kill -9` the same call does the rest and nothing twice."""
+"""Logs of finished work, one JSON line per item, so that after `kill -9` the same call does the rest and nothing twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dgsnet.core.files import write_text
 
 
 class AppendLog:
-    """A file of JSON lines that grows as work is finished. The first line says what the work follows from, and is no entry.
+    """File of JSON lines that grows as work is finished. The first line is a header, which says what the work follows from.
 
     Opening it drops a last line that a kill has cut, and leaves the file ready for what comes next. Memory does not grow with the file. Use
     as a context manager.
@@ -65,7 +65,7 @@ class AppendLog:
         self._stream.flush()
 
     def entries(self) -> Iterator[Any]:
-        """All entries so far, read anew."""
+        """Yield all entries so far, read anew."""
         with self.file.open(encoding="utf-8") as stream:
             next(stream)  # the header
             yield from map(json.loads, stream)
@@ -78,7 +78,7 @@ class AppendLog:
 
 
 class ResultStore(AppendLog):
-    """Results by key; what was recorded stays in memory."""
+    """Append-only log of results by key; what was recorded stays in memory."""
 
     def __init__(self, file: Path, settings: dict[str, Any]) -> None:
         """Open `file` or begin it.
@@ -93,7 +93,7 @@ class ResultStore(AppendLog):
             raise DatasetError(f"{file} is damaged ({error}): delete it to start again") from error
 
     def get(self, key: str) -> Any:
-        """What was recorded under `key`; None if nothing was."""
+        """Return what was recorded under `key`; None if nothing was."""
         return self._found.get(key)
 
     def put(self, key: str, value: Any) -> None:

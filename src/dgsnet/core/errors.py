@@ -27,6 +27,10 @@ class WeightsError(DgsnetError):
     """Backbone weights are missing, damaged or not the ones asked for."""
 
 
+class UnreachableError(WeightsError):
+    """The source of weights cannot be reached from here; another machine may do better."""
+
+
 class RecipeError(DgsnetError):
     """A setting is unknown, out of range, or contradicts another."""
 

@@ -1,4 +1,4 @@
-"""Packages that an installation may lack, and how to get them. What needs one imports it where it is used; here is what is said without."""
+"""Packages that an installation may lack, and how to get them. What needs one imports it where it is used; the error is made here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXTRAS = {
 
 
 def missing(error: ModuleNotFoundError) -> MissingPackageError | None:
-    """What to say of a module that was not found; None where no extra brings it, and the error is another's affair."""
+    """Make the error for a module that was not found; None where no extra brings it, and the error is another's affair."""
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
     if extra is None:
@@ -42,7 +42,7 @@ def missing(error: ModuleNotFoundError) -> MissingPackageError | None:
 
 @contextmanager
 def missing_packages() -> Iterator[None]:
-    """In this block a package that is not installed is one of our errors.
+    """Turn a package that is not installed into one of our errors, in this block.
 
     Raises:
         MissingPackageError: the package belongs to an extra.
@@ -50,6 +50,6 @@ def missing_packages() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if said := missing(error):
-            raise said from error
+        if explained := missing(error):
+            raise explained from error
         raise

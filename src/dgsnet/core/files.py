@@ -75,11 +75,11 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_bytes(data: bytes) -> str:
-    """Hex sha256 of bytes."""
+    """Return the hex sha256 of bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""A figure and its interval as text: in tables on the terminal, on model cards and in result files alike."""
+"""Figures and their intervals as text: in tables on the terminal, on model cards and in result files alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 
 def figure(value: float | None) -> str:
-    """Three decimals; ``-`` where a figure is undefined."""
+    """Write a figure with three decimals; ``-`` where it is undefined."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def interval(estimate: Mapping[str, float | None], digits: int = 2, *, sign: bool = False) -> str:
-    """`{"value", "low", "high"}` as ``0.743 (0.71 to 0.77)``; ``-`` where it is undefined.
+    """Write `{"value", "low", "high"}` as ``0.743 (0.71 to 0.77)``; ``-`` where it is undefined.
 
     Args:
         estimate: a figure as `metrics.json` holds it.

@@ -1,6 +1,6 @@
 """Work ahead of whoever takes its results: reading, decoding and cutting views go on in threads while the model computes.
 
-Threads are enough: Pillow, numpy and hashlib let go of the interpreter while they work, and so do the engines.
+Threads are enough: Pillow, numpy and hashlib let go of the interpreter while they work, and so do the runtimes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _MOST = 16  # workers; a GPU that 16 cores cannot feed is rare, and each worker 
 
 
 def default_workers() -> int:
-    """As many threads as this process may use cores, at most 16."""
+    """Return as many threads as this process may use cores, at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST)
 
 
 def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int) -> Generator[_Result, None, None]:
-    """Results of `function`, in the order of the items, whatever finishes first.
+    """Yield the results of `function`, in the order of the items, whatever finishes first.
 
     Items are taken in the thread that takes results, when it takes one. An exception, of the items or of `function`, is raised in its
     place; then, as when the generator is closed early, what has not begun is dropped, and no thread is left.

@@ -60,7 +60,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done to each image.
+    """Settings of what is done to each image.
 
     Attributes:
         size: side of the crop, pixels.
@@ -92,7 +92,7 @@ class _Skip:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the first look at a file gives: hash of its bytes, and the short side that its header announces (None: none)."""
+    """Facts from the first pass over a file: hash of its bytes, and the short side that its header announces (None: none)."""
 
     sha256: str
     short: int | None
@@ -112,7 +112,7 @@ def align(dataset: Dataset, out: Path, settings: Settings, progress: Progress | 
         DatasetError: an image has no label, `out` was begun with other settings, or no image could be aligned.
     """
     dataset.labels()
-    seen = _look(dataset, progress)
+    seen = _first_pass(dataset, progress)
     low = _lowest_factor(dataset, seen, settings)
     contents = {sample.path: seen[sample.path].sha256 or f"unreadable {sample.path}" for sample in dataset}
     chosen, skipped = _without_copies(dataset, contents, "same bytes as")
@@ -120,13 +120,13 @@ def align(dataset: Dataset, out: Path, settings: Settings, progress: Progress | 
     rows: list[dict[str, Any]] = []
     fingerprints: list[duplicates.Fingerprinted] = []
     # The factor's range is a setting like the others: were images added and it moved, old and new ones would differ.
-    with ResultStore(out / ".aligned.jsonl", {**asdict(settings), "lowest_factor": round(low, 6)}) as journal:
+    with ResultStore(out / ".aligned.jsonl", {**asdict(settings), "lowest_factor": round(low, 6)}) as results:
         for sample in progress.track(chosen, description="aligning") if progress else chosen:
             try:
-                done = journal.get(seen[sample.path].sha256)
+                done = results.get(seen[sample.path].sha256)
                 if done is None or not (out / done["path"]).is_file():
                     done = _align_one(dataset.read(sample), out, settings, low)
-                    journal.put(seen[sample.path].sha256, done)
+                    results.put(seen[sample.path].sha256, done)
             except (DecodeError, DatasetError) as error:
                 small = isinstance(error, _TooSmallError)
                 skipped.append(_Skip(sample, TOO_SMALL if small else UNREADABLE, str(error).removeprefix("bytes: ")))
@@ -165,8 +165,8 @@ class _TooSmallError(DatasetError):
     """An image smaller than the crop."""
 
 
-def _look(dataset: Dataset, progress: Progress | None) -> dict[str, _Seen]:
-    """By path, what each readable file is; unreadable ones are left out."""
+def _first_pass(dataset: Dataset, progress: Progress | None) -> dict[str, _Seen]:
+    """Return hash and short side of each file by path; of an unreadable one, an empty hash and None."""
     seen = {}
     for sample in progress.track(dataset.samples, description="looking") if progress else dataset.samples:
         try:
@@ -189,7 +189,7 @@ def _short_side(data: bytes) -> int | None:
 
 
 def _lowest_factor(dataset: Dataset, seen: Mapping[str, _Seen], settings: Settings) -> float:
-    """The smallest factor of the range that nine tenths of each label's images are large enough for."""
+    """Return the smallest factor of the range that nine tenths of each label's images are large enough for."""
     if settings.downscale == 1:
         return 1.0
     low = settings.downscale
@@ -202,7 +202,7 @@ def _lowest_factor(dataset: Dataset, seen: Mapping[str, _Seen], settings: Settin
 
 
 def _without_copies(samples: Iterable[Sample], contents: Mapping[str, str], alike: str) -> tuple[list[Sample], list[_Skip]]:
-    """The samples to keep, one of each content (by path), and the copies that are left out, with how they are `alike` as the reason."""
+    """Return the samples to keep, one of each content (by path), and the copies left out, with how they are `alike` as the reason."""
     copies: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         copies[contents[sample.path]].append(sample)
@@ -223,7 +223,7 @@ def _both_labels(sample: Sample, members: Iterable[Sample], alike: str) -> str:
 
 
 def _align_one(data: bytes, out: Path, settings: Settings, low: float) -> dict[str, Any]:
-    """Write the aligned image; what the manifest and the search for duplicates need to know of it."""
+    """Write the aligned image; return what the manifest and the search for duplicates need of it."""
     pixels = decode(data).pixels
     short = min(pixels.shape[:2])
     if short < settings.size:
@@ -245,7 +245,7 @@ def _align_one(data: bytes, out: Path, settings: Settings, low: float) -> dict[s
 
 
 def _factor(short: int, settings: Settings, low: float, rng: np.random.Generator) -> float:
-    """Log-uniform, so that a range of a factor of two is as likely as another; 1 where there is no room to scale down."""
+    """Draw a factor, log-uniform, so that a range of a factor of two is as likely as another; 1 where there is no room to scale down."""
     draw = rng.uniform()
     if settings.downscale == 1 or short * MILDEST < settings.size:
         return 1.0
@@ -254,7 +254,7 @@ def _factor(short: int, settings: Settings, low: float, rng: np.random.Generator
 
 
 def _crop(pixels: Pixels, size: int, scale: float, rng: np.random.Generator) -> Pixels:
-    """A random (size, size, 3) part of the picture (H, W, 3) scaled by `scale`."""
+    """Cut a random (size, size, 3) part of the picture (H, W, 3) scaled by `scale`."""
     height, width = pixels.shape[:2]
     side = size / scale
     across, down = rng.uniform(size=2)

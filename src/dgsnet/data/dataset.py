@@ -9,18 +9,19 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dgsnet.core.errors import DatasetError
+from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data import parquet_images
-from dgsnet.data.layouts import IMAGE_SUFFIXES, KNOWN, Sample, list_samples
+from dgsnet.data.layouts import KNOWN, list_samples
+from dgsnet.data.sample import IMAGE_SUFFIXES, Sample
 
-__all__ = ["Dataset", "Sample", "balanced_order", "load_dataset"]
+__all__ = ["Dataset", "Sample", "balanced_order", "load_dataset", "open_sample"]
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -42,7 +43,7 @@ class Dataset:
         return iter(self.samples)
 
     def read(self, sample: Sample, limit: int | None = None) -> bytes:
-        """The encoded bytes of a sample, at most `limit` of them; `DatasetError` when its file or shard is gone, damaged or cut off."""
+        """Read a sample's encoded bytes, at most `limit` of them; `DatasetError` when its file or shard is gone, damaged or cut off."""
         if sample.shard and sample.shard.endswith(".parquet"):
             return self._read_row(sample)[:limit]
         try:
@@ -68,14 +69,14 @@ class Dataset:
         return data
 
     def labels(self) -> NDArray[np.int64]:
-        """(N,) labels; `DatasetError` when a sample has none."""
+        """Return the (N,) labels; `DatasetError` when a sample has none."""
         bare = next((sample.path for sample in self.samples if sample.label is None), None)
         if bare is not None:
             raise DatasetError(f"{self.root / bare}: has no label; training and evaluation need one for each image ({KNOWN})")
         return np.array([sample.label for sample in self.samples], dtype=np.int64)
 
     def with_split(self, *names: str) -> Dataset:
-        """The samples whose split is one of `names`; `DatasetError` when there are none."""
+        """Choose the samples whose split is one of `names`; `DatasetError` when there are none."""
         chosen = tuple(sample for sample in self.samples if sample.split in names)
         if not chosen:
             known = ", ".join(sorted({sample.split for sample in self.samples if sample.split})) or "no splits"
@@ -83,7 +84,7 @@ class Dataset:
         return replace(self, samples=chosen)
 
     def balanced_subset(self, limit: int, seed: int) -> Dataset:
-        """At most `limit` samples: as many of each label, within a label equal shares of each source, in the order of this data set.
+        """Choose at most `limit` samples: as many of each label, within a label equal shares of each source, in the order of this data set.
 
         A source with less than its share gives all it has and the others share the rest. Which samples a source gives depends on seed and
         paths alone, so a data set that grows keeps most of its choice.
@@ -103,7 +104,7 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.path in chosen))
 
     def split_by_group(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-        """(rest, held out): about `fraction` (0..1, exclusive) of the samples of each label are held out, whole groups only.
+        """Split into (rest, held out): about `fraction` (0..1, exclusive) of the samples of each label are held out, whole groups only.
 
         Deterministic in seed and group names. `DatasetError` when the groups are too few to put samples on both sides.
         """
@@ -129,7 +130,7 @@ class Dataset:
         return replace(self, samples=sides[0]), replace(self, samples=sides[1])
 
     def fingerprint(self) -> str:
-        """Hex sha256 over path, label, split, caption and content (null if unreadable) of each sample in order. Reads every image, once."""
+        """Hash path, label, split, caption and content (null if unreadable) of each sample in order: hex sha256. Reads each image once."""
         return self._fingerprint
 
     @cached_property
@@ -145,8 +146,29 @@ class Dataset:
         return digest.hexdigest()
 
 
+def open_sample(dataset: Dataset, sample: Sample) -> BinaryIO:
+    """Return a sample as the file object a detector takes: read by the thread that decodes it, and named in the error of its row."""
+    return cast(BinaryIO, _OpenSample(dataset, sample))
+
+
+@dataclass(frozen=True)
+class _OpenSample:
+    dataset: Dataset
+    sample: Sample
+
+    @property
+    def name(self) -> str:
+        return self.sample.path
+
+    def read(self, limit: int) -> bytes:
+        try:
+            return self.dataset.read(self.sample, limit)
+        except DatasetError as error:
+            raise DecodeError("cannot be read; restore it or leave it out") from error
+
+
 def balanced_order(labels: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-    """(M,) indices of one class-balanced epoch over (N,) labels 0 and 1, a pure function of its arguments.
+    """Draw the (M,) indices of one class-balanced epoch over (N,) labels 0 and 1, a pure function of its arguments.
 
     Each image of the larger class comes once, those of the smaller are repeated as evenly as possible, so M is twice the larger class.
     Each aligned pair holds one real and one fake, hence any aligned batch of even size as many of both. One class alone: a plain shuffle.
@@ -163,7 +185,7 @@ def balanced_order(labels: NDArray[np.int64], seed: int, epoch: int) -> NDArray[
 
 
 def load_dataset(data: str | Path, *, caption_column: str = "caption", labelled: bool = True) -> Dataset:
-    """All samples of a folder, manifest, shard or (with `labelled=False`) image file: see `dgsnet.data.layouts.list_samples`.
+    """Load all samples of a folder, manifest, shard or (with `labelled=False`) image file: see `dgsnet.data.layouts.list_samples`.
 
     `DatasetError` when nothing is found, more than one shape, or one image twice.
     """
@@ -191,5 +213,5 @@ def _grouped(items: Iterable[_V], key: Callable[[_V], _K]) -> dict[_K, list[_V]]
 
 
 def _rank(seed: int, name: str) -> str:
-    """A fixed pseudo-random place in a queue: depends on nothing but its arguments."""
+    """Return a fixed pseudo-random place in a queue: it depends on nothing but its arguments."""
     return sha256_bytes(f"{seed}\0{name}".encode())

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dgsnet.data.connected_components import connected_components
+
 _HASH_SIDE, _THUMBNAIL = 8, 16
 _BANDS = 5  # pieces of the hash: two hashes at most 4 bits apart agree in at least one of them
 _BITS_APART = _BANDS - 1
@@ -26,7 +28,7 @@ _EXAMPLES = 50
 
 @dataclass(frozen=True)
 class Fingerprinted:
-    """An image as the search sees it: its place in the data set, and what `perceptual_hash` and `thumbnail` gave."""
+    """Image as the search sees it: its place in the data set, and what `perceptual_hash` and `thumbnail` gave."""
 
     path: str
     label: int | None
@@ -37,19 +39,19 @@ class Fingerprinted:
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> str:
-    """64 bits of (H, W, 3) as 16 hex digits: whether each of 8 x 8 places is brighter than its right neighbour."""
+    """Hash (H, W, 3) pixels to 64 bits, 16 hex digits: whether each of 8 x 8 places is brighter than its right neighbour."""
     grey = np.asarray(Image.fromarray(pixels).convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), np.int16)
     return np.packbits(grey[:, :-1] > grey[:, 1:]).tobytes().hex()
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """(H, W, 3) as 16 x 16 grey levels, base64."""
+    """Scale (H, W, 3) pixels to 16 x 16 grey levels, base64."""
     grey = Image.fromarray(pixels).convert("L").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
     return base64.b64encode(grey.tobytes()).decode()
 
 
 def find(images: Sequence[Fingerprinted]) -> dict[str, Any]:
-    """Sets of equal images, as `audit.json` holds them: `exact` (same bytes) and `near` (same picture, other bytes).
+    """Find sets of equal images, as `audit.json` holds them: `exact` (same bytes) and `near` (same picture, other bytes).
 
     Each has `sets`, `images` in them, `across_labels` and `across_splits` (how many sets are), and up to 50 `examples`, the sets that cross
     first: lists of `path`, `label`, `split`.
@@ -58,9 +60,11 @@ def find(images: Sequence[Fingerprinted]) -> dict[str, Any]:
     for place, image in enumerate(images):
         same[image.sha256].append(place)
     first = [places[0] for places in same.values()]
-    near = _components(len(images), _near_pairs([images[place] for place in first], first))
+    near: dict[int, list[int]] = defaultdict(list)
+    for place, component in sorted(connected_components(_near_pairs([images[place] for place in first], first)).items()):
+        near[component].append(place)
     # A copy of the same bytes is in the set of its twin: it, too, may lie under another label.
-    spread = [[copy for place in members for copy in same[images[place].sha256]] for members in near]
+    spread = [[copy for place in members for copy in same[images[place].sha256]] for members in near.values()]
     return {
         "exact": _summary(images, [places for places in same.values() if len(places) > 1]),
         "near": _summary(images, spread),
@@ -87,27 +91,6 @@ def _near_pairs(images: Sequence[Fingerprinted], places: Sequence[int]) -> Itera
                 close = (bits[others] != bits[index]).sum(axis=1) <= _BITS_APART
                 alike = others[close][grey[others[close]] @ grey[index] >= _CORRELATION]
                 yield from ((places[index], places[other]) for other in alike)
-
-
-def _components(number: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Sets of at least two that pairs connect, each sorted."""
-    parent = list(range(number))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    touched: set[int] = set()
-    for one, other in pairs:
-        touched.update((one, other))
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    sets: dict[int, list[int]] = defaultdict(list)
-    for place in sorted(touched):
-        sets[root(place)].append(place)
-    return list(sets.values())
 
 
 def _summary(images: Sequence[Fingerprinted], sets: Sequence[Sequence[int]]) -> dict[str, Any]:

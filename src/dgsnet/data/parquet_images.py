@@ -1,4 +1,4 @@
-"""Encoded images in a column of a Parquet file, one row an image: `bytes`, `image_data`, or `image` as data sets of the hub have it.
+"""Encoded images in a column of a Parquet file, one row per image: `bytes`, `image_data`, or `image` as data sets of the hub have it.
 
 Memory holds a few rows at a time, however large the file or its row groups.
 """
@@ -24,7 +24,7 @@ _BUFFER = 1 << 20
 
 
 def image_column(file: Path) -> str | None:
-    """The column that holds encoded images (``image.bytes`` of a struct); None where there is none.
+    """Find the column that holds encoded images (``image.bytes`` of a struct); None where there is none.
 
     Raises:
         DatasetError: it is no readable Parquet file.
@@ -39,20 +39,20 @@ def image_column(file: Path) -> str | None:
     return None
 
 
-def schema_of(file: Path) -> pa.Schema:
-    """The columns of a Parquet file.
+def schema_of(file: Path, complaint: str = "{file}: is no readable .parquet file ({error}); download it again") -> pa.Schema:
+    """Return the columns of a Parquet file, without reading a row.
 
     Raises:
-        DatasetError: it is no readable Parquet file.
+        DatasetError: it is no readable Parquet file; `complaint` says so of `{file}` and `{error}`.
     """
     try:
         return pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{file}: is no readable .parquet file ({error}); download it again") from error
+        raise DatasetError(complaint.format(file=file, error=error)) from error
 
 
 def rows(file: Path) -> Iterator[tuple[int, int, str | None]]:
-    """(row group, row in that group, name or None) of each row; no image is read.
+    """Yield (row group, row in that group, name or None) of each row; no image is read.
 
     Raises:
         DatasetError: the file is damaged.
@@ -99,7 +99,7 @@ def _text(kind: pa.DataType) -> bool:
 
 @dataclass
 class _Place:
-    """Where in a row group reading stands: the batches to come, and the last two that came."""
+    """Position of the reading in a row group: the batches to come, and the last two that came."""
 
     column: str
     batches: Iterator[pa.RecordBatch]
@@ -118,7 +118,7 @@ class Reader:
         self._places: OrderedDict[tuple[Path, int], _Place] = OrderedDict()
 
     def read(self, file: Path, group: int, row: int) -> bytes | None:
-        """The encoded image of a row, None where it is null.
+        """Return the encoded image of a row, None where it is null.
 
         Raises:
             OSError, pyarrow.ArrowException, IndexError, DatasetError: the file is gone, damaged or shorter.

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.images.multi_crop import SCORING_SEED
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector

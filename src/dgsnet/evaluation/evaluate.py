@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet import __version__
-from dgsnet.core.errors import DatasetError, DecodeError
+from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.data.dataset import Dataset, Sample
+from dgsnet.data.dataset import Dataset, Sample, open_sample
+from dgsnet.data.parquet_images import schema_of
 from dgsnet.evaluation import metrics
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
@@ -171,7 +171,7 @@ def columns_of(file: Path) -> list[str]:
     Raises:
         DatasetError: it cannot be read.
     """
-    return list(resumable_parquet.schema_of(file).names)
+    return list(schema_of(file, resumable_parquet.UNREADABLE).names)
 
 
 def scored_only(table: pa.Table) -> pa.Table:
@@ -202,7 +202,7 @@ def failures(file: Path) -> list[str]:
 
 
 def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    for sample, verdict in zip(samples, detector.detect_many(content(dataset, sample) for sample in samples), strict=True):
+    for sample, verdict in zip(samples, detector.detect_many(open_sample(dataset, sample) for sample in samples), strict=True):
         yield prediction(sample, verdict)
 
 
@@ -216,27 +216,6 @@ def prediction(sample: Sample, verdict: Verdict) -> dict[str, Any]:
         "group": sample.group,
     }
     return facts | verdict.as_dict() | {"path": sample.path}
-
-
-def content(dataset: Dataset, sample: Sample) -> BinaryIO:
-    """A sample as the file object a detector takes: read by the thread that decodes it, and named in the error of its row."""
-    return cast(BinaryIO, _Content(dataset, sample))
-
-
-@dataclass(frozen=True)
-class _Content:
-    dataset: Dataset
-    sample: Sample
-
-    @property
-    def name(self) -> str:
-        return self.sample.path
-
-    def read(self, limit: int) -> bytes:
-        try:
-            return self.dataset.read(self.sample, limit)
-        except DatasetError as error:
-            raise DecodeError("cannot be read; restore it or leave it out") from error
 
 
 def _as_csv(result: dict[str, Any]) -> str:

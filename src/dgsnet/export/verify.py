@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.evaluation.evaluate import content
+from dgsnet.data.dataset import Dataset, Sample, open_sample
 from dgsnet.inference.detector import Detector
 
 TOLERANCE = 1e-3
@@ -27,8 +26,8 @@ def verify(source: Detector, exported: Detector, dataset: Dataset, samples: Sequ
     """
     pairs = zip(
         samples,
-        source.detect_many(content(dataset, sample) for sample in samples),
-        exported.detect_many(content(dataset, sample) for sample in samples),
+        source.detect_many(open_sample(dataset, sample) for sample in samples),
+        exported.detect_many(open_sample(dataset, sample) for sample in samples),
         strict=True,
     )
     differences: list[tuple[float, str]] = []

@@ -120,7 +120,7 @@ class ReEncode(_RangeStep):
 
 
 class Augmentation(_Step):
-    """Which steps a training view goes through. Each is off by default; `flip` mirrors left and right half of the time."""
+    """Steps that a training view goes through. Each is off by default; `flip` mirrors left and right half of the time."""
 
     crop: Crop | None = None
     resize: Resize | None = None
@@ -128,9 +128,9 @@ class Augmentation(_Step):
     reencode: ReEncode | None = None
 
     def apply(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
-        """One view of `pixels` (H, W, 3) uint8, as (H', W', 3) uint8, C-contiguous; the input itself when no step applies.
+        """Make one view of `pixels` (H, W, 3) uint8, as (H', W', 3) uint8, C-contiguous; the input itself when no step applies.
 
-        Takes four draws from `rng`, one a step, on or off: each step has its own generator, so switching one off leaves the others' draws
+        Takes four draws from `rng`, one per step, on or off: each step has its own generator, so switching one off leaves the others' draws
         as they were. The label is no argument, hence no draw can depend on it.
         """
         crop, resize, flip, reencode = (np.random.default_rng(seed) for seed in rng.integers(2**63, size=4))
@@ -145,30 +145,30 @@ class Augmentation(_Step):
 
 
 def scaled_size(pixels: Pixels, scale: float) -> tuple[int, int]:
-    """(width, height) of (H, W, 3) pixels with both sides times `scale`, rounded, at least 1."""
+    """Return (width, height) of (H, W, 3) pixels with both sides times `scale`, rounded, at least 1."""
     height, width = pixels.shape[:2]
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def resized(pixels: Pixels, size: tuple[int, int], kind: str = "lanczos") -> Pixels:
-    """(H, W, 3) pixels at `size` (width, height), with the filter `lanczos`, `bicubic`, `bilinear` or `nearest`."""
+    """Scale (H, W, 3) pixels to `size` (width, height), with the filter `lanczos`, `bicubic`, `bilinear` or `nearest`."""
     return np.array(Image.fromarray(pixels).resize(size, _FILTERS[kind]))
 
 
 def jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> bytes:
-    """(H, W, 3) pixels as a JPEG of `quality` 1..100; `subsampling` 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
+    """Encode (H, W, 3) pixels as a JPEG of `quality` 1..100; `subsampling` 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
     encoded = BytesIO()
     Image.fromarray(pixels).save(encoded, "JPEG", quality=quality, subsampling=subsampling)
     return encoded.getvalue()
 
 
 def webp(pixels: Pixels, quality: int) -> bytes:
-    """(H, W, 3) pixels as a lossy WebP of `quality` 1..100; Pillow's ValueError where a side is longer than 16383."""
+    """Encode (H, W, 3) pixels as a lossy WebP of `quality` 1..100; Pillow's ValueError where a side is longer than 16383."""
     encoded = BytesIO()
     Image.fromarray(pixels).save(encoded, "WEBP", quality=quality)
     return encoded.getvalue()
 
 
 def _pick(names: tuple[str, ...], draw: float) -> str:
-    """The name at place `draw` (0..1, exclusive) of the row."""
+    """Return the name at place `draw` (0..1, exclusive) of the row."""
     return names[int(draw * len(names))]

@@ -40,7 +40,7 @@ _FEW_LEVELS = 0.65  # of the pixels
 
 
 def warnings(image: DecodedImage) -> list[str]:
-    """The warnings of a picture, in this order: ``heavy_compression``, ``text_or_screenshot``."""
+    """Return the warnings of a picture, in this order: ``heavy_compression``, ``text_or_screenshot``."""
     tiles = _tiles(image.pixels)
     luma = tiles[..., 0] * np.float32(0.299) + tiles[..., 1] * np.float32(0.587) + tiles[..., 2] * np.float32(0.114)
     drawn = _is_drawn(np.rint(luma).astype(np.uint8))
@@ -54,7 +54,7 @@ def _is_heavy(quality: int | None) -> bool:
 
 
 def _tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (N, h, w, 3): the whole picture as one, or tiles of it whose corners are at multiples of 8."""
+    """Cut (H, W, 3) -> (N, h, w, 3): the whole picture as one, or tiles of it whose corners are at multiples of 8."""
     height, width = pixels.shape[:2]
     if height * width <= _TILES * _TILE * _TILE:
         return pixels[None]
@@ -70,7 +70,7 @@ def _starts(side: int, number: int) -> NDArray[np.int64]:
 
 
 def _is_drawn(luma: NDArray[np.uint8]) -> bool:
-    """Whether the edges of a picture, (N, H, W), are those of letters, lines and flat areas."""
+    """Return True if the edges of a picture, (N, H, W), are those of letters, lines and flat areas."""
     if min(luma.shape[1:]) < _BLOCK + 2 or _frequent(luma) < _FEW_LEVELS:
         return False
     brightest, darkest = _window(luma, np.maximum), _window(luma, np.minimum)
@@ -93,21 +93,21 @@ def _is_drawn(luma: NDArray[np.uint8]) -> bool:
 
 
 def _window(luma: NDArray[np.uint8], extreme: np.ufunc) -> NDArray[np.uint8]:
-    """Largest or smallest of each 3x3 pixels, (N, H, W) -> (N, H - 2, W - 2)."""
+    """Return the largest or smallest of each 3x3 pixels, (N, H, W) -> (N, H - 2, W - 2)."""
     rows = extreme(extreme(luma[:, :-2], luma[:, 1:-1]), luma[:, 2:])
     square: NDArray[np.uint8] = extreme(extreme(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
     return square
 
 
 def _blocks(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(N, H, W) -> (blocks, 256)."""
+    """Cut into blocks, (N, H, W) -> (blocks, 256)."""
     number, height, width = values.shape[0], values.shape[1] // _BLOCK, values.shape[2] // _BLOCK
     whole = values[:, : height * _BLOCK, : width * _BLOCK].reshape(number, height, _BLOCK, width, _BLOCK)
     return whole.swapaxes(2, 3).reshape(-1, _BLOCK * _BLOCK)
 
 
 def _frequent(luma: NDArray[np.uint8]) -> float:
-    """Share of the pixels at the most frequent grey levels."""
+    """Return the share of the pixels at the most frequent grey levels."""
     counts = np.bincount(luma.ravel(), minlength=256)
     share = 0.0
     for _ in range(_LEVELS):

@@ -35,7 +35,7 @@ from dgsnet.images import decompression_limits, jpeg_quality
 
 
 class _JpegReader(JpegImagePlugin.JpegImageFile):
-    """Pillow's, without its look into EXIF for a resolution that nobody here wants."""
+    """Pillow's JPEG reader, without its search of the EXIF for a resolution that nobody here wants."""
 
     def _read_dpi_from_exif(self) -> None:
         return
@@ -70,7 +70,7 @@ _STRIP = 2**18  # pixels converted at a time: they stay in cache, and copies of 
 
 @dataclass(frozen=True)
 class DecodePolicy:
-    """What `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it,
+    """Limits of what `decode` accepts: `max_bytes` of encoded data, `max_pixels` and `max_side` of the picture as its header announces it,
     `max_scans` of a JPEG, each of which goes over all of it, `formats`. Together they bound the memory and time that a file can cost.
 
     `truncated="fill"` keeps the part of a cut-off or damaged file that can be decoded: the rest of a JPEG is grey or coarse, of a PNG, GIF,
@@ -85,7 +85,7 @@ class DecodePolicy:
     formats: tuple[str, ...] = FORMATS
 
     def max_scale(self, height: float, width: float) -> float:
-        """The largest factor by which both sides of a picture of this size may be scaled, so that it is still accepted."""
+        """Return the largest factor by which both sides of a picture of this size may be scaled, so that it is still accepted."""
         return min(math.sqrt(self.max_pixels / (height * width)), self.max_side / max(height, width))
 
 
@@ -105,12 +105,12 @@ class DecodedImage:
 
     @property
     def width(self) -> int:
-        """Width in pixels, after the EXIF turn."""
+        """Return the width in pixels, after the EXIF turn."""
         return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        """Height in pixels, after the EXIF turn."""
+        """Return the height in pixels, after the EXIF turn."""
         return int(self.pixels.shape[0])
 
 
@@ -185,7 +185,7 @@ def _reader(data: bytes, policy: DecodePolicy) -> tuple[str, Callable[[BytesIO],
 
 
 def read_file(path: str | os.PathLike[str], policy: DecodePolicy = _DEFAULT) -> bytes:
-    """The bytes of a file, at most one more than the policy allows: `decode` says the same of them as of the file.
+    """Read the bytes of a file, at most one more than the policy allows: `decode` says the same of them as of the file.
 
     Raises:
         DecodeError: there is no such file, or it is a pipe, a folder, ...
@@ -199,7 +199,7 @@ def read_file(path: str | os.PathLike[str], policy: DecodePolicy = _DEFAULT) -> 
 
 
 def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
-    """The encoded bytes, of which at most one beyond the limit is ever read."""
+    """Read the encoded bytes, of which at most one beyond the limit is ever read."""
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
@@ -228,7 +228,7 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """A loaded image as upright (H, W, 3) uint8 on white."""
+    """Convert a loaded image to upright (H, W, 3) uint8 on white."""
     upright = _UPRIGHT.get(_orientation(image))  # after loading: a PNG may hold its EXIF behind the pixels, and TIFF turns by itself
     flat = _eight_bit if image.mode.startswith("I") or image.mode == "F" else _on_white
     width, height = image.size
@@ -250,7 +250,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _exif_block(image: Image.Image) -> bytes:
-    """What `getexif` will read: the file's EXIF, or what ImageMagick keeps of it in a PNG's text."""
+    """Return what `getexif` will read: the file's EXIF, or what ImageMagick keeps of it in a PNG's text."""
     block, text = image.info.get("exif"), image.info.get("Raw profile type exif")
     if block is None and isinstance(text, str):
         return bytes.fromhex("".join(text.split("\n")[3:]))
@@ -270,7 +270,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or float, scaled as the table above says."""
+    """Convert grey of 16 or 32 bits or float, scaled as the table above says."""
     values = np.asarray(image)
     if image.mode == "F":
         if not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN

@@ -1,4 +1,4 @@
-"""Files that cost far more than their bytes, told before a reader works on them.
+"""Recognition of files that cost far more than their bytes, before a reader works on them.
 
 Pillow's readers say the size of a picture before they decode it, but for three things: a WebP's canvas is allocated when the file is
 opened, a TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times. And a directory of TIFF
@@ -19,7 +19,7 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP's canvas as its header announces them; (1, 1) where there is no header, which the reader will say.
+    """Read width and height of a WebP's canvas as announced; (1, 1) where there is no header, which the reader will say.
 
     Args:
         data: of a file that begins as a WebP does.
@@ -38,7 +38,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def jpeg_scans(data: bytes, most: int) -> int:
-    """Scans of a JPEG, counted up to one more than `most`. Thumbnails and what follows the picture do not count."""
+    """Count the scans of a JPEG, up to one more than `most`. Thumbnails and what follows the picture do not count."""
     scans = data.count(b"\xff\xda")
     if scans <= most:  # of nearly every file, and quicker than to look which of them begin scans
         return scans
@@ -54,13 +54,13 @@ def jpeg_scans(data: bytes, most: int) -> int:
 
 
 def tiff_tile(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Pixels of a tile of a TIFF, of which one is decoded at a time; 0 where it has none."""
+    """Return the pixels of a tile of a TIFF, of which one is decoded at a time; 0 where it has none."""
     sides = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
     return int(sides[0]) * int(sides[1]) if all(isinstance(side, int | float) for side in sides) else 0
 
 
 def directory_entries(block: bytes) -> int:
-    """Entries that the first directory of a TIFF structure announces; 0 where it has none.
+    """Return how many entries the first directory of a TIFF structure announces; 0 where it has none.
 
     Args:
         block: a TIFF file, or an EXIF block with or without its name.

@@ -1,4 +1,4 @@
-"""How strongly a picture was JPEG-compressed, on the 1..100 scale of the IJG's libjpeg: from a file's tables, or from pixels alone.
+"""Strength of a picture's JPEG compression, on the 1..100 scale of the IJG's libjpeg: from a file's tables, or from pixels alone.
 
 A JPEG names its quantisation steps. Pixels decoded from one still tell them, whatever container they lie in now: the 8x8 DCT coefficients
 of its blocks sit at multiples of the steps (Fan and de Queiroz, "Identification of bitmap compression history", IEEE TIP 12(2), 2003).
@@ -32,14 +32,14 @@ _STEP = 16  # grey levels a step between blocks counts at most
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (2, 0), (0, 2), (1, 2), (2, 1), (0, 3), (3, 0))  # what even heavy compression leaves other than 0
 _BIN = 0.5  # width of a histogram bin, in units of a coefficient; rounding to whole grey levels alone blurs by about as much
 _BINS = 1024  # the last one takes what lies beyond
-_PIECE = 256  # blocks a matrix product
+_PIECE = 256  # blocks per matrix product
 _FEW = 64  # coefficients other than 0, below which nothing is said
 _PERIODIC = 0.5  # mean cosine; 1 is a perfect comb, and photographs without a JPEG past stay below 0.3
 _AS_GOOD = 0.9  # of the best cosine: a comb also fits half and a third of its step, and the widest step is the true one
 
 
 def of_tables(tables: Mapping[int, Sequence[int]]) -> int | None:
-    """Quality of the luma table, the first one; None without a table of 64 steps.
+    """Estimate the quality of the luma table, the first one; None without a table of 64 steps.
 
     That is the quality whose standard table has the steps nearest to these, by mean ratio to table K.1: exact for libjpeg's own tables but
     where the lowest qualities share one, and the nearest in strength for those of cameras and other encoders.
@@ -55,7 +55,7 @@ def of_tables(tables: Mapping[int, Sequence[int]]) -> int | None:
 
 
 def of_pixels(luma: NDArray[np.float32]) -> int | None:
-    """Quality of the strongest JPEG compression whose grid the pixels still show; None if they show none.
+    """Estimate the quality of the strongest JPEG compression whose grid the pixels still show; None if they show none.
 
     Found through later crops and a milder second compression; lost by scaling. First the grid is located: in each axis the two of eight
     phases at which the step between neighbours most exceeds those beside it (the stronger grid and, after a crop, a later one), counting
@@ -71,7 +71,7 @@ def of_pixels(luma: NDArray[np.float32]) -> int | None:
 
 
 def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
-    """(blocks, 64) -> the quality whose steps the coefficients are multiples of."""
+    """Find the quality whose steps the coefficients of (blocks, 64) are multiples of."""
     blocks = blocks[(blocks.min(axis=1, initial=255) > 1) & (blocks.max(axis=1, initial=0) < 254)]
     bins = np.minimum(np.rint(np.abs(_coefficients(blocks)) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
     counts = np.bincount(bins.ravel(), minlength=len(_FREQUENCIES) * _BINS)
@@ -85,21 +85,21 @@ def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
 
 
 def _coefficients(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(blocks, 64) -> (blocks, F), in pieces that BLAS leaves to the thread that asks: it would wait for cores that run the model."""
+    """Transform (blocks, 64) -> (blocks, F), in pieces that BLAS leaves to the thread that asks: it would wait for busy cores."""
     pieces = [blocks[first : first + _PIECE] @ _dct() for first in range(0, len(blocks), _PIECE)]
     return np.concatenate(pieces) if pieces else np.zeros((0, len(_FREQUENCIES)), np.float32)
 
 
 @functools.cache
 def _standard() -> NDArray[np.float64]:
-    """(100, 8, 8): libjpeg's luma tables of qualities 1..100."""
+    """Return libjpeg's luma tables of qualities 1..100, (100, 8, 8)."""
     scale = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)[:, None, None]
     return np.clip(np.floor((_LUMA * scale + 50) / 100), 1, 255)
 
 
 @functools.cache
 def _dct() -> NDArray[np.float32]:
-    """(64, F): the basis pictures of the chosen frequencies of the orthonormal DCT."""
+    """Return the basis pictures of the chosen frequencies of the orthonormal DCT, (64, F)."""
     k = np.arange(8)
     rows = np.cos(np.pi * (2 * k + 1) * k[:, None] / 16) * np.where(k == 0, np.sqrt(1 / 8), 1 / 2)[:, None]
     return np.stack([np.outer(rows[v], rows[u]).ravel() for v, u in _FREQUENCIES], axis=1).astype(np.float32)
@@ -107,7 +107,7 @@ def _dct() -> NDArray[np.float32]:
 
 @functools.cache
 def _combs() -> NDArray[np.float32]:
-    """Of each histogram bin and quality, (2, F * bins, 100): cos(2 pi c / step), and whether the coefficient c counts at all.
+    """Return for each histogram bin and quality, (2, F * bins, 100), cos(2 pi c / step) and whether the coefficient c counts at all.
 
     What was rounded to 0 says nothing. The limit is a quarter of the step, not half, so that a comb of half the step is refuted by its
     first tooth.
@@ -121,7 +121,7 @@ def _combs() -> NDArray[np.float32]:
 
 
 def _phases(luma: NDArray[np.float32]) -> list[int]:
-    """The two rows, 0..7, at which the blocks of (N, H, W) most likely begin."""
+    """Find the two rows, 0..7, at which the blocks of (N, H, W) most likely begin."""
     steps = np.abs(np.diff(luma, axis=1))
     beyond = np.clip(steps[:, 1:-1] - np.maximum(steps[:, :-2], steps[:, 2:]), 0, _STEP).sum(axis=(0, 2))
     rows = (np.arange(beyond.size) + 2) % 8  # the step before row 2 is the first with a neighbour on both sides
@@ -130,7 +130,7 @@ def _phases(luma: NDArray[np.float32]) -> list[int]:
 
 
 def _blocks(luma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, H, W) -> (blocks, 64)."""
+    """Cut into blocks, (N, H, W) -> (blocks, 64)."""
     number, height, width = luma.shape[0], luma.shape[1] // 8, luma.shape[2] // 8
     whole = luma[:, : 8 * height, : 8 * width].reshape(number, height, 8, width, 8)
     return whole.swapaxes(2, 3).reshape(-1, 64)

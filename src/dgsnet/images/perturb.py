@@ -1,4 +1,4 @@
-"""What happens to a picture on its way through the web, as functions of its pixels, and named suites of them.
+"""Perturbations of a picture as on its way through the web, as functions of its pixels, and named suites of them.
 
 | name | severity | effect |
 |---|---|---|
@@ -74,7 +74,7 @@ class Perturbation:
         return self.name if self.severity is None else f"{self.name} {self.severity:g}"
 
     def apply(self, pixels: Pixels, sha256: str) -> bytes | Pixels:
-        """The picture after it: encoded bytes where it ends in a lossy format, else pixels (H', W', 3) uint8, C-contiguous.
+        """Return the picture after it: encoded bytes where it ends in a lossy format, else pixels (H', W', 3) uint8, C-contiguous.
 
         Args:
             pixels: (H, W, 3) uint8; left as they are.
@@ -92,7 +92,7 @@ class Perturbation:
         return changed if isinstance(changed, bytes) else np.ascontiguousarray(changed)
 
     def seen(self, pixels: Pixels, sha256: str, policy: DecodePolicy = _POLICY) -> Pixels:
-        """The pixels (H', W', 3) uint8 that a reader of the perturbed picture sees: those of `apply`, decoded where they were encoded.
+        """Return the pixels (H', W', 3) uint8 that a reader of the perturbed picture sees: those of `apply`, decoded if encoded.
 
         Raises:
             DecodeError: the format cannot hold the picture, or the policy does not accept it.
@@ -102,7 +102,7 @@ class Perturbation:
 
 
 def suite(name: str) -> tuple[Perturbation, ...]:
-    """The perturbations of a suite.
+    """Return the perturbations of a suite.
 
     Raises:
         RecipeError: there is no such suite.

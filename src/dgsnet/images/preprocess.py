@@ -1,4 +1,4 @@
-"""From RGB pixels to a backbone's input. Travels inside the model folder, so that a model and its preprocessing cannot be separated."""
+"""Views of a picture as a backbone's input. The settings travel inside the model folder, so that a model cannot be separated from them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,20 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dgsnet import patches
+from dgsnet.images.multi_crop import SCORING_SEED, Box, scored_parts, view_weight
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-SCORING_SEED = 0
-"""A model whose patches are shuffled sees one fixed shuffle in scoring, so that an image has one score."""
-
-
-MULTI_CROP_GAIN = 4 / 3
-"""The mean over five views varies less from picture to picture than the logit of one view: by a quarter on photographs left out in training
-(`experiments/large_pictures.py`). Times this it varies as much, and thresholds chosen on single views go on meaning what they say."""
-
 
 class Preprocessing(BaseModel):
-    """What is shown of a picture, and how it is normalised.
+    """Settings by which a view of a picture is taken and normalised.
 
     `view` is ``patches`` (native 32x32 patches, see `dgsnet.patches`), ``crop`` (the centre at native resolution; a smaller picture is
     continued by its mirror image) or ``resize`` (CLIP's own: short side to `size`, bicubic with antialiasing, centre crop). `mean` and
     `std` apply to pixels scaled to 0..1.
 
-    With `multi_crop`, a picture of at least twice `size` on both sides is scored by five views, its own and that of each of its quadrants,
-    and its logit is the mean of theirs times `MULTI_CROP_GAIN`. Training takes one view of a picture, whatever its size.
+    With `multi_crop`, a large picture is scored by five views, see `dgsnet.images.multi_crop`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,23 +66,19 @@ class Preprocessing(BaseModel):
 
     @property
     def shuffles(self) -> bool:
-        """Whether the view of a picture depends on the seed."""
+        """Return True if the view of a picture depends on the seed."""
         return self.view == "patches" and self.order == "released"
 
-    def parts(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
-        """Parts of a picture of this size that scoring takes a view of each: left, top, right, bottom in pixels; the whole is the first."""
-        whole = (0, 0, width, height)
-        if not self.multi_crop or min(height, width) < 2 * self.size:
-            return [whole]
-        x, y = (0, width // 2, width), (0, height // 2, height)
-        return [whole, *((x[column], y[row], x[column + 1], y[row + 1]) for row in (0, 1) for column in (0, 1))]
+    def parts(self, height: int, width: int) -> list[Box]:
+        """List the parts of a picture of this size that scoring takes a view of each; the whole is the first."""
+        return scored_parts(height, width, self.size) if self.multi_crop else [(0, 0, width, height)]
 
     def weight(self, views: int) -> float:
-        """Of each view's logit in that of a picture which is scored by so many."""
-        return 1.0 if views == 1 else MULTI_CROP_GAIN / views
+        """Return the weight of each view's logit in that of a picture which is scored by so many."""
+        return view_weight(views)
 
     def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What scoring shows a backbone of a picture, (H, W, 3) uint8: a view of each of its `parts`, (K, 3, size, size) float32.
+        """Take the views of a picture, (H, W, 3) uint8, that it is scored by: one of each of its `parts`, (K, 3, size, size) float32.
 
         Raises:
             ValueError: the picture is smaller than one patch.
@@ -99,7 +87,7 @@ class Preprocessing(BaseModel):
         return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
 
     def take_view(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
-        """The view of a picture before normalisation: (H, W, 3) -> (size, size, 3) uint8.
+        """Take the view of a picture, before normalisation: (H, W, 3) -> (size, size, 3) uint8.
 
         Raises:
             ValueError: the picture is smaller than one patch.
@@ -107,7 +95,7 @@ class Preprocessing(BaseModel):
         return self.take_view_with_boxes(pixels, seed)[0]
 
     def take_view_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The view of a picture, and where in the picture each cell of it comes from.
+        """Take the view of a picture, and say where in the picture each cell of it comes from.
 
         Cells are tiles of the view, `patch` pixels a side, row by row; the last ones are smaller where `patch` does not divide `size`.
 
@@ -141,7 +129,7 @@ class Preprocessing(BaseModel):
         return view, self._boxes(height, width, left, top, (width, height))
 
     def _boxes(self, height: int, width: int, left: int, top: int, sides: tuple[int, int]) -> NDArray[np.int64]:
-        """Boxes of the cells of a view that is the window at (left, top) of the picture scaled to `sides`, width and height.
+        """Return the boxes of the cells of a view that is the window at (left, top) of the picture scaled to `sides`, width and height.
 
         What lies outside the picture is cut off, so a cell of padding has a box without area.
         """
@@ -152,16 +140,16 @@ class Preprocessing(BaseModel):
         return np.stack([x[columns], y[rows], x[columns + 1], y[rows + 1]], axis=1)
 
     def normalise(self, view: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float32]:
-        """(size, size, 3), grey levels of 0..255 -> (3, size, size) float32."""
+        """Scale and shift a view by `mean` and `std`: (size, size, 3), grey levels of 0..255 -> (3, size, size) float32."""
         scaled = (view.astype(np.float32) / 255 - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
     def __call__(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
-        """(H, W, 3) uint8 -> (3, size, size) float32, the backbone's input."""
+        """Take a view as the backbone's input: (H, W, 3) uint8 -> (3, size, size) float32."""
         return self.normalise(self.take_view(pixels, seed))
 
     def warnings(self, height: int, width: int) -> list[str]:
-        """Warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""
+        """Return the warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""
         short = {
             "patches": patches.is_low_resolution(height, width, self.patch, self.low + self.high),
             "crop": min(height, width) < self.size,

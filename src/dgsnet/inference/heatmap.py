@@ -31,7 +31,8 @@ from PIL import Image
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
 from dgsnet.images.decode import DecodedImage
-from dgsnet.images.preprocess import SCORING_SEED, Preprocessing
+from dgsnet.images.multi_crop import SCORING_SEED
+from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -15,7 +15,11 @@ from rich.progress import Progress
 from dgsnet.core.append_log import AppendLog
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import replacing
+from dgsnet.data.parquet_images import schema_of
 from dgsnet.inference.parquet_writer import arrow_table
+
+UNREADABLE = "the predictions {file} cannot be read: {error}"
+"""Complaint about such a file, for `schema_of`."""
 
 _ROW_GROUP = 2048
 """Rows that are in memory at once."""
@@ -86,20 +90,8 @@ def identity_in(file: Path) -> dict[str, str]:
     Raises:
         DatasetError: it cannot be read.
     """
-    found = (schema_of(file).metadata or {}).get(b"dgsnet")
+    found = (schema_of(file, UNREADABLE).metadata or {}).get(b"dgsnet")
     return dict(json.loads(found)) if found else {}
-
-
-def schema_of(file: Path) -> pa.Schema:
-    """Columns of a file, without reading a row.
-
-    Raises:
-        DatasetError: it cannot be read.
-    """
-    try:
-        return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"the predictions {file} cannot be read: {error}") from error
 
 
 def _others(identity: dict[str, str]) -> str:

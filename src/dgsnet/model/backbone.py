@@ -15,14 +15,13 @@ from transformers.utils import logging
 
 from dgsnet import weights
 from dgsnet.core.errors import RecipeError, WeightsError
-from dgsnet.model import backbone_match
 from dgsnet.model.recipe import LoraRecipe
 
 _Tower = TypeVar("_Tower", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
 
 
 def load_tower(kind: type[_Tower], folder: Path) -> _Tower:
-    """One tower of the CLIP in `folder`, which may hold both or just this one; fp32, in eval mode.
+    """Load one tower of the CLIP in `folder`, which may hold both or just this one; fp32, in eval mode.
 
     Raises:
         WeightsError: a tensor of the tower is missing or misshapen.
@@ -93,7 +92,7 @@ class Backbone(nn.Module):
 
     @property
     def width(self) -> int:
-        """D, numbers in a feature."""
+        """Return D, the numbers in a feature."""
         return self.joint_width + self.block_width * len(self.blocks)
 
     def read_blocks(self, blocks: tuple[int, ...]) -> None:
@@ -108,7 +107,7 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the tower lives."""
+        """Return the device the tower is on."""
         where: torch.device = next(self.vision.parameters()).device
         return where
 
@@ -127,16 +126,16 @@ class Backbone(nn.Module):
         self.trunk_depth = recipe.trunk_depth
 
     def adapter_parameters(self) -> Iterator[nn.Parameter]:
-        """The adapter's parameters: all there is to train in the tower."""
+        """Return the adapter's parameters: all there is to train in the tower."""
         return (parameter for name, parameter in self.vision.named_parameters() if "lora_" in name)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection first, then the mean patch tokens of `blocks`."""
+        """Compute student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection, then the mean patch tokens of `blocks`."""
         seen = self.vision(pixel_values=pixels, output_hidden_states=bool(self.blocks))
         return self._feature(seen.image_embeds, [_mean_patch(seen.hidden_states[block]) for block in self.blocks])
 
     def from_trunk(self, trunk: Tensor, frozen: Tensor) -> Tensor:
-        """Student features of views that `frozen_with_trunk` has seen, by the blocks from the first adapted one on.
+        """Compute student features of views that `frozen_with_trunk` has seen, by the blocks from the first adapted one on.
 
         Args:
             trunk: (B, T, W), what that block reads.
@@ -159,13 +158,13 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def frozen(self, pixels: Tensor) -> Tensor:
-        """Teacher features fT, the tower without its adapter: (B, 3, S, S) -> (B, D), detached."""
+        """Compute teacher features fT, by the tower without its adapter: (B, 3, S, S) -> (B, D), detached."""
         with self._without_adapter():
             return self.forward(pixels)
 
     @torch.no_grad()
     def frozen_with_trunk(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Teacher features, (B, D), and what the first adapted block reads, (B, T, W): the class token's row first, then the patches'."""
+        """Compute teacher features, (B, D), and what the first adapted block reads, (B, T, W): class token first, then patches."""
         with self._without_adapter():
             seen = self.vision(pixel_values=pixels, output_hidden_states=True)
         states = seen.hidden_states
@@ -182,7 +181,7 @@ class Backbone(nn.Module):
         return self.vision.disable_adapter() if isinstance(self.vision, PeftModel) else nullcontext()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Only the adapter's dropout follows `mode`; the tower itself stays in eval, being frozen."""
+        """Set the mode of the adapter's dropout alone; the tower itself stays in eval, being frozen."""
         super().train(False)
         if mode:
             for name, module in self.vision.named_modules():
@@ -190,12 +189,7 @@ class Backbone(nn.Module):
                     module.train(True)
         return self
 
-    def describe(self) -> dict[str, Any]:
-        """What a model folder records of its backbone; see `dgsnet.model.backbone_match` for the probe, which takes one pass."""
-        known = {"name": self.name, "fingerprint": self.fingerprint, "width": self.joint_width, "size": self.size}
-        return known | {"probe": backbone_match.probe(self)}
-
 
 def _mean_patch(tokens: Tensor) -> Tensor:
-    """(B, T, W) -> (B, W): the mean over all tokens but the class token."""
+    """Average (B, T, W) -> (B, W) over all tokens but the class token."""
     return tokens[:, 1:].mean(dim=1)

@@ -1,4 +1,4 @@
-"""A store of feature vectors on disk, keyed by what they are features of. Restartable: what is in it survives `kill -9`."""
+"""Store of feature vectors on disk, keyed by what they are features of. Restartable: what is in it survives `kill -9`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FeatureCache:
             connection.execute("CREATE TABLE IF NOT EXISTS features (space TEXT, key TEXT, vector BLOB, PRIMARY KEY (space, key))")
 
     def get(self, keys: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """The vectors that are there, by key."""
+        """Return the vectors that are there, by key."""
         found: dict[str, NDArray[np.float32]] = {}
         with closing(self._connect()) as connection:
             for key in set(keys):
@@ -34,7 +34,7 @@ class FeatureCache:
         return found
 
     def known(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys whose vectors are there."""
+        """Return those of the keys whose vectors are there."""
         with closing(self._connect()) as connection:
             asked = "SELECT 1 FROM features WHERE space = ? AND key = ?"
             return {key for key in set(keys) if connection.execute(asked, (self.space, key)).fetchone() is not None}

@@ -1,4 +1,4 @@
-"""How far a picture is from the photographs a model was trained on: the warning ``out_of_domain``.
+"""Out-of-distribution detection: the distance of a picture from the photographs a model was trained on; the warning ``out_of_domain``.
 
 A detector has an answer for everything: for noise, a black frame, a microscope slide. What its head reads of such a picture lies where no
 training photograph lay, and the distance says so. It is Mahalanobis' distance under probabilistic PCA (Tipping and Bishop, 1999): the
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FEWEST = 40
-"""Photographs below which nothing is said of a domain."""
+"""Photographs below which no detector is fitted."""
 
 SHARE = 0.02
-"""Of the photographs of a left-out source that may exceed the bound."""
+"""Share of the photographs of a left-out source that may exceed the bound."""
 
 _DIRECTIONS, _PER_DIRECTION = 64, 8  # at most 64 leading directions, and at least 8 photographs for each
 _FOLDS = 5  # where photographs have one source, or none is named, the bound comes from left-out fifths
@@ -33,7 +33,7 @@ _FOLDS = 5  # where photographs have one source, or none is named, the bound com
 @dataclass(frozen=True)
 class OodDetector:
     """Photographs as a Gaussian: `mean` and `scale` (D,), orthonormal `directions` (K, D) of the standardised features with their
-    `variances` (K,), the variance `rest` of every other direction, and the distance `bound` beyond which a picture is out of domain."""
+    `variances` (K,), the variance `rest` of every other direction, and the distance `bound`, beyond which a picture is flagged."""
 
     mean: Floats
     scale: Floats
@@ -43,7 +43,7 @@ class OodDetector:
     bound: float
 
     def distance(self, features: NDArray[np.floating]) -> Floats:
-        """Root mean square deviation, in standard deviations, of (N, D) features: (N,). Photographs of the training data are near 1."""
+        """Return the root mean square deviation of (N, D) features, in standard deviations: (N,). Photographs trained on are near 1."""
         standard = (np.asarray(features, np.float64) - self.mean) / self.scale
         along = standard @ self.directions.T
         within = (along**2 / self.variances).sum(axis=1)
@@ -51,12 +51,12 @@ class OodDetector:
         return np.asarray(np.sqrt((within + across) / standard.shape[1]), np.float64)
 
     def is_out_of_domain(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Whether (N, D) features are out of domain: (N,)."""
+        """Tell which of (N, D) features are out of distribution, (N,)."""
         return np.asarray(self.distance(features) > self.bound, np.bool_)
 
 
 def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = SHARE) -> OodDetector | None:
-    """The domain of these photographs; None when they are fewer than `FEWEST`.
+    """Fit a detector to photographs; None when they are fewer than `FEWEST`.
 
     Args:
         features: (N, D), what the model's head reads of each photograph.
@@ -83,7 +83,7 @@ def fit(features: NDArray[np.floating], sources: Sequence[str], share: float = S
 
 
 def _gaussian(features: Floats) -> OodDetector:
-    """The domain of features (N, D), without a bound."""
+    """Fit a Gaussian to features (N, D), without a bound."""
     number, width = features.shape
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1.0)  # a dimension in which the photographs agree is measured as it is

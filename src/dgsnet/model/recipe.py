@@ -20,27 +20,27 @@ class _Settings(BaseModel):
 
 
 class DataRecipe(_Settings):
-    """Which images are trained on."""
+    """Images that are trained on."""
 
     train_split: str = "train"
     validation_split: str = "val"
-    """Where the data names no splits, `held_out` of its groups become the validation split."""
+    """Split to validate on. Where the data names no splits, `held_out` of its groups become it."""
     held_out: float = Field(0.1, ge=0, lt=1)
     caption_column: str = "caption"
     limit: int | None = Field(None, ge=2)
     """Train on this many images only, as many real as generated, balanced over sources."""
     sampling: Literal["balanced", "shuffled"] = "balanced"
     views: int | None = Field(None, ge=1)
-    """Fixed views an image, of which the frozen teacher's features are computed once and cached; None draws a fresh view every epoch."""
+    """Fixed views per image, of which the frozen teacher's features are computed once and cached; None draws a fresh view every epoch."""
     cache_trunk: bool = False
     """Compute what the first adapted block reads once and cache it too: every later step runs the blocks from there on alone. Needs fixed
-    views and `lora.layers`; takes 0.6 MB a view with ViT-B/16."""
+    views and `lora.layers`; takes 0.6 MB per view with ViT-B/16."""
     workers: int = Field(0, ge=0)
     """Processes that decode; the result does not depend on it."""
 
 
 class CaptionRecipe(_Settings):
-    """Where caption features come from; see `dgsnet.model.text_branch`."""
+    """Source of caption features; see `dgsnet.model.text_branch`."""
 
     source: Literal["auto", "clip", "sentence", "none"] = "auto"
     """`auto`: the CLIP text tower where the backbone has one, else the sentence encoder, else none: no suppression, and the run says so."""
@@ -60,16 +60,16 @@ class LoraRecipe(_Settings):
 
     @property
     def trunk_depth(self) -> int:
-        """Blocks below the first adapted one: these say the same before and after training."""
+        """Return the number of blocks below the first adapted one: these say the same before and after training."""
         return min(self.layers, default=0) if self.layers else 0
 
 
 class StageRecipe(_Settings):
-    """How one stage is optimised (Adam)."""
+    """Optimisation of one stage (Adam)."""
 
     epochs: int = Field(1, ge=0)
     batch: int = Field(16, ge=1)
-    """Images an optimiser step, on each process."""
+    """Images per optimiser step, on each process."""
     micro_batch: int | None = Field(None, ge=1)
     """Images in memory at once; a batch is accumulated from these. Does not change what a step computes."""
     lr: float = Field(3e-4, gt=0)
@@ -78,17 +78,17 @@ class StageRecipe(_Settings):
 
 
 class ProbeRecipe(StageRecipe):
-    """How the teacher's head is found."""
+    """Search for the teacher's head."""
 
     solver: Literal["adam", "ridge"] = "adam"
     """`ridge`: in closed form from all features at once (`dgsnet.model.methods.ridge`), which needs fixed views; a text head is trained by
     Adam all the same."""
     penalty: float = Field(0.01, gt=0)
-    """Of the ridge, in units of the features' variance."""
+    """Penalty of the ridge, in units of the features' variance."""
 
 
 class SurgeryRecipe(_Settings):
-    """How the gradient of the image feature is edited.
+    """Editing of the image feature's gradient.
 
     * ``suppression``: ``harmful`` is the paper's projection off the positive part of each sample's text gradient. With a linear text head
       that direction depends on the label alone, relu(+w_t) for a photograph and relu(-w_t) for a generated image, so photographs and
@@ -115,7 +115,7 @@ class Recipe(_Settings):
     backbone: str = "clip-vit-b16"
     seed: int = 0
     features: Literal["raw", "unit"] = "unit"
-    """What the heads read: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient has a part
+    """Features for the heads: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient has a part
     along f, whatever the surgery adds to it: that is what keeps ||f|| from running away."""
     blocks: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Transformer blocks (counted from 1) whose mean patch token is read beside CLIP's embedding. What an upsampler leaves is still there
@@ -157,7 +157,7 @@ class Recipe(_Settings):
 
     @property
     def fixed_views(self) -> int | None:
-        """Number of distinct views an image has in training; None when every epoch draws a new one."""
+        """Return the number of distinct views an image has in training; None when every epoch draws a new one."""
         return 1 if not self.preprocessing.shuffles and self.augmentation == Augmentation() else self.data.views
 
 
@@ -178,7 +178,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "released": _RELEASED,
     "paper": _RELEASED | {"surgery": {"suppression": "harmful", "alignment": "sample", "strength": 0.2, "order": "project-then-align"}},
 }
-"""What each preset sets on top of the defaults.
+"""Settings of each preset on top of the defaults.
 
 `released` is the authors' code; `paper` differs from it where the text does (project first, then align; lambda on each sample's own
 gradient); `balanced` is ours.

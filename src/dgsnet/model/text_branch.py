@@ -1,4 +1,4 @@
-"""Caption features for the text branch, and how much captions alone give away.
+"""Caption features for the text branch.
 
 The paper takes t from CLIP's text tower. A backbone without one gets a sentence encoder whose space is mapped onto the frozen image
 features of the training set by ridge regression, in closed form. A caption's feature depends on its words alone, so each distinct caption
@@ -16,11 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import RidgeCV
 from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
 from dgsnet import weights
@@ -30,12 +26,7 @@ from dgsnet.model.backbone import Backbone, load_tower
 from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.recipe import CaptionRecipe
 
-LEAK = 0.75
-"""Above this AUC of a caption-only classifier the `harmful` direction of the text branch is, in good part, the label itself."""
-
 _BATCH = 64
-_FOLDS = 5
-_NO_CAPTION = "nocaption"
 Encoder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
@@ -52,69 +43,6 @@ class TextBranch:
     source: dict[str, Any]
 
 
-def caption_only_auc(captions: Sequence[str | None], labels: NDArray[np.int64], groups: Sequence[str], seed: int = 0) -> float | None:
-    """Cross-validated AUC of a classifier that sees captions only (TF-IDF of words and word pairs, logistic regression).
-
-    Groups stay together across the five folds, so a caption shared within a group is never learnt by heart. A caption that a photograph and
-    a generated image of *different* groups share is worse than learnt by heart: it is learnt with the wrong label, so that content-matched
-    data comes out near 0 and hides whatever else gives the label away. So where both labels share captions, the figure is the higher of
-    two: with the groups as they are, and with all images of a shared caption in one fold as well. Both are what some classifier finds; one
-    alone would miss a caption that one label has often and the other by accident. The figure depends on words alone, not on the encoder of
-    the text branch.
-
-    Args:
-        captions: N captions; None and blank are one more word, since a missing caption gives away as much as one that is there.
-        labels: (N,) 0 or 1.
-        groups: N group names.
-        seed: of the folds.
-
-    Returns:
-        AUC, 0..1; None when nothing is captioned or a label has fewer than five groups.
-    """
-    words = [(caption or "").strip() or _NO_CAPTION for caption in captions]
-    if _too_few(groups, labels) or all(word == _NO_CAPTION for word in words):
-        return None
-    found = _cross_validated_auc(words, labels, groups, seed)
-    joined = _joined_by_shared_captions(words, labels, groups)
-    if joined == list(groups) or _too_few(joined, labels):
-        return found
-    return max(found, _cross_validated_auc(words, labels, joined, seed))
-
-
-def _too_few(groups: Sequence[str], labels: NDArray[np.int64]) -> bool:
-    """Whether a label cannot be spread over the folds."""
-    return any(len({group for group, label in zip(groups, labels, strict=True) if label == wanted}) < _FOLDS for wanted in (0, 1))
-
-
-def _joined_by_shared_captions(words: Sequence[str], labels: NDArray[np.int64], groups: Sequence[str]) -> list[str]:
-    """The (N,) groups with those made one that share a caption which stands under both labels."""
-    under: dict[str, set[int]] = {}
-    for word, label in zip(words, labels, strict=True):
-        under.setdefault(word, set()).add(int(label))
-    parent = {group: group for group in groups}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = group = parent[parent[group]]
-        return group
-
-    first: dict[str, str] = {}
-    for word, group in zip(words, groups, strict=True):
-        if word != _NO_CAPTION and len(under[word]) > 1:
-            parent[root(group)] = root(first.setdefault(word, group))
-    return [root(group) for group in groups]
-
-
-def _cross_validated_auc(words: Sequence[str], labels: NDArray[np.int64], groups: Sequence[str], seed: int) -> float:
-    classifier = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),  # noqa: S106 - a pattern, no password
-        LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
-    )
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    scores = cross_val_predict(classifier, list(words), labels, groups=list(groups), cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(labels, scores))
-
-
 def text_branch(
     captions: Sequence[str | None],
     image_features: Callable[[NDArray[np.int64]], NDArray[np.float32]],
@@ -122,7 +50,7 @@ def text_branch(
     recipe: CaptionRecipe,
     cache: Path,
 ) -> TextBranch:
-    """Features t of the captions of a training set, from the source the recipe names.
+    """Compute the features t of the captions of a training set, from the source the recipe names.
 
     Args:
         captions: N captions of the training images; None or blank: none.
@@ -181,16 +109,16 @@ def _rows(captions: Sequence[str | None], vectors: dict[str, NDArray[np.float32]
 def _encode_once(texts: Sequence[str], load: Callable[[], Encoder], cache_file: Path, space: str) -> dict[str, NDArray[np.float32]]:
     cache = FeatureCache(cache_file, space)
     keys = {text: sha256_bytes(text.encode()) for text in texts}
-    known = cache.get(keys.values())
-    missing = [text for text in texts if keys[text] not in known]
+    vectors = cache.get(keys.values())
+    missing = [text for text in texts if keys[text] not in vectors]
     if missing:
         encode = load()
         for start in range(0, len(missing), _BATCH):
             chunk = missing[start : start + _BATCH]
             fresh = {keys[text]: vector for text, vector in zip(chunk, encode(chunk), strict=True)}
             cache.put(fresh)
-            known |= fresh
-    return {text: known[keys[text]] for text in texts}
+            vectors |= fresh
+    return {text: vectors[keys[text]] for text in texts}
 
 
 def _clip_encoder(folder: Path) -> Encoder:
@@ -208,7 +136,7 @@ def _clip_encoder(folder: Path) -> Encoder:
 
 
 def _sentence_encoder(folder: Path) -> Encoder:
-    """Mean over tokens, unit length: what the sentence-transformers of this family do."""
+    """Load an encoder that takes the mean over tokens, at unit length, as the sentence-transformers of this family do."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
 
@@ -232,7 +160,7 @@ def _has_text_tower(folder: Path) -> bool:
 
 
 def _text_fingerprint(folder: Path) -> str:
-    """Names what encodes: file names and sizes of the weights. The cache needs to tell encoders apart, not to prove their bytes."""
+    """Name what encodes by file names and sizes of the weights. The cache needs to tell encoders apart, not to prove their bytes."""
     return (
         sha256_bytes(repr(sorted((file.name, file.stat().st_size) for file in folder.glob("*.safetensors"))).encode())[:16]
         + f" {folder.name}"

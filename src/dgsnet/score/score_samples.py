@@ -12,7 +12,7 @@ from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.core.prefetch import in_order
 from dgsnet.data.dataset import Dataset
-from dgsnet.data.layouts import Sample
+from dgsnet.data.sample import Sample
 from dgsnet.images.decode import read_file
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import DedupCache, at_path, without_path

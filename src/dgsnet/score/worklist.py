@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from dgsnet.core.files import replacing
 from dgsnet.data.dataset import Dataset
-from dgsnet.data.layouts import Listing, Sample
+from dgsnet.data.layouts import Listing
+from dgsnet.data.sample import Sample
 from dgsnet.score.shards import Shard
 
 # File names need not be valid UTF-8, so paths are bytes here.

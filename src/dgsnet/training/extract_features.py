@@ -13,7 +13,7 @@ from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.images.decode import decode
-from dgsnet.images.preprocess import SCORING_SEED
+from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.methods import Method
 

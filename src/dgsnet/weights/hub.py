@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dgsnet.core.errors import WeightsError
+from dgsnet.core.errors import UnreachableError, WeightsError
 from dgsnet.core.files import sha256_file
-from dgsnet.weights.download import UnreachableError
 from dgsnet.weights.registry import HubSource
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What to fetch of a repository at one commit; `sha256` holds the hub's word for each large file."""
+    """Files to fetch of a repository at one commit; `sha256` holds what the hub states of each large one."""
 
     commit: str
     files: list[str]
@@ -25,7 +24,7 @@ class Snapshot:
 
 
 def fetch_snapshot(source: HubSource, downloads: Path, *, progress: bool = True) -> tuple[Path, str]:
-    """Download the model into a folder in `downloads`; that folder and the commit. A download that broke off goes on where it was."""
+    """Download the model into a folder in `downloads`; return it and the commit. A download that broke off is continued."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - heavy
 
     snapshot = _describe(source)
@@ -44,7 +43,7 @@ def fetch_snapshot(source: HubSource, downloads: Path, *, progress: bool = True)
 
 
 def choose_files(names: list[str], source: HubSource) -> list[str]:
-    """The model's safetensors at the top of the repository, and all settings and vocabularies; never a pickle."""
+    """Choose the model's safetensors at the top of the repository, and all settings and vocabularies; never a pickle."""
     weights = [name for name in names if name == "model.safetensors"]
     weights = weights or [name for name in names if PurePosixPath(name).match("model-*-of-*.safetensors") and "/" not in name]
     if not weights:
@@ -66,7 +65,7 @@ def _describe(source: HubSource) -> Snapshot:
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
-    """What the hub client raises when it is offline, refused, or cannot find something."""
+    """Return the errors that the hub client raises when it is offline, refused, or cannot find something."""
     from huggingface_hub import errors  # noqa: PLC0415
 
     # A lost connection surfaces as an error of the client's HTTP library. Which library differs between versions of the client, but its

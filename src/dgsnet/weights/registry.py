@@ -110,7 +110,7 @@ _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<re
 
 
 def find(name: str) -> Weights:
-    """The weights called `name`: one of `KNOWN`, or any hub id `owner/name[@revision]`."""
+    """Find the weights called `name`: one of `KNOWN`, or any hub id `owner/name[@revision]`."""
     if name in KNOWN:
         return KNOWN[name]
     if hub_id := _HUB_ID.fullmatch(name):

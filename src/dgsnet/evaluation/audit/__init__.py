@@ -19,6 +19,7 @@ from dgsnet.core.append_log import ResultStore
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes, write_json, write_text
 from dgsnet.data import duplicates
+from dgsnet.data.caption_leak import caption_only_auc
 from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.evaluation.audit import classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, VERSION, Column, measure
@@ -137,8 +138,6 @@ def _typical(values: Sequence[Any], column: Column) -> str:
 def _captions(samples: Sequence[Sample], labels: np.ndarray[Any, Any]) -> dict[str, Any]:
     if not any(sample.caption for sample in samples):
         return {"auc": None, "captioned": 0}
-    from dgsnet.model.text_branch import caption_only_auc  # noqa: PLC0415 - brings transformers along, which data without captions never needs
-
     auc = caption_only_auc([sample.caption for sample in samples], labels, [sample.group for sample in samples])
     captioned = sum(1 for sample in samples if sample.caption)
     return {"auc": None if auc is None else round(max(0.5, auc), _DIGITS), "captioned": captioned}

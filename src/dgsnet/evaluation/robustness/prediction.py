@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.progress import Progress
 
 from dgsnet.core.errors import DatasetError, DecodeError
-from dgsnet.data.dataset import Dataset, Sample
+from dgsnet.data.dataset import Dataset, Sample, open_sample
 from dgsnet.evaluation import evaluate
 from dgsnet.images.decode import Source, decode
 from dgsnet.images.perturb import Perturbation
@@ -103,7 +103,7 @@ def _scored(detector: Detector, dataset: Dataset, work: Sequence[_Work], batch_s
 def _sources(detector: Detector, dataset: Dataset, work: Sequence[_Work]) -> Iterator[Source]:
     """What the detector gets; pictures are decoded once for all their perturbations, and perturbed only when asked for, to spare memory."""
     for sample, tasks in groupby(work, key=lambda task: task[0]):
-        original = evaluate.content(dataset, sample)
+        original = open_sample(dataset, sample)
         try:
             image = decode(original, detector.policy)
         except DecodeError:

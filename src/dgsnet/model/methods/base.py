@@ -1,4 +1,4 @@
-"""What the trainer and the detector know of a method."""
+"""Interface of a method, all that the trainer and the detector know of it, and the registry of methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Stage = Literal["probe", "finetune"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method is given for one step. B images, D the width of CLIP's joint space, S the side of its input."""
+    """Input of a method for one step. B images, D the width of CLIP's joint space, S the side of its input."""
 
     labels: Tensor
     """(B,) float: 0 real, 1 AI-generated."""
@@ -41,14 +41,14 @@ class Batch:
     `pixels` are not needed."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What a step returns: one scalar to differentiate, named terms and named observations for the log (detached)."""
+    """Result of a step: one scalar to differentiate, named terms and named observations for the log (detached)."""
 
     total: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -86,43 +86,43 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Losses:
-        """Losses of the current stage on a batch."""
+        """Compute the losses of the current stage on a batch."""
 
     @abstractmethod
     def embed(self, pixels: Tensor) -> Tensor:
-        """What the detecting head reads of an image, (B, 3, S, S) -> (B, D)."""
+        """Compute what the detecting head reads of images, (B, 3, S, S) -> (B, D)."""
 
     @property
     @abstractmethod
     def detecting_head(self) -> nn.Linear:
-        """The head that detects."""
+        """Return the head that detects."""
 
     def logits(self, head_input: Tensor) -> Tensor:
-        """Detection logits of what `embed` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
+        """Compute detection logits of what `embed` gives, (B, D) -> (B,): above 0 leans to AI-generated."""
         logits: Tensor = self.detecting_head(head_input).squeeze(1)
         return logits
 
     def predict(self, pixels: Tensor) -> Tensor:
-        """Detection logits, (B, 3, S, S) -> (B,)."""
+        """Compute detection logits, (B, 3, S, S) -> (B,)."""
         return self.logits(self.embed(pixels))
 
     @abstractmethod
     def needs_pixels(self, stage: Stage) -> bool:
-        """Whether a stage needs pixels, or a cached trunk, even when frozen features are cached."""
+        """Return True if a stage needs pixels, or a cached trunk, even when frozen features are cached."""
 
     @property
     def wants_text(self) -> bool:
-        """Whether the method makes use of caption features."""
+        """Return True if the method makes use of caption features."""
         return False
 
     @property
     def wants_teacher(self) -> bool:
-        """Whether fine-tuning makes use of the frozen teacher's features."""
+        """Return True if fine-tuning makes use of the frozen teacher's features."""
         return False
 
     @property
     def adapted(self) -> bool:
-        """Whether the backbone carries an adapter that has to be saved."""
+        """Return True if the backbone carries an adapter that has to be saved."""
         return "finetune" in self.stages
 
     @torch.no_grad()
@@ -136,8 +136,8 @@ class Method(nn.Module, ABC):
         self.block_scale.copy_(tokens.std(dim=0).clamp_min(1e-6))
 
     def head_input(self, features: Tensor) -> Tensor:
-        """What the heads read of a feature (B, D): CLIP's embedding itself or scaled to the length sqrt(joint width) (`Recipe.features`),
-        and the blocks' part standardised. A feature without that part (a caption's) is read as an embedding."""
+        """Compute what the heads read of a feature (B, D): CLIP's embedding itself or scaled to the length sqrt(joint width), as
+        `Recipe.features` says, and the blocks' part standardised. A feature without that part (a caption's) is read as an embedding."""
         joint = self.backbone.joint_width
         embedding = features[:, :joint]
         if self.recipe.features == "unit":
@@ -147,7 +147,7 @@ class Method(nn.Module, ABC):
         return torch.cat([embedding, (features[:, joint:] - self.block_mean) / self.block_scale], dim=1)
 
     def frozen_features(self, batch: Batch) -> Tensor:
-        """Teacher features of a batch, from the cache where there is one: (B, D)."""
+        """Return teacher features of a batch, from the cache where there is one: (B, D)."""
         if batch.frozen is not None:
             return batch.frozen
         if batch.pixels is None:
@@ -155,7 +155,7 @@ class Method(nn.Module, ABC):
         return self.backbone.frozen(batch.pixels)
 
     def student_features(self, batch: Batch) -> Tensor:
-        """Student features of a batch, from the trunk where it is cached: (B, D)."""
+        """Compute student features of a batch, from the trunk where it is cached: (B, D)."""
         if batch.trunk is not None:
             return self.backbone.from_trunk(batch.trunk, self.frozen_features(batch))
         if batch.pixels is None:
@@ -164,7 +164,7 @@ class Method(nn.Module, ABC):
         return features
 
     def bce(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean binary cross entropy with logits, weighted by the batch's share of the step."""
+        """Compute the mean binary cross entropy with logits, weighted by the batch's share of the step."""
         return F.binary_cross_entropy_with_logits(logits, batch.labels.to(logits.dtype)) * batch.share
 
 
@@ -172,13 +172,13 @@ _REGISTRY: dict[str, type[Method]] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Class decorator: make a method available by its `name`."""
+    """Make a method available by its `name`: a class decorator."""
     _REGISTRY[method.name] = method
     return method
 
 
 def available() -> tuple[str, ...]:
-    """Names of all registered methods."""
+    """Return the names of all registered methods."""
     return tuple(sorted(_REGISTRY))
 
 

@@ -17,7 +17,7 @@ from dgsnet.surgery import linear_head_gradient, negative, operate, suppress
 
 
 class Edit(NamedTuple):
-    """What surgery does to one batch's gradient."""
+    """Surgery on one batch's gradient."""
 
     text_gradient: Tensor | None
     image_gradient: Tensor | None
@@ -79,7 +79,7 @@ class Dgs(Lora):
         return Losses(total, terms, observed)
 
     def _operate(self, features: Tensor, edit: Edit) -> Tensor:
-        """Features whose gradient is edited.
+        """Return the features, with a gradient that is edited.
 
         `both-signs` is two operations in a row: relu(w) and relu(-w) are orthogonal, so projecting off one and then the other projects off
         their plane. The backward pass runs the outer one first, so the alignment belongs to it when it comes before the projection.
@@ -91,7 +91,7 @@ class Dgs(Lora):
         return operate(features, text, image, edit.alignment, order)
 
     def _suppress(self, gradient: Tensor, text_gradient: Tensor) -> Tensor:
-        """What suppression alone makes of a gradient (for the log)."""
+        """Return what suppression alone makes of a gradient (for the log)."""
         kept = suppress(gradient, text_gradient)
         return suppress(kept, -text_gradient) if self.recipe.surgery.suppression == "both-signs" else kept
 
@@ -99,7 +99,7 @@ class Dgs(Lora):
         return self.wants_text and batch.text is not None
 
     def _text_branch(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """L_text, which trains the text head only, and its gradient at the caption features; no caption, no part in either."""
+        """Compute L_text, which trains the text head only, and its gradient at the caption features; no caption, no part in either."""
         assert batch.text is not None  # noqa: S101 - the callers ask `_has_text`
         captioned = batch.text.abs().amax(dim=1) > 0
         logits = self.text(self.head_input(batch.text)).squeeze(1)
@@ -115,7 +115,7 @@ class Dgs(Lora):
         return batch.share * linear_head_gradient(logits, batch.labels, self.teacher.weight[0])
 
     def _alignment(self, teacher_gradient: Tensor | None, task_gradient: Tensor, batch: Batch) -> float | Tensor:
-        """The weight of negative(teacher_gradient) in the edit; see `SurgeryRecipe.alignment`."""
+        """Return the weight of negative(teacher_gradient) in the edit; see `SurgeryRecipe.alignment`."""
         strength = self.recipe.surgery.strength
         match self.recipe.surgery.alignment:
             case "batch-mean":
@@ -128,7 +128,7 @@ class Dgs(Lora):
                 return strength
 
     def _observe(self, task_gradient: Tensor, edit: Edit) -> dict[str, Tensor]:
-        """Share of the squared task gradient that suppression removes, and size of the alignment against it; means over the batch."""
+        """Measure the share of the squared task gradient that suppression removes, and the alignment against it; batch means."""
         norm = task_gradient.norm(dim=1).clamp_min(torch.finfo(task_gradient.dtype).tiny)
         observed: dict[str, Tensor] = {}
         if edit.text_gradient is not None:

@@ -38,7 +38,7 @@ class Linear(Method):
         return list(self.teacher.parameters()) if steps else []
 
     def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
-        """The teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
+        """Find the teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
         fit_head(self.teacher, self.head_input(frozen).double().numpy(), labels, self.recipe.probe.penalty)
 
     @override

@@ -1,4 +1,4 @@
-"""`lora`: plain LoRA fine-tuning with binary cross entropy. What surgery has to beat."""
+"""`lora`: plain LoRA fine-tuning with binary cross entropy; surgery has to beat it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Lora(Linear):
         return super().forward(batch) if self.stage == "probe" else self.finetune(batch)
 
     def finetune(self, batch: Batch) -> Losses:
-        """Losses of stage 2."""
+        """Compute the losses of stage 2."""
         features = self.student_features(batch)
         loss = self.bce(self.head(self.head_input(features)).squeeze(1), batch)
         return Losses(loss, {"image": loss.detach()}, {"feature_norm": features.detach().norm(dim=1).mean()})

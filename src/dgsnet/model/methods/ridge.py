@@ -20,7 +20,7 @@ def fit_head(head: nn.Linear, features: Floats, labels: NDArray[np.int64], penal
 
 
 def ridge_probe(features: Floats, labels: NDArray[np.int64], penalty: float) -> tuple[Floats, float]:
-    """Weight (D,) and bias of a logit that is linear in features (N, D).
+    """Find weight (D,) and bias of a logit that is linear in features (N, D).
 
     Minimises sum_i w_i (y_i - a - c_i.v)^2 + penalty |v|^2 with weights w_i = 1 / (2 n_label) and features c_i centred by them, so
     `penalty` is in units of the features' variance. Then the logit is s (a + c.v) + t with s and t from the logistic regression of the

@@ -1,4 +1,4 @@
-"""An int8 ONNX export of a CLIP image tower, back into the floats that transformers loads.
+"""Conversion of an int8 ONNX export of a CLIP image tower back into the floats that transformers loads.
 
 Dynamic quantisation replaces each linear layer's weight W (in, out) by int8 values q, a zero point z and a scale s for each output
 channel, W = (q - z) s. Biases, norms and embeddings stay floats under their module names. Linear layers lose theirs, but the node that
@@ -59,7 +59,7 @@ CLIP_PREPROCESSOR: Mapping[str, Any] = {
 
 
 def dequantise(onnx_model: bytes, *, label: str = "the ONNX model") -> dict[str, Floats]:
-    """The image tower's tensors under their names in transformers; `label` names the file in errors."""
+    """Read the image tower's tensors under their names in transformers; `label` names the file in errors."""
     try:
         graph = read_graph(onnx_model)
     except ValueError as error:
@@ -86,7 +86,7 @@ def dequantise(onnx_model: bytes, *, label: str = "the ONNX model") -> dict[str,
 
 
 def tensor_shapes(config: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every tensor of `CLIPVisionModelWithProjection(config)`, without building it."""
+    """Yield name and shape of every tensor of `CLIPVisionModelWithProjection(config)`, without building it."""
     width, inner, patch = config["hidden_size"], config["intermediate_size"], config["patch_size"]
 
     def norm(module: str) -> Iterator[tuple[str, tuple[int, ...]]]:

