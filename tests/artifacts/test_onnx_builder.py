@@ -23,8 +23,8 @@ from dgsnet.inference import heatmap
 from dgsnet.inference.detector import fingerprint_of, unmarked
 from dgsnet.model.backbone import Backbone
 from dgsnet.weights.from_wheel import onnx_reader
-from tests.conftest import USER_CACHE, textured
-from tests.export.test_export import KINDS, trained
+from tests.support.models import KINDS, USER_CACHE, trained
+from tests.support.pictures import textured
 
 
 @pytest.fixture(scope="module", params=KINDS)

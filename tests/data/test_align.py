@@ -19,7 +19,7 @@ from dgsnet.data.align import Settings, align
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit
 from dgsnet.images.decode import decode
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 SETTINGS = Settings(size=64)
 

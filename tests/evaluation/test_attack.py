@@ -10,7 +10,7 @@ from dgsnet.evaluation import attack
 from dgsnet.evaluation.attack import auto_pgd
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from dgsnet.evaluation.benchmarks import registry, scoring
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
 from dgsnet.inference.detector import answer
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 PARTIAL = ".predictions.partial.jsonl"
 FEW = (Perturbation("jpeg", 70), Perturbation("noise", 5), Perturbation("flip"))

@@ -11,7 +11,7 @@ from dgsnet.core.errors import DecodeError, RecipeError
 from dgsnet.images import perturb
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import KINDS, SUITES, Perturbation, suite
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 KEY = "0" * 64
 EVERY = SUITES["full"]

@@ -19,7 +19,7 @@ from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import answer
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dgsnet import Detector, Verdict
+from dgsnet import Verdict
 from dgsnet.core.errors import DecodeError, DgsnetError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
 from dgsnet.runtimes.pytorch import PyTorchRuntime
-from tests.conftest import SIDE, textured
+from tests.support.models import with_preprocessing
+from tests.support.pictures import SIDE, textured
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 
@@ -53,11 +54,6 @@ def weighed(side, patch, seed=0):
     product, grid = (view * weights).sum(axis=0, dtype=np.float64), -(-side // patch)
     cells = [product[r * patch : (r + 1) * patch, c * patch : (c + 1) * patch].sum() for r in range(grid) for c in range(grid)]
     return view, weights, np.array(cells)
-
-
-def with_preprocessing(detector, **settings):
-    config = detector.config.model_copy(update={"preprocessing": Preprocessing(**settings)})
-    return Detector(detector.method, config, "other", "")
 
 
 # --- where cells come from ---

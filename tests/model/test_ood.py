@@ -17,7 +17,7 @@ from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 from dgsnet.training.photographs import ood_of_photographs
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 
 def photographs(number=400, width=30, seed=0):

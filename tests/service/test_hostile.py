@@ -23,9 +23,9 @@ from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.service.decoder_process import answers as answers_of
 from dgsnet.service.settings import Settings
-from tests.service.test_service import decoding_process_of, post, refused, serving
 from tests.support.hostile_files import FILES, SCORED, encoded, write
 from tests.support.hostile_mutations import mutated
+from tests.support.serving import decoding_process_of, post, refused, serving
 
 pytestmark = pytest.mark.xdist_group("hostile")  # their answers are asked for once
 

@@ -22,9 +22,9 @@ from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import COLUMNS, PLAIN
 from dgsnet.provenance import CAUTION
 from dgsnet.service.keys import Keys, add_key
-from tests.conftest import textured
-from tests.inference.test_heatmap import with_preprocessing
-from tests.service.test_service import SETTINGS, serving
+from tests.support.models import with_preprocessing
+from tests.support.pictures import textured
+from tests.support.serving import SETTINGS, serving
 
 pytestmark = pytest.mark.browser
 

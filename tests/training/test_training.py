@@ -32,7 +32,7 @@ from dgsnet.training.log import TrainingLog
 from dgsnet.training.loop import train_and_validation
 from dgsnet.training.validation import validate_on_held_out
 from dgsnet.training.views import FrozenFeatures, Views
-from tests.model.test_text_branch import save_tiny_bert, with_end_of_text
+from tests.support.models import save_tiny_bert, with_end_of_text
 
 SETTINGS = ("probe.epochs=2", "probe.batch=8", "finetune.epochs=2", "finetune.batch=8", "finetune.lr=1e-3")
 STEPS = 6  # a stage: 24 images in batches of 8, twice
