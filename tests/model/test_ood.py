@@ -16,7 +16,7 @@ from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
-from dgsnet.training.photographs import ood_of_photographs
+from dgsnet.training.fit_ood import ood_of_photographs
 from tests.support.pictures import textured
 
 

@@ -18,12 +18,13 @@ from dgsnet import weights
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import write_json
 from dgsnet.data.dataset import load_dataset
-from dgsnet.demo import report, score_shipped
+from dgsnet.demo import score_shipped
 from dgsnet.demo.make_pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import evaluate
 from dgsnet.inference.detector import Detector
+from dgsnet.reports import demo_report as report
 from dgsnet.training import train
 
 SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"

@@ -29,7 +29,7 @@ from dgsnet.model.text_branch import LEAK, TextBranch, caption_only_auc, text_br
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
-from dgsnet.training.photographs import ood_of_photographs
+from dgsnet.training.fit_ood import ood_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
 from dgsnet.weights import cache_dir
 
