@@ -553,8 +553,8 @@ def test_with_a_cached_trunk_fine_tuning_runs_the_adapted_blocks_alone(start, tm
     seen = []
     through = Backbone.frozen_with_trunk
     monkeypatch.setattr(Backbone, "frozen_with_trunk", lambda self, pixels: seen.append(len(pixels)) or through(self, pixels))
-    # What a run does after it has trained does look at pictures.
-    monkeypatch.setattr(run_module, "ood_of_photographs", lambda *_: None)
+    # What a run does after it has trained does read images.
+    monkeypatch.setattr(run_module, "fit_ood", lambda *_: None)
     monkeypatch.setattr(run_module._Run, "_record", lambda *_: {})
     monkeypatch.setattr(run_module.model_folder, "save", lambda *_: None)
     for out in ("first", "second"):
