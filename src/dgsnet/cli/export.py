@@ -43,7 +43,7 @@ def export(
     if precision != "fp32":
         raise DgsnetError(f"cannot export with the precision {precision!r}: expected fp32")
 
-    from dgsnet import export as exporting
+    import dgsnet.export
     from dgsnet.data.dataset import load_dataset
     from dgsnet.inference.detector import Detector
 
@@ -53,24 +53,24 @@ def export(
         folder = Path(model).expanduser()
         if not folder.is_dir():
             raise DgsnetError(f"{model} is no folder: --weightless writes into it, so give its path")
-        plan = exporting.write_weightless(source, folder)
+        plan = dgsnet.export.write_weightless(source, folder)
         typer.echo(f"{folder} scores without torch now: {len(plan.pieces)} tensors, {plan.size / 1e6:,.0f} MB once put together", err=True)
         return
-    exporting.export(source, out, cast("exporting.Format", format))
+    dgsnet.export.export(source, out, cast("dgsnet.export.Format", format))
     typer.echo(f"exported to {out}", err=True)
     if dataset is not None:
         _verify(source, out, dataset, limit)
 
 
 def _verify(source: Detector, out: Path, dataset: Dataset, limit: int) -> None:
-    from dgsnet import export as exporting
+    import dgsnet.export
     from dgsnet.artifacts.exported import VERIFIED
     from dgsnet.core.files import write_json
     from dgsnet.inference.detector import Detector
 
     number = min(limit, len(dataset))
     samples = [dataset.samples[place * len(dataset) // number] for place in range(number)]
-    found: dict[str, Any] = exporting.verify(source, Detector.from_pretrained(out), dataset, samples)
+    found: dict[str, Any] = dgsnet.export.verify(source, Detector.from_pretrained(out), dataset, samples)
     write_json(out / VERIFIED, found)
     said = (
         f"{found['images']} images: logits differ by at most {found['max_logit_difference']:.1e}, "

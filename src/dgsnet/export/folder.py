@@ -1,4 +1,4 @@
-"""Writes an exported folder from the detector of a model folder."""
+"""Write an exported folder from the detector of a model folder."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         files=sums,
         versions=_versions(form),
     )
-    known = source.config.model_dump(mode="json", exclude={"format"})
-    config = ExportedConfig.model_validate(known | {"export": origin.model_dump()})
+    settings = source.config.model_dump(mode="json", exclude={"format"})
+    config = ExportedConfig.model_validate(settings | {"export": origin.model_dump()})
     write_text(out / CARD, _card(config))
     write_json(out / CONFIG, config.model_dump(mode="json"))
     return out
 
 
 def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
-    """Write the graph of a detector's method into a folder."""
+    """Write the graph of a detector's method into a folder; return its files."""
     graph, weights = (folder / name for name in GRAPHS["onnx"])
     onnx_graph.write(onnx_graph.merged(source.method), source.config.preprocessing.size, graph)
     if form == "onnx":

@@ -1,4 +1,4 @@
-"""Gives a model folder the graph by which it scores without torch (`dgsnet.artifacts.onnx_builder`)."""
+"""Give a model folder the graph by which it scores without torch (`dgsnet.artifacts.onnx_builder`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dgsnet.export import onnx_graph
 from dgsnet.inference.detector import Detector
 
 _ROUNDING = 1e-6
-"""How far a tensor merged in numpy may lie from torch's, of its largest number."""
+"""Largest difference allowed between a tensor merged in numpy and torch's, as a share of its largest number."""
 
 _ALIGNMENT = 64  # bytes; a runtime may map a tensor as it lies
 
@@ -45,14 +45,14 @@ def write(source: Detector, folder: Path) -> Plan:
         DgsnetError: a tensor of the graph is not one of the model's, or is merged otherwise than torch does it.
     """
     method = onnx_graph.merged(source.method)
-    known = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
+    tensors = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
     (folder / PLAN).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         graph, weights = (Path(aside) / name for name in GRAPHS["onnx"])
         onnx_graph.write(method, source.config.preprocessing.size, graph)
         model = onnx.load(graph)  # with its weights
         sources = Sources(folder, method.backbone.folder)
-        pieces = _take_out(model.graph.initializer, known, sources)
+        pieces = _point_constants_at_tensors(model.graph.initializer, tensors, sources)
         digest = write_weights(pieces, sources, weights)
         size = weights.stat().st_size
     with replacing(folder / GRAPH) as target:
@@ -73,17 +73,19 @@ def write(source: Detector, folder: Path) -> Plan:
     return plan
 
 
-def _take_out(constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np.float32]], sources: Sources) -> tuple[Piece, ...]:
-    """Replace each constant that is a tensor of the model by its place in the file of weights."""
-    # The exporter keeps names, but not those of matrices that it has turned for a product: these are found by what they hold.
-    turned = {_digest(tensor.T): name for name, tensor in known.items() if tensor.ndim == 2}
+def _point_constants_at_tensors(
+    constants: Iterable[onnx.TensorProto], tensors: dict[str, NDArray[np.float32]], sources: Sources
+) -> tuple[Piece, ...]:
+    """Replace each constant that is a tensor of the model by its offset in the file of weights."""
+    # The exporter keeps names, but not those of matrices that it has transposed for a product: these are found by their content.
+    by_transpose = {_digest(tensor.T): name for name, tensor in tensors.items() if tensor.ndim == 2}
     pieces: list[Piece] = []
-    place = 0
+    offset = 0
     for constant in constants:
         content = numpy_helper.to_array(constant)
         name, transposed = constant.name.removeprefix("method."), False
-        if name not in known:
-            name, transposed = turned.get(_digest(content), ""), True
+        if name not in tensors:
+            name, transposed = by_transpose.get(_digest(content), ""), True
         if not name:
             if content.nbytes > 1 << 16:
                 raise DgsnetError(
@@ -91,11 +93,11 @@ def _take_out(constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np
                 )
             constant.CopyFrom(numpy_helper.from_array(content, constant.name))
             continue
-        piece = Piece(tensor=_source_of(name), transposed=transposed, offset=place, size=content.nbytes)
-        _compare(sources.tensor(piece.tensor), known[name], piece.tensor)
+        piece = Piece(tensor=_source_of(name), transposed=transposed, offset=offset, size=content.nbytes)
+        _compare(sources.tensor(piece.tensor), tensors[name], piece.tensor)
         _point(constant, piece)
         pieces.append(piece)
-        place = -(-(place + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
+        offset = -(-(offset + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
     return tuple(pieces)
 
 
@@ -113,7 +115,7 @@ def _compare(ours: NDArray[np.float32], torchs: NDArray[np.float32], name: str) 
 
 
 def _point(constant: onnx.TensorProto, piece: Piece) -> None:
-    """Have a constant lie in the file of weights."""
+    """Make a constant refer to the file of weights."""
     constant.ClearField("raw_data")
     constant.ClearField("float_data")
     constant.ClearField("external_data")
