@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "split", "source", "generator", "caption", "group", "psnr")
-"""Columns of the manifest; `psnr` (dB) compares a reconstruction with its photograph, before either is compressed; empty for photographs."""
+"""Columns of the manifest; `psnr` (dB) compares a reconstruction with its photograph, before compression; empty for photographs."""
 
 
 @dataclass(frozen=True)
