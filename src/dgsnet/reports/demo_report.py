@@ -16,8 +16,8 @@ _COLOURS = ("#7f7f7f", "#1f77b4", "#d95f02", "#7570b3")
 
 PLAIN = (
     "What this is: each reconstruction is a photograph's own content, passed once through a toy autoencoder (some ten thousand weights, "
-    "fitted in seconds) and saved exactly as the photograph was. So subject, picture size, format and caption carry no label; only the decoder's "
-    "trace does. No detector was trained on any of these photographs, nor on a decoder marked unseen.",
+    "fitted in seconds) and saved exactly as the photograph was. So subject, picture size, format and caption carry no label; only the "
+    "decoder's trace does. No detector was trained on any of these photographs, nor on a decoder marked unseen.",
     "What this is not: reconstructions are not generated pictures, and a few crops of a few photographs are a small test. The "
     "intervals say how small, and they take crops of one photograph as independent. All these decoders double the resolution once, so an "
     "unseen one is a cousin of the seen: one hand-made number, how unevenly detail is spread over a period of two pixels, finds most of "
