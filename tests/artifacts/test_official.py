@@ -87,7 +87,8 @@ def test_it_scores_as_the_checkpoint_does(tower, tmp_path, merged):
     torch.save(state, tmp_path / "model_epoch_step2.pth")
     folder = import_official(tmp_path / "model_epoch_step2.pth", tmp_path / "model")
     detector = Detector.from_pretrained(folder)
-    assert (detector.config.recipe.preset, detector.config.recipe.features) == ("released", "raw")
+    recipe = model_folder.load_config(folder).recipe
+    assert (recipe.preset, recipe.features) == ("released", "raw")
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     view = torch.from_numpy(detector.config.preprocessing(pixels, 0))[None]
     with torch.inference_mode():

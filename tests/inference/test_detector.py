@@ -187,7 +187,7 @@ def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch)
 
 
 def test_stopping_early_ends_the_decoders_and_their_work(detector, files):
-    reads = []
+    reads: list[int] = []
     content = files[0].read_bytes()
     verdicts = detector.detect_many((Counting(content, reads) for _ in range(1000)), batch_size=100)
     next(verdicts)

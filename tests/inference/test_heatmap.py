@@ -14,13 +14,14 @@ from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
 from dgsnet.runtimes.pytorch import PyTorchRuntime
+from tests.support.fakes import Fake
 from tests.support.models import with_preprocessing
 from tests.support.pictures import SIDE, textured
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 
 
-class Weighing(torch.nn.Module):
+class Weighing(torch.nn.Module, Fake):
     """A method whose logit is a weighted sum of its input: the evidence of a cell is known by hand, under both rules the same."""
 
     name = "weighing"
@@ -131,9 +132,9 @@ def test_evidence_of_a_transformer(detector, files, rule):
 def test_a_rule_that_cannot_be_followed_is_an_error():
     view, weights, _ = weighed(SIDE, 32)
     with pytest.raises(ValueError, match="occlusion, gradient, but got 'guess'"):
-        heatmap.evidence(PyTorchRuntime(Weighing(weights)), view, rule="guess")
+        heatmap.evidence(PyTorchRuntime(Weighing(weights)), view, rule="guess")  # type: ignore[arg-type]
     method = Weighing(weights)
-    method.predict = torch.no_grad()(method.predict)
+    method.predict = torch.no_grad()(method.predict)  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="'weighing' have no gradient"):
         heatmap.evidence(PyTorchRuntime(method), view, rule="gradient")
 
@@ -156,7 +157,7 @@ def test_the_hottest_cells_are_those_the_logit_rests_on(detector, files):
     for file in files:
         values = heatmap.explain(detector, decode(file)).evidence
         orders = np.argsort(-values), random.permutation(49), np.argsort(values)
-        areas.append([heatmap.deletion_curve(detector, file, order, range(0, 50, 7)).mean() for order in orders])
+        areas.append([heatmap.deletion_curve(detector, file, order.tolist(), range(0, 50, 7)).mean() for order in orders])
     hottest, chance, coldest = np.mean(areas, axis=0)
     assert hottest < chance < coldest
     assert np.mean([hot < cold for hot, _, cold in areas]) > 0.9

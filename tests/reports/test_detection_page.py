@@ -3,6 +3,7 @@
 import html
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dgsnet.reports.detection_page import open_report
 from dgsnet.reports.html_shell import SIDE
 from tests.support.html import Page
 
-DETECTOR = SimpleNamespace(
+DETECTOR: Any = SimpleNamespace(
     name="models/<mine>", fingerprint="0123456789abcdef" * 4, config=SimpleNamespace(calibration=Calibration(real=0.25, generated=0.75))
 )
 SHA = "c0ffee" * 10 + "cafe"
@@ -40,8 +41,9 @@ def written(tmp_path):
 
 
 def verdict(**facts):
-    known = {"sha256": SHA, "score": 0.9321, "logit": 2.6197, "verdict": "ai-generated", "width": 40, "height": 30, "format": "PNG"}
-    return Verdict(**{"path": "in/a.png", "model": "mine"} | known | facts)
+    known: dict[str, Any] = {"path": "in/a.png", "model": "mine", "sha256": SHA, "score": 0.9321, "logit": 2.6197}
+    known |= {"verdict": "ai-generated", "width": 40, "height": 30, "format": "PNG"}
+    return Verdict(**known | facts)
 
 
 def heatmap(colour, size=(40, 30)):

@@ -522,7 +522,7 @@ def test_the_outline_is_where_the_model_looks(page, view, size, quadrants):
     assert len(told) == len(parts)
     for box, (x, y, end, low) in zip(told, parts, strict=True):
         boxes = look.take_view_with_boxes(pixels[y:low, x:end])[1]
-        left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+        (left, top), (right, bottom) = boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()
         assert np.abs(np.array(box) - [x + left, y + top, right - left, bottom - top]).max() <= (view == "resize")
 
 

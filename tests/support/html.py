@@ -12,7 +12,9 @@ class Page(HTMLParser):
 
     def __init__(self, content):
         super().__init__()
-        self.tags, self.words, self.open = [], [], []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
         self.feed(content.replace("<wbr>", ""))  # a word may break there and stays one
         self.text = " ".join(" ".join(self.words).split())
         assert self.open == []

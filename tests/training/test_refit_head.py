@@ -14,7 +14,7 @@ from dgsnet import Detector
 from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import calibrate, evaluate
+from dgsnet.evaluation import evaluate
 from dgsnet.images.decode import decode
 from dgsnet.model.methods import Method
 from dgsnet.model.methods.ridge import ridge_probe
@@ -68,7 +68,7 @@ def test_the_folder_says_what_the_head_and_what_the_tower_saw(tiny_model, traini
 def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path):
     refitted(tiny_model, training, tmp_path / "one")
     config = model_folder.load_config(tmp_path / "one")
-    model_folder.recalibrate(tmp_path / "one", calibrate.Calibration(temperature=3.0, offset=1.0))
+    model_folder.recalibrate(tmp_path / "one", model_folder.Calibration(temperature=3.0, offset=1.0))
     refitted(tmp_path / "one", training, tmp_path / "two")
     assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == model_folder.Calibration()
 
