@@ -73,6 +73,7 @@ def test_jpeg_has_the_quality_and_subsampling_it_names(pixels):
     image = opened(Perturbation("jpeg", 70).apply(pixels, KEY))
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=70)  # 4:2:0 is Pillow's own
+    stream.seek(0)
     expected = JpegImageFile(stream)
     assert image.quantization == expected.quantization
     assert [layer[1:3] for layer in image.layer] == [(2, 2), (1, 1), (1, 1)]

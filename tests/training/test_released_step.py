@@ -265,8 +265,8 @@ def test_both_signs_take_the_caption_classifier_out_of_the_feature(build):
     for suppression in ("harmful", "both-signs"):
         method, batch = build("balanced", f"surgery.suppression={suppression}", "surgery.alignment=none"), batch_of()
         seen: list[torch.Tensor] = []
-        read = method.read
-        method.read = lambda features, read=read, seen=seen: seen.append(read(features)) or seen[-1]
+        head_input = method.head_input
+        method.head_input = lambda features, original=head_input, seen=seen: seen.append(original(features)) or seen[-1]
         losses = method(batch)
         shown = next(tensor for tensor in seen if tensor.requires_grad)
         (gradient,) = torch.autograd.grad(losses.total, shown)
