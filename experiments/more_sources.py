@@ -549,7 +549,7 @@ def lines(corpus: Path, more: Path) -> None:
     logits, real, sources = unseen.read @ weight + bias, unseen.labels == 0, images.sources.tolist()
     found, rows = [], []
     for title, dataset in (("sources one by one", images.dataset), ("makers' whole lines", by_line(images))):
-        left = refit_head.left_out_logits(images.read, dataset, PENALTY)
+        left = refit_head.out_of_fold_logits(images.read, dataset, PENALTY)
         if left is None:
             raise SystemExit("both labels need two sources at least")
         fitted = calibrate.fit(left, images.labels, sources=sources)

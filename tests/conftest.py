@@ -17,12 +17,8 @@ from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from dgsnet.cli import main
-from dgsnet.core.cache_folder import cache_dir
 from dgsnet.inference.detector import Detector
-
-SIDE, WIDTH = 224, 16
-USER_CACHE = cache_dir()
-"""Of whoever runs the tests: only for tests of the real weights, which read them there."""
+from tests.support.pictures import SIDE, WIDTH, textured
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,15 +54,6 @@ def _tokenizer(folder: Path) -> None:
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     tokenizer = CLIPTokenizer(vocab={token: number for number, token in enumerate(vocabulary)}, merges=[])
     tokenizer.save_pretrained(folder)
-
-
-def textured(rng: np.random.Generator, fake: bool, side: int = 256) -> np.ndarray:
-    """A smooth random picture; the generated kind carries a faint checkerboard, the trace of an upsampler."""
-    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
-    pixels = np.asarray(coarse).astype(np.int16) + rng.integers(-6, 7, (side, side, 3))
-    if fake:
-        pixels[::2, ::2] += 14
-    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

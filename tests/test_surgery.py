@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from dgsnet.surgery import linear_head_gradient, negative, operate, positive, suppress
@@ -427,7 +428,7 @@ def _problem():
 
 
 def test_two_processes_average_to_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(_process, (2, str(tmp_path)), nprocs=2)
+    spawn(_process, (2, str(tmp_path)), nprocs=2)
     x, t, y, w, wt, tower = _problem()
     tower.requires_grad_()
     f = operate(x @ tower.T, linear_head_gradient(t @ wt, y, wt), None, 0.0)

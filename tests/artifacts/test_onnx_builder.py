@@ -19,8 +19,8 @@ from dgsnet.core import extras
 from dgsnet.core.errors import DgsnetError, MissingPackageError, ModelFolderError, WeightsError
 from dgsnet.images.decode import decode
 from dgsnet.model.backbone import Backbone
-from tests.conftest import USER_CACHE, textured
-from tests.export.test_export import KINDS, trained
+from tests.support.models import KINDS, USER_CACHE, trained
+from tests.support.pictures import textured
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dgsnet.artifacts import RuntimeOptions, open_model
@@ -42,9 +40,9 @@ def test_options_of_another_kind_of_model_are_refused(tiny_model, options, reaso
 
 def test_an_exported_model_has_its_own_backbone_and_no_device(tiny_model, tmp_path, run):
     run("export", "--model", tiny_model, "--out", tmp_path / "graph")
-    for change in ({"device": "cuda"}, {"backbone": "clip-vit-b16"}):
+    for options in (RuntimeOptions(device="cuda"), RuntimeOptions(backbone="clip-vit-b16")):
         with pytest.raises(DgsnetError, match="name neither"):
-            open_model(tmp_path / "graph", replace(RuntimeOptions(), **change))
+            open_model(tmp_path / "graph", options)
 
 
 def test_what_is_no_model_is_said(tmp_path):

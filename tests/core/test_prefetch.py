@@ -8,6 +8,7 @@ import signal
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -146,7 +147,7 @@ def test_the_default_is_a_few_threads():
 
 
 def test_workers_change_no_verdict_and_a_bad_image_costs_one_row(detector: Detector, files: list[Path]):
-    sources = [files[0], b"no picture", *files[1:5], "missing.png", files[5]]
+    sources: list[Any] = [files[0], b"no picture", *files[1:5], "missing.png", files[5]]
     one = list(detector.detect_many(sources, workers=1))
     assert [verdict.error is not None for verdict in one] == [False, True, False, False, False, False, True, False]
     for workers in (2, 3, 8):

@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.align import Settings, align
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit
 from dgsnet.images.decode import decode
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 SETTINGS = Settings(size=64)
 
@@ -60,7 +62,7 @@ def test_aligned_files_are_all_alike_and_the_audit_finds_nothing(raw, tmp_path):
     aligned = load_dataset(tmp_path / "aligned")
     assert (result["real"]["kept"], result["fake"]["kept"], len(aligned)) == (20, 20, 40)
     for sample in aligned:
-        with Image.open(tmp_path / "aligned" / sample.path) as image:
+        with JpegImageFile(tmp_path / "aligned" / sample.path) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (64, 64))
             assert decode(aligned.read(sample)).jpeg_quality == 95
             assert {layer[1:3] for layer in image.layer} == {(1, 1)}  # 4:4:4
@@ -73,7 +75,7 @@ def test_aligned_files_are_all_alike_and_the_audit_finds_nothing(raw, tmp_path):
 
 def test_the_manifest_keeps_what_is_known_and_names_tell_nothing(tmp_path):
     rng = np.random.default_rng(2)
-    lines = [["path", "label", "split", "source", "generator", "caption", "group"]]
+    lines: list[list[Any]] = [["path", "label", "split", "source", "generator", "caption", "group"]]
     for number in range(4):
         save(tmp_path / f"in/{number}.png", textured(rng, fake=False, side=128))
         lines.append([f"{number}.png", number % 2, "val", f"s{number}", "", f"a, {number}", "twins"])

@@ -1,4 +1,4 @@
-"""Decoders differ and are fitted repeatably; twins are near their photographs and share everything but a trace."""
+"""Decoders differ and are fitted repeatably; reconstructions are near their photographs and share everything but a trace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dgsnet.core.errors import WeightsError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.demo.reconstruction import decoders
 from dgsnet.demo.reconstruction.fitting import Fit, fit
-from dgsnet.demo.reconstruction.pairs import Original, psnr, resynthesise, write_pairs
+from dgsnet.demo.reconstruction.pairs import Original, psnr, reconstruct, write_pairs
 
 
 def _photograph(seed: int, height: int = 70, width: int = 91) -> np.ndarray:
@@ -34,14 +35,14 @@ def test_fitting_raises_psnr(name: str) -> None:
     after = fit(model, photographs, BRIEF)
     assert after > before + 6
     other = _photograph(99)
-    assert psnr(other, resynthesise(model, other)) > before + 6, "holds for a photograph it was not fitted to"
+    assert psnr(other, reconstruct(model, other)) > before + 6, "holds for a photograph it was not fitted to"
 
 
 def test_fitting_repeats_under_a_seed() -> None:
     def fitted(seed: int, weights: int = 0) -> np.ndarray:
         model = decoders.create("transposed", weights)
         fit(model, [_photograph(0)], Fit(steps=5, batch=2, seed=seed))
-        return resynthesise(model, _photograph(1))
+        return reconstruct(model, _photograph(1))
 
     torch.manual_seed(1)
     first = fitted(0)
@@ -82,17 +83,17 @@ def test_quantised_latent_has_few_values_and_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (33, 64), (70, 91)])
-def test_twin_has_the_size_of_its_photograph(shape: tuple[int, int]) -> None:
-    twin = resynthesise(decoders.create("nearest"), _photograph(0, *shape))
-    assert twin.shape == (*shape, 3)
-    assert twin.dtype == np.uint8
+def test_reconstruction_has_the_size_of_its_photograph(shape: tuple[int, int]) -> None:
+    made = reconstruct(decoders.create("nearest"), _photograph(0, *shape))
+    assert made.shape == (*shape, 3)
+    assert made.dtype == np.uint8
 
 
 def test_grey_stays_grey_and_colour_stays_colour() -> None:
     model = decoders.create("shuffle")
     grey = np.repeat(_photograph(0)[:, :, :1], 3, axis=2)
-    assert (np.ptp(resynthesise(model, grey), axis=2) == 0).all()
-    assert np.ptp(resynthesise(model, _photograph(0)), axis=2).any()
+    assert (np.ptp(reconstruct(model, grey), axis=2) == 0).all()
+    assert np.ptp(reconstruct(model, _photograph(0)), axis=2).any()
 
 
 def test_psnr() -> None:
@@ -107,7 +108,7 @@ def test_saved_decoder_comes_back(tmp_path: Path) -> None:
     decoders.save(tmp_path / "d.safetensors", model)
     loaded = decoders.load(tmp_path / "d.safetensors")
     assert loaded.name == "vector-quantised"
-    assert np.array_equal(resynthesise(model, _photograph(0)), resynthesise(loaded, _photograph(0)))
+    assert np.array_equal(reconstruct(model, _photograph(0)), reconstruct(loaded, _photograph(0)))
     (tmp_path / "d.safetensors").write_bytes(b"half a file")
     with pytest.raises(WeightsError, match="delete it"):
         decoders.load(tmp_path / "d.safetensors")
@@ -134,7 +135,7 @@ def test_pairs_share_size_container_caption_and_group(tmp_path: Path) -> None:
     for sample in dataset:
         assert sample.caption == f"a {sample.group}"
         assert sample.split == {"cat": "train", "dog": "test"}[sample.group]
-        with Image.open(tmp_path / sample.path) as image:
+        with JpegImageFile(tmp_path / sample.path) as image:
             tables = tuple(tuple(table) for table in image.quantization.values())
             containers.add((image.format, image.mode, image.size, tables, tuple(layer[1:3] for layer in image.layer), "exif" in image.info))
     assert len(containers) == 1
@@ -149,7 +150,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiples of 2"):
         decoders.create("nearest").encode(torch.zeros(1, 3, 5, 4))
     with pytest.raises(ValueError, match="uint8"):
-        resynthesise(decoders.create("nearest"), np.zeros((8, 8, 3), np.float32))  # type: ignore[arg-type]
+        reconstruct(decoders.create("nearest"), np.zeros((8, 8, 3), np.float32))
     with pytest.raises(ValueError, match="multiple of 2"):
         Fit(crop=31)
     with pytest.raises(ValueError, match="at least 32 pixels"):

@@ -1,6 +1,7 @@
 """The attack stays within its bounds, finds what a gradient can find, and its gradient is the true one."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from dgsnet.evaluation import attack
 from dgsnet.evaluation.attack import auto_pgd
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_steps_grow_smaller_where_the_logit_no_longer_moves():
     look, rng = Preprocessing(view="crop"), np.random.default_rng(0)
     pixels = rng.integers(60, 200, (224, 224, 3)).astype(np.uint8)
     summit = (pixels + rng.integers(-3, 4, pixels.shape)).astype(np.uint8)
-    hill = SimpleNamespace(method=_Hill(summit, look), config=SimpleNamespace(preprocessing=look))
+    hill: Any = SimpleNamespace(method=_Hill(summit, look), config=SimpleNamespace(preprocessing=look))
     found = auto_pgd(hill, pixels, 0, epsilon=8, steps=60)
     assert found.logits[0] == pytest.approx(-4, abs=0.1)  # the mean square of -3..3
     assert found.logits[-1] > -0.1

@@ -15,7 +15,7 @@ from dgsnet.data import duplicates
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit, classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, Column, measure
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 
 def encoded(pixels, kind, **options):

@@ -23,7 +23,7 @@ from dgsnet.evaluation.diagnose.features import Keys, Towers
 from dgsnet.model.recipe import make_recipe
 from dgsnet.reports import diagnose_page
 from dgsnet.training import train
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 HEADLINES = ("cka", "knn_overlap", "procrustes", "probe_retention")
 PLOTS = ("layers.png", "spectrum.png", "tsne.png")

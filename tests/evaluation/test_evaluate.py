@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,7 @@ from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate
+from tests.support.fakes import Fake
 
 METRICS = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
 PARTIAL = ".predictions.partial.jsonl"
@@ -29,7 +31,7 @@ class Killed(BaseException):
     """Nothing in the package catches this."""
 
 
-class Scripted:
+class Scripted(Fake):
     """Stands in for a detector: scores an image by its hash, notes which it saw, and can die before image number `dies_at`."""
 
     def __init__(self, fingerprint="f", dies_at=None):
@@ -214,10 +216,10 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "        for number, verdict in enumerate(super().detect_many(sources)):\n"
         "            os._exit(9) if number == 5 else None\n"
         "            yield verdict\n"
-        "evaluate.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]))"
+        "evaluate.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), Path(sys.argv[2]))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(evaluate.Path(__file__).parents[2])]
+    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(Path(__file__).parents[2])]
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == 9
     going_on = Scripted()
     resumed = evaluate.predict(going_on, data, tmp_path / "out")

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +26,8 @@ from dgsnet.evaluation import evaluate, robustness
 from dgsnet.evaluation.benchmarks import registry, scoring
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
-from tests.conftest import textured
+from tests.support.fakes import Fake
+from tests.support.pictures import textured
 
 PARTIAL = ".predictions.partial.jsonl"
 FEW = (Perturbation("jpeg", 70), Perturbation("noise", 5), Perturbation("flip"))
@@ -36,7 +39,7 @@ class Killed(BaseException):
     """Nothing in the package catches this."""
 
 
-class Scripted:
+class Scripted(Fake):
     """Stands in for a detector: scores what it gets by its hash, notes what it saw, and can die before number `dies_at`."""
 
     def __init__(self, fingerprint="f", dies_at=None):
@@ -80,7 +83,7 @@ def table_of(tmp_path, images, perturbations):
     return target
 
 
-HAND_MADE = [  # label, as it is, jpeg 90, jpeg 70, flip
+HAND_MADE: list[tuple[Any, ...]] = [  # label, as it is, jpeg 90, jpeg 70, flip
     (0, (REAL, -2.0), (REAL, -1.0), (FAKE, 1.0), (REAL, -2.0)),
     (0, (REAL, -3.0), (MAYBE, 0.0), (MAYBE, 0.5), (REAL, -3.0)),
     (1, (FAKE, 2.0), (FAKE, 2.5), (REAL, -2.0), (FAKE, 2.0)),
@@ -139,10 +142,10 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "        for number, verdict in enumerate(super().detect_many(sources, batch_size)):\n"
         "            os.kill(os.getpid(), 9) if number == 21 else None\n"
         "            yield verdict\n"
-        "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), evaluate.Path(sys.argv[2]), FEW)"
+        "robustness.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), Path(sys.argv[2]), FEW)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(evaluate.Path(__file__).parents[2])]
+    command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(Path(__file__).parents[2])]
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == -9
     going_on = Scripted()
     resumed = robustness.predict(going_on, data, tmp_path / "out", FEW)
@@ -171,8 +174,8 @@ def test_predictions_of_another_model_data_or_perturbations_are_refused(corpus, 
 
 
 class SimpleEvaluation(Scripted):
-    def detect_many(self, sources):
-        return super().detect_many(sources, 1)
+    def detect_many(self, sources, batch_size=1):
+        return super().detect_many(sources, batch_size)
 
 
 @pytest.mark.parametrize("perturbations", [(), (FEW[0], FEW[1], FEW[0])])
@@ -328,7 +331,7 @@ def test_the_files_follow_from_the_predictions_alone(data, tmp_path):
     predictions = robustness.predict(Scripted(), data, tmp_path / "a", FEW)
     result = robustness.evaluate(predictions, tmp_path / "a", resamples=50)
     assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == result
-    robustness.evaluate(shutil.copy(predictions, tmp_path / "copy.parquet"), tmp_path / "b", resamples=50)
+    robustness.evaluate(Path(shutil.copy(predictions, tmp_path / "copy.parquet")), tmp_path / "b", resamples=50)
     for name in ("metrics.json", "metrics.csv", "severity.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert result["computed_from"]["predictions"]["perturbations"] == "jpeg 70, noise 5, flip"

@@ -17,6 +17,7 @@ import pytest
 from dgsnet.core.errors import DatasetError
 from dgsnet.evaluation import evaluate
 from dgsnet.inference import resumable_parquet
+from dgsnet.inference.parquet_writer import arrow_table
 
 IDENTITY = {"model": "f", "data": "d", "threshold": "0.5", "dgsnet": "0"}
 
@@ -65,7 +66,7 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
     child = os.fork()
     if child == 0:
         calls = []
-        table = resumable_parquet.arrow_table
+        table = arrow_table
 
         def dying(*given: Any) -> pa.Table:
             calls.append(1)
@@ -73,7 +74,7 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
                 os.kill(os.getpid(), signal.SIGKILL)
             return table(*given)
 
-        resumable_parquet.arrow_table = dying  # type: ignore[attr-defined]
+        monkeypatch.setattr(resumable_parquet, "arrow_table", dying)
         write(tmp_path / "killed", 10)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL

@@ -6,40 +6,14 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
 from dgsnet import Detector
 from dgsnet.artifacts import model_folder
-from dgsnet.artifacts.ood_file import save_ood
 from dgsnet.core.errors import DgsnetError, ModelFolderError
-from dgsnet.model import backbone_match, methods, ood
-from dgsnet.model.backbone import Backbone
-from dgsnet.model.recipe import make_recipe
-
-KINDS = {"lora": ("preprocessing.view=crop",), "linear": ("blocks=[1,2]", "preprocessing.view=patches")}
-
-
-def trained(tiny_clip, folder, method):
-    """A model folder of random heads and adapter, as if trained, that knows a domain."""
-    made = methods.create(make_recipe(method, assignments=(f"backbone={tiny_clip}", *KINDS[method])), Backbone.load(str(tiny_clip)))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "lora_" in name or not name.startswith("backbone."):
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    record = {
-        "backbone": backbone_match.describe(made.backbone),
-        "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},
-        "captions": {"source": "none", "caption_only_auc": None},
-        "versions": {"dgsnet": "0.1.0"},
-    }
-    save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
-    model_folder.save(folder, made.eval(), record)
-    return folder
+from tests.support.models import KINDS, trained
 
 
 @pytest.fixture(scope="module")

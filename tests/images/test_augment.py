@@ -47,10 +47,10 @@ def test_a_view_is_a_function_of_the_seed():
 
 def test_the_input_stays_as_it_was_and_global_randomness_untouched():
     pixels = noise()
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     view(ALWAYS, pixels, 1)
     assert np.array_equal(pixels, noise())
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state(legacy=False)["state"]["key"])  # noqa: NPY002
 
 
 def test_no_draw_can_depend_on_the_label():

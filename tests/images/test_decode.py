@@ -210,8 +210,8 @@ def test_exif_orientation(kind: str, orientation: int):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
-    image = decode(encode(np.ascontiguousarray(stored), kind, exif=exif.tobytes(), **options))
+    options: dict[str, dict[str, int]] = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}
+    image = decode(encode(np.ascontiguousarray(stored), kind, exif=exif.tobytes(), **options.get(kind, {})))
     assert (image.width, image.height) == (40, 24)
     assert np.abs(image.pixels.astype(int) - upright).max() <= 12
 
@@ -341,8 +341,9 @@ def test_damaged_bytes_raise_nothing_but_decode_error(data: bytes, changes: list
 def test_limits(kind: str, policy: DecodePolicy, match: str, tmp_path: Path):
     data = encode(picture(), "BMP")
     (tmp_path / "a.bmp").write_bytes(data)
+    sources: dict[str, Any] = {"bytes": data, "path": tmp_path / "a.bmp", "file": BytesIO(data)}
     with pytest.raises(DecodeError, match=match):
-        decode({"bytes": data, "path": tmp_path / "a.bmp", "file": BytesIO(data)}[kind], policy)
+        decode(sources[kind], policy)
     assert decode(data, DecodePolicy(max_pixels=24 * 40, max_side=40, max_bytes=len(data))).width == 40
 
 

@@ -6,12 +6,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dgsnet.core.errors import DecodeError, RecipeError
 from dgsnet.images import perturb
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import KINDS, SUITES, Perturbation, suite
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 KEY = "0" * 64
 EVERY = SUITES["full"]
@@ -70,9 +71,10 @@ def test_a_lower_quality_is_a_smaller_file_further_from_the_picture(pixels, name
 
 def test_jpeg_has_the_quality_and_subsampling_it_names(pixels):
     image = opened(Perturbation("jpeg", 70).apply(pixels, KEY))
-    expected = BytesIO()
-    Image.fromarray(pixels).save(expected, "JPEG", quality=70)  # 4:2:0 is Pillow's own
-    expected = Image.open(expected)
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=70)  # 4:2:0 is Pillow's own
+    stream.seek(0)
+    expected = JpegImageFile(stream)
     assert image.quantization == expected.quantization
     assert [layer[1:3] for layer in image.layer] == [(2, 2), (1, 1), (1, 1)]
 
@@ -150,9 +152,9 @@ def test_noise_is_drawn_from_picture_and_severity_alone():
     def drawn(sigma, key):
         return (after(Perturbation("noise", sigma), grey, key) - 128.0) / sigma
 
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     assert np.array_equal(drawn(5, KEY), drawn(5, KEY))
-    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(state, np.random.get_state(legacy=False)["state"]["key"])  # noqa: NPY002
     for other in (drawn(5, "1" * 64), drawn(10, KEY)):  # another picture, another severity: not the same noise, only scaled
         assert abs(np.corrcoef(drawn(5, KEY).ravel(), other.ravel())[0, 1]) < 0.1
 
@@ -186,6 +188,7 @@ def test_a_screenshot_is_larger_with_a_white_border(pixels):
 
 def test_social_is_resize_and_then_jpeg(pixels):
     smaller = Perturbation("resize", 0.75).apply(pixels, KEY)
+    assert isinstance(smaller, np.ndarray)
     assert Perturbation("social").apply(pixels, KEY) == Perturbation("jpeg", 75).apply(smaller, KEY)
 
 
@@ -249,6 +252,7 @@ def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, n
     # Larger than the limit already, so it is not enlarged.
     monkeypatch.setattr(perturb, "_POLICY", DecodePolicy(max_pixels=height * width // 2))
     unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
+    assert isinstance(unchanged, np.ndarray)
     assert unchanged.shape == pixels.shape
 
 

@@ -18,7 +18,7 @@ from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
-from tests.conftest import textured
+from tests.support.pictures import textured
 
 CONTRACT = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error"]
 
@@ -186,7 +186,7 @@ def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch)
 
 
 def test_stopping_early_ends_the_decoders_and_their_work(detector, files):
-    reads = []
+    reads: list[int] = []
     content = files[0].read_bytes()
     verdicts = detector.detect_many((Counting(content, reads) for _ in range(1000)), batch_size=100)
     next(verdicts)

@@ -8,18 +8,20 @@ import pytest
 import torch
 from PIL import Image
 
-from dgsnet import Detector, Verdict
+from dgsnet import Verdict
 from dgsnet.core.errors import DecodeError, DgsnetError
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import heatmap
 from dgsnet.runtimes.pytorch import PyTorchRuntime
-from tests.conftest import SIDE, textured
+from tests.support.fakes import Fake
+from tests.support.models import with_preprocessing
+from tests.support.pictures import SIDE, textured
 
 GENERATED, REAL = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 
 
-class Weighing(torch.nn.Module):
+class Weighing(torch.nn.Module, Fake):
     """A method whose logit is a weighted sum of its input: the evidence of a cell is known by hand, under both rules the same."""
 
     name = "weighing"
@@ -53,11 +55,6 @@ def weighed(side, patch, seed=0):
     product, grid = (view * weights).sum(axis=0, dtype=np.float64), -(-side // patch)
     cells = [product[r * patch : (r + 1) * patch, c * patch : (c + 1) * patch].sum() for r in range(grid) for c in range(grid)]
     return view, weights, np.array(cells)
-
-
-def with_preprocessing(detector, **settings):
-    config = detector.config.model_copy(update={"preprocessing": Preprocessing(**settings)})
-    return Detector(detector.method, config, "other", "")
 
 
 # --- where cells come from ---
@@ -135,9 +132,9 @@ def test_evidence_of_a_transformer(detector, files, rule):
 def test_a_rule_that_cannot_be_followed_is_an_error():
     view, weights, _ = weighed(SIDE, 32)
     with pytest.raises(ValueError, match="occlusion, gradient, but got 'guess'"):
-        heatmap.evidence(PyTorchRuntime(Weighing(weights)), view, rule="guess")
+        heatmap.evidence(PyTorchRuntime(Weighing(weights)), view, rule="guess")  # type: ignore[arg-type]
     method = Weighing(weights)
-    method.predict = torch.no_grad()(method.predict)
+    method.predict = torch.no_grad()(method.predict)  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="'weighing' have no gradient"):
         heatmap.evidence(PyTorchRuntime(method), view, rule="gradient")
 
@@ -162,7 +159,9 @@ def test_the_hottest_cells_are_those_the_logit_rests_on(detector, files):
         orders = np.argsort(-values), random.permutation(49), np.argsort(values)
         areas.append(
             [
-                heatmap.deletion_curve(detector.runtime, detector.config.preprocessing, decode(file), order, range(0, 50, 7)).mean()
+                heatmap.deletion_curve(
+                    detector.runtime, detector.config.preprocessing, decode(file), order.tolist(), range(0, 50, 7)
+                ).mean()
                 for order in orders
             ]
         )

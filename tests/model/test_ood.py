@@ -17,8 +17,8 @@ from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
-from dgsnet.training.photographs import ood_of_photographs
-from tests.conftest import textured
+from dgsnet.training.fit_ood import fit_ood
+from tests.support.pictures import textured
 
 
 def photographs(number=400, width=30, seed=0):
@@ -100,7 +100,7 @@ def test_a_trained_model_knows_its_photographs_and_warns_of_what_is_none(folder,
 
 
 def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, monkeypatch):
-    """A method that was just trained has dropout on; its adapter must not be drawn from in this last look."""
+    """A method that was just trained has dropout on; its adapter must not be drawn from in this last step."""
     monkeypatch.setattr(ood, "FEWEST", 4)
     recipe = make_recipe("lora", assignments=(f"backbone={tiny_clip}", "preprocessing.view=crop", "lora.dropout=0.5"))
     method = methods.create(recipe, Backbone.load(str(tiny_clip)))
@@ -110,7 +110,7 @@ def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, m
     method.train()
     data = load_dataset(corpus).with_split("train")
     with Progress(disable=True) as progress:
-        first, second = (ood_of_photographs(method, data, 0, progress) for _ in range(2))
+        first, second = (fit_ood(method, data, 0, progress) for _ in range(2))
     assert np.array_equal(first.mean, second.mean)
     assert method.training
 

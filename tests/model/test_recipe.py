@@ -208,9 +208,9 @@ def test_round_trip(preset, tmp_path):
 def test_a_recipe_cannot_be_changed():
     recipe = Recipe()
     with pytest.raises(ValidationError):
-        recipe.seed = 1
+        recipe.seed = 1  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        recipe.finetune.lr = 1
+        recipe.finetune.lr = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_run_with_it_goes_on_after_a_kill(corpus, tiny_clip, tmp_path, monkeyp
     whole = train(corpus, tmp_path / "whole", recipe, console=Console(quiet=True))
     heads = (whole / names.HEADS).read_bytes()
     loaded, _ = model_folder.load(whole)
-    assert loaded.teacher.weight.abs().sum() > 0
+    assert loaded.get_parameter("teacher.weight").abs().sum() > 0
     with monkeypatch.context() as patch:
 
         def killed(*_):

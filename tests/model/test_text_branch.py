@@ -1,13 +1,9 @@
 """Caption features against transformers' own and a closed-form solution."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from transformers import (
-    BertConfig,
     BertModel,
     BertTokenizer,
     CLIPModel,
@@ -21,6 +17,7 @@ from dgsnet.model import text_branch as captions
 from dgsnet.model.backbone import Backbone, load_tower
 from dgsnet.model.recipe import CaptionRecipe
 from dgsnet.model.text_branch import text_branch
+from tests.support.models import save_tiny_bert, with_end_of_text
 
 TEXTS = ["a cat", "two dogs on a lawn", None, "tree", "  ", "a cat", " tree ", "a very long caption that does not fit into sixteen tokens"]
 WIDTH = 16
@@ -29,16 +26,6 @@ WIDTH = 16
 @pytest.fixture(scope="module")
 def tiny_clip(tiny_clip, tmp_path_factory):
     return with_end_of_text(tiny_clip, tmp_path_factory.mktemp("captioning-clip"))
-
-
-def with_end_of_text(clip, folder):
-    """The tower reads a caption off its end-of-text token, so its configuration has to name the one its tokenizer writes."""
-    shutil.copytree(clip, folder, dirs_exist_ok=True)
-    settings = json.loads((folder / "config.json").read_text())
-    tokenizer = CLIPTokenizer.from_pretrained(folder)
-    settings["text_config"] |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    (folder / "config.json").write_text(json.dumps(settings))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +44,6 @@ def vision_only(tiny_clip, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory):
     return save_tiny_bert(tmp_path_factory.mktemp("tiny-bert"))
-
-
-def save_tiny_bert(folder):
-    """A sentence encoder of width 8 with a tokenizer that spells."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    torch.manual_seed(0)
-    settings = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "initializer_range": 0.5}
-    BertModel(BertConfig(vocab_size=len(vocabulary), **settings)).save_pretrained(folder)
-    BertTokenizer(vocab=vocabulary).save_pretrained(folder)
-    return folder
 
 
 def branch(backbone, tmp_path, texts=TEXTS, image_features=None, **recipe):

@@ -1,11 +1,9 @@
 """The report holds what a person needs to know, and nothing that a browser would obey or fetch."""
 
-import base64
 import html
-import io
 import re
-from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,39 +16,12 @@ from dgsnet.inference.heatmap import Heatmap
 from dgsnet.inference.verdict import PLAIN
 from dgsnet.reports.detection_page import open_report
 from dgsnet.reports.html_shell import SIDE
+from tests.support.html import Page
 
-DETECTOR = SimpleNamespace(
+DETECTOR: Any = SimpleNamespace(
     name="models/<mine>", fingerprint="0123456789abcdef" * 4, config=SimpleNamespace(calibration=Calibration(real=0.25, generated=0.75))
 )
 SHA = "c0ffee" * 10 + "cafe"
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text of a page as a reader gets it."""
-
-    def __init__(self, content):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], []
-        self.feed(content.replace("<wbr>", ""))  # a word may break there and stays one
-        self.text = " ".join(" ".join(self.words).split())
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in {"meta", "img", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    def pictures(self):
-        encoded = [attributes["src"] for tag, attributes in self.tags if tag == "img"]
-        assert all(source.startswith("data:image/jpeg;base64,") for source in encoded)
-        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in encoded]
 
 
 @pytest.fixture
@@ -70,8 +41,9 @@ def written(tmp_path):
 
 
 def verdict(**facts):
-    known = {"sha256": SHA, "score": 0.9321, "logit": 2.6197, "verdict": "ai-generated", "width": 40, "height": 30, "format": "PNG"}
-    return Verdict(**{"path": "in/a.png", "model": "mine"} | known | facts)
+    known: dict[str, Any] = {"path": "in/a.png", "model": "mine", "sha256": SHA, "score": 0.9321, "logit": 2.6197}
+    known |= {"verdict": "ai-generated", "width": 40, "height": 30, "format": "PNG"}
+    return Verdict(**known | facts)
 
 
 def heatmap(colour, size=(40, 30)):

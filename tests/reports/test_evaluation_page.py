@@ -17,7 +17,7 @@ from dgsnet.images.perturb import Perturbation
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import evaluation_page as page
 from dgsnet.reports import robustness_page
-from tests.reports.test_detection_page import Page
+from tests.support.html import Page
 
 NASTY = '<script src="https://evil.example/x.js"></script>'
 

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,10 @@ from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.service.decoder_process import handle_job
 from dgsnet.service.settings import Settings
-from tests.service.test_service import decoding_process_of, post, refused, serving
-from tests.support.hostile_files import FILES, SCORED, encoded, write
+from tests.support.hostile_files import FILES, SCORED, write
 from tests.support.hostile_mutations import mutated
+from tests.support.hostile_parts import encoded
+from tests.support.serving import decoding_process_of, post, refused, serving
 
 pytestmark = pytest.mark.xdist_group("hostile")  # their answers are asked for once
 
@@ -91,7 +93,7 @@ def test_files_are_the_same_every_time(folder):
 
 def test_command_line(rows, folder):
     assert [row["path"] for row in rows] == [str(folder / name) for name in NAMES]
-    wrong = {}
+    wrong: dict[str, Any] = {}
     for file, row in zip(FILES, rows, strict=True):
         scored = row["error"] is None
         if scored != (file.answer.cli == SCORED) or (not scored and file.answer.cli not in row["error"]):

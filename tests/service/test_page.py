@@ -13,8 +13,8 @@ from dgsnet.inference.verdict import PLAIN
 from dgsnet.reports.detection_page import WORDS
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.page import POLICY
-from tests.reports.test_detection_page import Page
-from tests.service.test_service import PNG, SETTINGS, encoded, post, refused, serving
+from tests.support.html import Page
+from tests.support.serving import PNG, SETTINGS, encoded, post, refused, serving
 
 FILES = {
     file.name: file.read_text()

@@ -21,9 +21,9 @@ from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import COLUMNS, PLAIN
 from dgsnet.provenance import CAUTION
 from dgsnet.service.keys import Keys, add_key
-from tests.conftest import textured
-from tests.inference.test_heatmap import with_preprocessing
-from tests.service.test_service import SETTINGS, serving
+from tests.support.models import with_preprocessing
+from tests.support.pictures import textured
+from tests.support.serving import SETTINGS, serving
 
 pytestmark = pytest.mark.browser
 
@@ -521,7 +521,7 @@ def test_the_outline_is_where_the_model_looks(page, view, size, quadrants):
     assert len(told) == len(parts)
     for box, (x, y, end, low) in zip(told, parts, strict=True):
         boxes = look.take_view_with_boxes(pixels[y:low, x:end])[1]
-        left, top, right, bottom = (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+        (left, top), (right, bottom) = boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()
         assert np.abs(np.array(box) - [x + left, y + top, right - left, bottom - top]).max() <= (view == "resize")
 
 

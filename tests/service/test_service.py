@@ -13,13 +13,12 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image, PngImagePlugin
 
 from dgsnet.core.errors import DgsnetError
@@ -28,60 +27,21 @@ from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.service import ipc
 from dgsnet.service.api_error import ApiError
-from dgsnet.service.app import create_app
 from dgsnet.service.decoder_pool import DecoderPool
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.settings import Settings
 from dgsnet.service.uploads import Upload, UploadBudget
+from tests.support.serving import PNG, SETTINGS, decoding_process_of, encoded, post, refused, serving
 
 CENTRE = Preprocessing(view="crop")
-SETTINGS = Settings(rate=0, request_seconds=120, decode_seconds=60, decoders=1)  # this machine may be busy; limits have tests of their own
-
-
-@contextmanager
-def serving(detector, settings=SETTINGS, keys=None):
-    """A running service: (client, uvicorn's server)."""
-    app = create_app(detector, settings, keys)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
-            yield client, server
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
 def client(detector):
     with serving(detector) as (client, _):
         yield client
-
-
-def encoded(kind="PNG", side=64, **options):
-    stream = io.BytesIO()
-    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def post(client, *files, path="/v1/detect", **options):
-    return client.post(path, files=[("file", (f"{number}.png", data)) for number, data in enumerate(files)], **options)
-
-
-def refused(response):
-    body = response.json()
-    assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "message", "request_id"}
-    assert body["error"]["request_id"] == response.headers["x-request-id"]
-    return response.status_code, body["error"]["code"]
 
 
 # --- results ---
@@ -164,8 +124,6 @@ def test_the_interface_is_described(client):
 
 
 # --- refusals ---
-
-PNG = encoded()
 
 
 def announcing(side):
@@ -498,13 +456,6 @@ def test_metadata_that_come_too_late_cost_the_decoder_and_not_the_picture(decode
 
 def test_a_picture_is_decoded_in_the_pool_as_it_is_here(decoders):
     assert np.array_equal(decoders.decode(Upload("a.png", PNG)).result().pixels, decode(PNG).pixels)
-
-
-def decoding_process_of(server):
-    closed = server.config.app.state.pipeline.decoders
-    process = closed._idle.get()
-    closed._idle.put(process)
-    return process._popen.pid
 
 
 def test_a_decoder_can_write_no_file(tmp_path):

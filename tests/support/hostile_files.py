@@ -91,7 +91,7 @@ class HostileFile:
     """A file, how to make it, and what is to be said of it."""
 
     name: str
-    make: Callable[[], bytes]
+    make: Callable[..., bytes]
     answer: Answer
     size: tuple[int, int] | None = None
     """Width and height in its row, where it is scored and they matter."""
@@ -100,7 +100,7 @@ class HostileFile:
 FILES: list[HostileFile] = []
 
 
-def add(name: str, make: Callable[[], bytes], answer: Answer, size: tuple[int, int] | None = None) -> None:
+def add(name: str, make: Callable[..., bytes], answer: Answer, size: tuple[int, int] | None = None) -> None:
     """Put a file into the table."""
     FILES.append(HostileFile(name, make, answer, size))
 

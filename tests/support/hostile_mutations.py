@@ -46,7 +46,8 @@ def _png(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _png_parts(data: bytes) -> list[Part]:
-    parts, place = [], 8
+    parts: list[Part] = []
+    place = 8
     while place + 12 <= len(data) and len(parts) < _MOST_PARTS:
         size = int.from_bytes(data[place : place + 4])
         parts.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + size]))
@@ -72,7 +73,8 @@ def _jpeg(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 def _jpeg_parts(data: bytes) -> tuple[list[Part], bytes]:
     """Segments, and from the second scan's header or the first scan's data on the rest."""
-    parts, place = [], 2
+    parts: list[Part] = []
+    place = 2
     while place + 4 <= len(data) and data[place] == 0xFF and len(parts) < _MOST_PARTS:
         size = int.from_bytes(data[place + 2 : place + 4])
         parts.append((data[place + 1 : place + 2], data[place + 4 : place + 2 + size]))
@@ -89,7 +91,8 @@ def _webp(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _webp_parts(data: bytes) -> list[Part]:
-    parts, place = [], 12
+    parts: list[Part] = []
+    place = 12
     while place + 8 <= len(data) and len(parts) < _MOST_PARTS:
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         parts.append((data[place : place + 4], data[place + 8 : place + 8 + size]))

@@ -15,7 +15,7 @@ from dgsnet.artifacts import model_folder, names
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import calibrate, evaluate
+from dgsnet.evaluation import evaluate
 from dgsnet.images.decode import decode
 from dgsnet.model.methods import Method
 from dgsnet.model.methods.ridge import ridge_probe
@@ -69,7 +69,7 @@ def test_the_folder_says_what_the_head_and_what_the_tower_saw(tiny_model, traini
 def test_a_calibration_does_not_outlive_its_head(tiny_model, training, tmp_path):
     refitted(tiny_model, training, tmp_path / "one")
     config = model_folder.load_config(tmp_path / "one")
-    model_folder.recalibrate(tmp_path / "one", calibrate.Calibration(temperature=3.0, offset=1.0))
+    model_folder.recalibrate(tmp_path / "one", Calibration(temperature=3.0, offset=1.0))
     refitted(tmp_path / "one", training, tmp_path / "two")
     assert model_folder.load_config(tmp_path / "two").calibration == config.calibration == Calibration()
 
@@ -101,7 +101,7 @@ def test_sources_of_one_generator_are_left_out_together(training):
     named = [replace(sample, source=f"{sample.label} {at % 4}") for at, sample in enumerate(training)]
     lines = tuple(replace(sample, generator="line" if sample.source in {"1 0", "1 3"} else sample.generator) for sample in named)
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refit_head.left_out_logits(features, replace(training, samples=lines), 0.1)
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=lines), 0.1)
     sources = np.array([sample.source for sample in lines])
     generators = sorted({sample.generator for sample in lines if sample.label})
     assert "line" in generators
@@ -122,7 +122,7 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
         for at, sample in enumerate(photographs)
     ]
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refit_head.left_out_logits(features, replace(training, samples=tuple(named)), 0.1)
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(named)), 0.1)
     sources = np.array([sample.source for sample in named])
     weight, bias = ridge_probe(features[known := ~np.isin(sources, ["both", "camera 0"])], labels[known], 0.1)
     for at in [at for at in generated if generators[at] == "a"]:
@@ -131,9 +131,9 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
 
 def test_a_label_of_one_source_leaves_nothing_out(training):
     features = np.random.default_rng(0).normal(size=(len(training), 5))
-    assert refit_head.left_out_logits(features, training, 0.1) is None
+    assert refit_head.out_of_fold_logits(features, training, 0.1) is None
     shared = replace(training, samples=tuple(replace(sample, source=str(at % 2)) for at, sample in enumerate(training)))
-    assert refit_head.left_out_logits(features, shared, 0.1) is not None
+    assert refit_head.out_of_fold_logits(features, shared, 0.1) is not None
 
 
 def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):

@@ -264,9 +264,9 @@ def test_both_signs_take_the_caption_classifier_out_of_the_feature(build):
     left = {}
     for suppression in ("harmful", "both-signs"):
         method, batch = build("balanced", f"surgery.suppression={suppression}", "surgery.alignment=none"), batch_of()
-        seen = []
-        read = method.head_input
-        method.head_input = lambda features, read=read, seen=seen: seen.append(read(features)) or seen[-1]
+        seen: list[torch.Tensor] = []
+        head_input = method.head_input
+        method.head_input = lambda features, original=head_input, seen=seen: seen.append(original(features)) or seen[-1]
         losses = method(batch)
         shown = next(tensor for tensor in seen if tensor.requires_grad)
         (gradient,) = torch.autograd.grad(losses.total, shown)
@@ -330,7 +330,8 @@ def test_micro_batches_do_not_change_a_step(build, preset, settings):
 def test_a_sample_s_edit_depends_on_the_batch_only_through_the_mean(build, preset):
     """Twice the same images is the same mean gradient for `paper` and `balanced`; the released alignment halves with the batch."""
     method, batch = build(preset), batch_of()
-    twice = Batch(*(torch.cat([tensor, tensor]) for tensor in (batch.labels, batch.pixels)), None, torch.cat([batch.text, batch.text]))
+    labels, pixels, text = (torch.cat([tensor, tensor]) for tensor in (batch.labels, batch.pixels, batch.text))
+    twice = Batch(labels, pixels, None, text)
     once, _ = gradients(method, batch)
     doubled, _ = gradients(method, twice)
     worst = max(float((doubled[name] - once[name]).norm() / once[name].norm()) for name in once)

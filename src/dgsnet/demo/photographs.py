@@ -49,7 +49,7 @@ _NASA = "public domain, NASA"
 _SKIMAGE, _MATPLOTLIB, _SKLEARN = "skimage", "matplotlib", "sklearn"
 
 # Both sides hold colour and grey, people, things and texture. Drawings, charts, stains and synthetic pictures of the packages are left out;
-# so is the second eye of the stereo motorcycle, which would be the first one once more.
+# so is the second view of the stereo motorcycle, which would be the first one once more.
 LISTED: tuple[Listed, ...] = (
     Listed("astronaut", "an astronaut in an orange suit", _SKIMAGE, "data/astronaut.png", _NASA, "train"),
     Listed("brick", "a brick pavement", _SKIMAGE, "data/brick.png", "CC0, CC0Textures", "train"),
@@ -71,7 +71,7 @@ LISTED: tuple[Listed, ...] = (
 
 
 def photographs(listed: tuple[Listed, ...] = LISTED) -> list[Photograph]:
-    """The listed photographs that are installed, in order; packages are located, not imported, and nothing is downloaded.
+    """Return the listed photographs that are installed, in order; packages are located, not imported, and nothing is downloaded.
 
     Raises:
         DatasetError: a side of the split has none.
@@ -93,7 +93,7 @@ def _locate(one: Listed) -> Path | None:
 
 
 def crops(pixels: Pixels, side: int, limit: int) -> list[Pixels]:
-    """At most `limit` square crops that do not overlap, (side, side, 3) uint8, from a lattice centred in the picture (H, W, 3).
+    """Cut at most `limit` square crops that do not overlap, (side, side, 3) uint8, from a lattice centred in the picture (H, W, 3).
 
     Where the lattice has more, those with the most detail (mean absolute step to the next pixel) are taken; the order is row by row. A
     picture smaller than `side` has none.

@@ -1,4 +1,4 @@
-"""The flow of the demo: photographs, decoders, pairs, training, test, table and plot. Every part is kept; a second call goes on."""
+"""Run the demo: photographs, decoders, pairs, training, test, table and plot. Every part is kept; a second call goes on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from dgsnet import weights
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import write_json
 from dgsnet.data.dataset import load_dataset
-from dgsnet.demo import report, score_shipped
+from dgsnet.demo import score_shipped
+from dgsnet.demo.figures import figures
 from dgsnet.demo.make_pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import evaluate
 from dgsnet.inference.detector import Detector
+from dgsnet.reports import demo_report
 from dgsnet.training import train
 
 SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"
@@ -41,7 +43,7 @@ def run(
 
     Args:
         out: folder for decoders, pairs, models, predictions, the table as `demo.json` and the plot `demo.png`.
-        settings: how much of everything.
+        settings: size of every part.
         backbone: name or folder of the backbone; pulled when it is missing. With any but that of the shipped model, it is not shown.
         images: pictures for the shipped model to score besides.
         console: where messages and progress go; stderr by default. The table goes to stdout.
@@ -62,7 +64,7 @@ def run(
         console.print(f"  {photograph.split:5} {photograph.name}: {photograph.caption} ({photograph.licence})", highlight=False)
     with _timed("weights", seconds):
         weights.locate(backbone)
-    with _timed("decoders and twins", seconds), Progress(console=console, transient=True) as progress:
+    with _timed("decoders and reconstructions", seconds), Progress(console=console, transient=True) as progress:
         pairs = make_pairs(out, found, settings, progress)
     if backbone == score_shipped.BACKBONE:
         with _timed("shipped model", seconds):
@@ -76,11 +78,11 @@ def run(
             predictions[method] = _predict(model, pairs, out / "test" / method, backbone, console)
             evaluate.evaluate(predictions[method], out / "test" / method, resamples=settings.resamples)
     with _timed("report", seconds):
-        figures = {method: report.figures(file, settings) for method, file in predictions.items()}
-        result = {"figures": figures, "psnr": test_psnr(pairs), "cpu_seconds": seconds, "plot": PLOT}
-        report.plot(out / PLOT, result, settings)
+        by_method = {method: figures(file, settings) for method, file in predictions.items()}
+        result = {"figures": by_method, "psnr": test_psnr(pairs), "cpu_seconds": seconds, "plot": PLOT}
+        demo_report.plot(out / PLOT, result, settings.decoders)
     write_json(out / RESULT, result)
-    report.show(Console(), result, settings)
+    demo_report.show(Console(), result, settings.decoders)
     console.print(f"plot: {out / PLOT}")
     return result
 
@@ -99,7 +101,7 @@ def _predict(model: Path, pairs: Path, out: Path, backbone: str, console: Consol
 
 
 def _claim(out: Path, found: list[Photograph], settings: Settings, backbone: str) -> None:
-    """Write down what the folder is for, or refuse a folder that is for something else."""
+    """Write down the demo's settings, or refuse a folder of a demo with others."""
     contents = {photograph.name: hashlib.sha256(photograph.pixels.tobytes()).hexdigest() for photograph in found}
     wanted = json.loads(json.dumps({"backbone": backbone, "settings": asdict(settings), "photographs": contents}))
     file = out / SETTINGS

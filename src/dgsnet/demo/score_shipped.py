@@ -1,4 +1,4 @@
-"""The demo's first part: what the shipped detector says of photographs, of their twins, and of any pictures handed over."""
+"""Score photographs, their reconstructions and any pictures handed over with the shipped detector: the demo's first part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def score(out: Path, found: Sequence[Photograph], pairs: Path, images: Sequence[
     Args:
         out: folder of the demo.
         found: whole photographs.
-        pairs: twins; of each decoder and photograph of the test split the first one is scored.
+        pairs: folder of reconstructions; of each decoder and photograph of the test split the first one is scored.
         images: pictures of the user's.
         console: where messages go.
 
@@ -34,12 +34,13 @@ def score(out: Path, found: Sequence[Photograph], pairs: Path, images: Sequence[
     """
     detector = Detector.from_pretrained(shipped.DEFAULT)
     named: list[tuple[str, Source]] = [(f"photograph: {one.name}", one.pixels) for one in found]
-    twins = load_dataset(pairs).with_split("test")
-    first = {(sample.generator, sample.group): twins.root / sample.path for sample in reversed(twins.samples) if sample.label == 1}
-    named += [(f"twin by {generator}: {group}", file) for (generator, group), file in sorted(first.items())]
+    reconstructions = load_dataset(pairs).with_split("test")
+    generated = [sample for sample in reversed(reconstructions.samples) if sample.label == 1]
+    first = {(sample.generator, sample.group): reconstructions.root / sample.path for sample in generated}
+    named += [(f"reconstruction by {generator}: {group}", file) for (generator, group), file in sorted(first.items())]
     named += [(str(image), image) for image in images]
     console.print(
-        f"the shipped model {shipped.DEFAULT} on {len(found)} photographs, {len(first)} twins and {len(images)} pictures of yours"
+        f"the shipped model {shipped.DEFAULT} on {len(found)} photographs, {len(first)} reconstructions and {len(images)} pictures of yours"
     )
     table, target = writers.TerminalTable(), out / ROWS
     with writers.open_sink(target) as sink:

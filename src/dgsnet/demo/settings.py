@@ -1,4 +1,4 @@
-"""What the demo does, in numbers chosen so that two cores do it in five minutes."""
+"""Settings of the demo, chosen so that two cores do it in five minutes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Settings:
     """Settings of the demo.
 
     Attributes:
-        side: of a crop, pixels.
-        crops: at most so many of a photograph.
-        seen: decoders that make the twins trained on.
-        unseen: decoders that make twins for the test only.
-        fit: how decoders are fitted.
-        methods: what is trained and compared.
+        side: side of a crop, pixels.
+        crops: crops per photograph, at most.
+        seen: decoders of the reconstructions trained on.
+        unseen: decoders of reconstructions for the test only.
+        fit: settings by which decoders are fitted.
+        methods: methods that are trained and compared.
         recipe: settings over the preset `balanced`, shared by all methods, as `--set` takes them.
-        resamples: of the bootstrap.
+        resamples: resamples of the bootstrap.
     """
 
     side: int = 256
@@ -32,8 +32,13 @@ class Settings:
     recipe: tuple[str, ...] = ("data.views=1", "finetune.epochs=2", "finetune.batch=8", "finetune.lr=1e-3", "checkpoint_every=5")
     resamples: int = 1000
 
+    @property
+    def decoders(self) -> dict[str, tuple[str, ...]]:
+        """Return the decoders that training saw and those it did not, as `seen` and `unseen`."""
+        return {"seen": self.seen, "unseen": self.unseen}
+
     def recipe_of(self, method: str, backbone: str) -> Recipe:
-        """The recipe one method is trained with."""
+        """Return the recipe that a method is trained with."""
         return make_recipe(method, "balanced", None, (*self.recipe, f"backbone={backbone}"))
 
 

@@ -1,4 +1,4 @@
-"""Writes exported folders (`dgsnet.artifacts.exported`) from model folders, and compares the two on pictures."""
+"""Write exported folders (`dgsnet.artifacts.exported`) from model folders, and compare the two on pictures."""
 
 from dgsnet.export.folder import Format, export
 from dgsnet.export.verify import verify

@@ -1,4 +1,4 @@
-"""Writes an exported folder from the detector of a model folder."""
+"""Write an exported folder from the detector of a model folder."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
 
 
 def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
-    """Write the graph of a detector's method into a folder."""
+    """Write the graph of a detector's method into a folder; return its files."""
     graph, weights = (folder / name for name in GRAPHS["onnx"])
     onnx_graph.write(onnx_graph.merged(source.method), source.config.preprocessing.size, graph)
     if form == "onnx":

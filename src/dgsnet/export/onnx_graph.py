@@ -1,4 +1,4 @@
-"""A method as an ONNX graph, by torch's exporter."""
+"""Write a method as an ONNX graph, by torch's exporter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXPORTER = "torch.onnx.export(dynamo=True)"
 
 
 class _Outputs(nn.Module):
-    """A method as the graph has it: (B, 3, S, S) -> what the head reads, (B, D), and the logit, (B,)."""
+    """A method with the outputs of the graph: (B, 3, S, S) -> the head's input, (B, D), and the logit, (B,)."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -30,25 +30,25 @@ class _Outputs(nn.Module):
 
     @override
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        read = self.method.embed(pixels)
-        return read, self.method.logits(read)
+        features = self.method.embed(pixels)
+        return features, self.method.logits(features)
 
 
 def merged(method: Method) -> Method:
-    """A copy of a method on the CPU, its adapter merged into the weights."""
+    """Return a copy of a method on the CPU, its adapter merged into the weights."""
     copied = copy.deepcopy(method).to("cpu").eval().requires_grad_(False)
     if isinstance(copied.backbone.vision, PeftModel):
         copied.backbone.vision = copied.backbone.vision.merge_and_unload()
     return copied
 
 
-def write(whole: Method, size: int, graph: Path) -> None:
-    """Write a method.
+def write(method: Method, size: int, graph: Path) -> None:
+    """Write the graph of a method whose adapter is merged.
 
     The weights lie beside the graph, not in it: ONNX Runtime then maps them into memory, and opens the model in half the time.
 
     Args:
-        whole: what `merged` gave.
+        method: as `merged` returns it.
         size: S, pixels.
         graph: the `.onnx` file; the weights go beside it, into a file that is named like it and ends in `.data`.
     """
@@ -57,7 +57,7 @@ def write(whole: Method, size: int, graph: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch deprecates in itself
         torch.onnx.export(
-            _Outputs(whole),
+            _Outputs(method),
             (example,),
             graph,
             input_names=["pixels"],
@@ -72,7 +72,7 @@ def write(whole: Method, size: int, graph: Path) -> None:
 
 
 def _strip(graph: Path) -> None:
-    """Take out what the exporter notes of where each operation came from: fifteen times the graph, and folders of this machine."""
+    """Remove the exporter's notes on where each operation came from: fifteen times the graph, and folders of this machine."""
     model = onnx.load(graph, load_external_data=False)
     for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
         part.ClearField("metadata_props")

@@ -1,4 +1,4 @@
-"""ONNX graphs as OpenVINO's IR."""
+"""Convert ONNX graphs to OpenVINO's IR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an exported model lies from the one it was exported from, on the same pictures."""
+"""Compare an exported model with the one it was exported from, on the same pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dgsnet.data.dataset import Dataset, Sample, open_sample
 from dgsnet.inference.detector import Detector
 
 TOLERANCE = 1e-3
-"""How far a logit of the graph may lie from torch's."""
+"""Largest difference allowed between a logit of the graph and torch's."""
 
 
 def verify(source: Detector, exported: Detector, dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Gives a model folder the graph by which it scores without torch (`dgsnet.artifacts.onnx_builder`)."""
+"""Give a model folder the graph by which it scores without torch (`dgsnet.artifacts.onnx_builder`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dgsnet.export import onnx_graph
 from dgsnet.inference.detector import Detector
 
 _ROUNDING = 1e-6
-"""How far a tensor merged in numpy may lie from torch's, of its largest number."""
+"""Largest difference allowed between a tensor merged in numpy and torch's, as a share of its largest number."""
 
 _ALIGNMENT = 64  # bytes; a runtime may map a tensor as it lies
 
@@ -44,15 +44,15 @@ def write(source: Detector, folder: Path) -> WeightMap:
         DgsnetError: a tensor of the graph is not one of the model's, or is merged otherwise than torch does it.
     """
     method = onnx_graph.merged(source.method)
-    known = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
+    tensors = {name: tensor.numpy() for name, tensor in method.state_dict().items() if tensor.is_floating_point()}
     (folder / WEIGHT_MAP).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         graph, weights = (Path(aside) / name for name in GRAPHS["onnx"])
         onnx_graph.write(method, source.config.preprocessing.size, graph)
         model = onnx.load(graph)  # with its weights
-        tensors = MergedTensors(folder, method.backbone.folder)
-        slots = _take_out(model.graph.initializer, known, tensors)
-        digest = write_weights(slots, tensors, weights)
+        merged = MergedTensors(folder, method.backbone.folder)
+        slots = _point_constants_at_tensors(model.graph.initializer, tensors, merged)
+        digest = write_weights(slots, merged, weights)
         size = weights.stat().st_size
     with replacing(folder / GRAPH) as target:
         target.write_bytes(model.SerializeToString(deterministic=True))
@@ -72,19 +72,19 @@ def write(source: Detector, folder: Path) -> WeightMap:
     return weight_map
 
 
-def _take_out(
-    constants: Iterable[onnx.TensorProto], known: dict[str, NDArray[np.float32]], tensors: MergedTensors
+def _point_constants_at_tensors(
+    constants: Iterable[onnx.TensorProto], tensors: dict[str, NDArray[np.float32]], merged: MergedTensors
 ) -> tuple[TensorSlot, ...]:
-    """Replace each constant that is a tensor of the model by its place in the file of weights."""
-    # The exporter keeps names, but not those of matrices that it has turned for a product: these are found by what they hold.
-    turned = {_digest(tensor.T): name for name, tensor in known.items() if tensor.ndim == 2}
+    """Replace each constant that is a tensor of the model by its offset in the file of weights."""
+    # The exporter keeps names, but not those of matrices that it has transposed for a product: these are found by their content.
+    by_transpose = {_digest(tensor.T): name for name, tensor in tensors.items() if tensor.ndim == 2}
     slots: list[TensorSlot] = []
-    place = 0
+    offset = 0
     for constant in constants:
         content = numpy_helper.to_array(constant)
         name, transposed = constant.name.removeprefix("method."), False
-        if name not in known:
-            name, transposed = turned.get(_digest(content), ""), True
+        if name not in tensors:
+            name, transposed = by_transpose.get(_digest(content), ""), True
         if not name:
             if content.nbytes > 1 << 16:
                 raise DgsnetError(
@@ -92,11 +92,11 @@ def _take_out(
                 )
             constant.CopyFrom(numpy_helper.from_array(content, constant.name))
             continue
-        slot = TensorSlot(tensor=_source_of(name), transposed=transposed, offset=place, size=content.nbytes)
-        _compare(tensors.tensor(slot.tensor), known[name], slot.tensor)
+        slot = TensorSlot(tensor=_source_of(name), transposed=transposed, offset=offset, size=content.nbytes)
+        _compare(merged.tensor(slot.tensor), tensors[name], slot.tensor)
         _point(constant, slot)
         slots.append(slot)
-        place = -(-(place + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
+        offset = -(-(offset + content.nbytes) // _ALIGNMENT) * _ALIGNMENT
     return tuple(slots)
 
 
@@ -114,7 +114,7 @@ def _compare(ours: NDArray[np.float32], torchs: NDArray[np.float32], name: str) 
 
 
 def _point(constant: onnx.TensorProto, slot: TensorSlot) -> None:
-    """Have a constant lie in the file of weights."""
+    """Make a constant refer to the file of weights."""
     constant.ClearField("raw_data")
     constant.ClearField("float_data")
     constant.ClearField("external_data")

@@ -1,4 +1,4 @@
-"""Training: views of images, batches, checkpoints, the log and the loop. Knows a `Method` and nothing else about it."""
+"""Training: views of images, batches, checkpoints, the log and the loop. Knows the `Method` interface, and no method by name."""
 
 from dgsnet.training.loop import train
 

@@ -1,4 +1,4 @@
-"""Batches of an epoch: which views, in which order, as tensors."""
+"""Batches of an epoch: views in training order, as tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dgsnet.training.views import FrozenFeatures, View, Views
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch as it leaves the loader, with the images that could not be shown by index."""
+    """A batch as it leaves the loader, with the images that could not be decoded by index."""
 
     views: tuple[View, ...]
     pixels: torch.Tensor | None
@@ -30,33 +30,33 @@ class Loaded:
 class _ViewLoader(Dataset[Loaded]):
     """Item i is batch i: one process decodes a whole batch, so that the batches are the same for any number of workers."""
 
-    def __init__(self, views: Views, batches: Sequence[Sequence[View]], show: bool, frozen: FrozenFeatures | None) -> None:
-        self.views, self.batches, self.show, self.frozen = views, batches, show, frozen
+    def __init__(self, views: Views, batches: Sequence[Sequence[View]], with_pixels: bool, frozen: FrozenFeatures | None) -> None:
+        self.views, self.batches, self.with_pixels, self.frozen = views, batches, with_pixels, frozen
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Loaded:
         batch = self.batches[number]
-        if not self.show:
+        if not self.with_pixels:
             return Loaded(tuple(batch), None, {})
         if self.frozen is not None and self.frozen.trunks is not None:
-            known = tuple(view for view in batch if view[0] not in self.frozen.failed)
-            return Loaded(known, None, {}, self.frozen.trunk(known) if known else None)
-        shown: dict[View, NDArray[np.float32]] = {}
+            usable = tuple(view for view in batch if view[0] not in self.frozen.failed)
+            return Loaded(usable, None, {}, self.frozen.trunk(usable) if usable else None)
+        decoded: dict[View, NDArray[np.float32]] = {}
         failed: dict[int, str] = {}
         for view in batch:
             try:
-                shown[view] = self.views.pixels(view)
+                decoded[view] = self.views.pixels(view)
             except DecodeError as error:
                 failed[view[0]] = str(error)
-        kept = tuple(view for view in batch if view in shown)
-        pixels = torch.from_numpy(np.stack([shown[view] for view in kept])) if kept else None
+        kept = tuple(view for view in batch if view in decoded)
+        pixels = torch.from_numpy(np.stack([decoded[view] for view in kept])) if kept else None
         return Loaded(kept, pixels, failed)
 
 
 def epoch_views(views: Views, labels: NDArray[np.int64], recipe: Recipe, epoch: int) -> list[View]:
-    """The views of one epoch in training order; the order depends on (seed, epoch) only."""
+    """Return the views of one epoch in training order; the order depends on (seed, epoch) only."""
     if recipe.data.sampling == "balanced":
         order = balanced_order(labels, recipe.seed, epoch)
     else:
@@ -66,7 +66,7 @@ def epoch_views(views: Views, labels: NDArray[np.int64], recipe: Recipe, epoch: 
 
 
 class Batches:
-    """Cuts epochs into optimiser steps and turns views into what a method is given."""
+    """Epochs cut into optimiser steps, and views turned into the batches that a method takes."""
 
     def __init__(
         self, views: Views, labels: NDArray[np.int64], recipe: Recipe, frozen: FrozenFeatures | None, text: torch.Tensor | None
@@ -75,14 +75,14 @@ class Batches:
         self.frozen, self.text = frozen, text
 
     def steps(self, stage: StageRecipe, processes: int = 1) -> int:
-        """Optimiser steps of a stage. The last, smaller batch of an epoch counts, except where several processes share the work."""
+        """Count the optimiser steps of a stage. The last, smaller batch of an epoch counts, except where processes share the work."""
         if stage.epochs == 0:
             return 0
         per_epoch = len(epoch_views(self.views, self.labels, self.recipe, 0)) / (stage.batch * processes)
         return stage.epochs * int(per_epoch if processes > 1 else -(-per_epoch // 1))
 
-    def run(self, stage: StageRecipe, show: bool, start: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[int, Loaded]]:
-        """(epoch, batch) of every optimiser step from number `start` on, for one of several processes."""
+    def run(self, stage: StageRecipe, with_pixels: bool, start: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[int, Loaded]]:
+        """Yield (epoch, batch) of every optimiser step from number `start` on, for one of several processes."""
         total = self.steps(stage, processes)
         per_epoch = total // stage.epochs if stage.epochs else 0
         for epoch in range(start // per_epoch if per_epoch else 0, stage.epochs):
@@ -90,13 +90,13 @@ class Batches:
             cut = [order[first : first + stage.batch] for first in range(0, len(order), stage.batch)]
             mine = cut[rank::processes][:per_epoch]
             begin = max(0, start - epoch * per_epoch)
-            workers = self.recipe.data.workers if show else 0
-            loader = DataLoader(_ViewLoader(self.views, mine[begin:], show, self.frozen), batch_size=None, num_workers=workers)
+            workers = self.recipe.data.workers if with_pixels else 0
+            loader = DataLoader(_ViewLoader(self.views, mine[begin:], with_pixels, self.frozen), batch_size=None, num_workers=workers)
             for loaded in loader:
                 yield epoch, loaded
 
     def parts(self, loaded: Loaded, stage: StageRecipe) -> Iterator[Batch]:
-        """A loaded batch as one or several `Batch` of at most `micro_batch` images, whose shares add up to 1."""
+        """Split a loaded batch into one or several `Batch` of at most `micro_batch` images, whose shares add up to 1."""
         views = [view for view in loaded.views if self.frozen is None or view[0] not in self.frozen.failed]
         if not views:
             return

@@ -21,7 +21,7 @@ from dgsnet.model.methods import Stage
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come: `step` optimiser steps of `stage` are done."""
+    """Progress of a run: `step` optimiser steps of `stage` are done."""
 
     stage: Stage
     step: int
@@ -43,7 +43,7 @@ def save_checkpoint(file: Path, position: Position, weights: dict[str, Tensor], 
 
 
 def load_position(file: Path) -> Position:
-    """How far a checkpoint has come.
+    """Return the position of a checkpoint.
 
     Raises:
         TrainingError: the file is damaged.
@@ -56,7 +56,7 @@ def load_position(file: Path) -> Position:
 
 
 def load_weights(file: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint by name."""
+    """Return the weights of a checkpoint by name."""
     return _load(file, "weights.")
 
 

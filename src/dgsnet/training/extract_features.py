@@ -1,4 +1,4 @@
-"""What a trained model's head reads of images, as in scoring: one at a time, in order, and kept on disk where that is asked for."""
+"""Extract the features that a trained model's head reads, as in scoring: one image at a time, in order, cached where that is asked for."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from dgsnet.model.methods import Method
 
 
 @dataclass(frozen=True)
-class Readings:
-    """Images that could be read, and why others could not."""
+class ExtractedFeatures:
+    """Features of the images that could be read, and why others could not."""
 
     samples: tuple[Sample, ...]
-    read: NDArray[np.float32]
-    """(N, D), what the head reads of each of `samples`."""
+    features: NDArray[np.float32]
+    """(N, D), the head's input for each of `samples`."""
     failed: tuple[str, ...]
 
 
 @torch.inference_mode()
-def read(method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None) -> Readings:
-    """Read every image of a data set.
+def extract_features(
+    method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None
+) -> ExtractedFeatures:
+    """Extract the features of every image of a data set.
 
     Args:
         method: a trained one, put into evaluation mode and back.
         dataset: the images.
         description: what the progress bar says.
         progress: shows how far it is.
-        cache: where what was read is kept, image by image; its space has to name the model.
+        cache: where features are kept, image by image; its space has to name the model.
     """
     training = method.training
     method.eval()
@@ -46,20 +48,21 @@ def read(method: Method, dataset: Dataset, description: str, progress: Progress,
         try:
             content = dataset.read(sample)
             key = sha256_bytes(content)
-            known = cache.get([key]) if cache else {}
-            row = known[key] if key in known else _represented(method, content)
+            cached = cache.get([key]) if cache else {}
+            row = cached[key] if key in cached else _embed(method, content)
         except (DatasetError, DecodeError, ValueError) as error:
             failed.append(f"{sample.path}: {error}")
             continue
-        if cache and key not in known:
+        if cache and key not in cached:
             cache.put({key: row})
         samples.append(sample)
         rows.append(row)
     method.train(training)
-    return Readings(tuple(samples), np.stack(rows) if rows else np.zeros((0, method.backbone.width), np.float32), tuple(failed))
+    features = np.stack(rows) if rows else np.zeros((0, method.backbone.width), np.float32)
+    return ExtractedFeatures(tuple(samples), features, tuple(failed))
 
 
-def _represented(method: Method, content: bytes) -> NDArray[np.float32]:
+def _embed(method: Method, content: bytes) -> NDArray[np.float32]:
     view = method.recipe.preprocessing(decode(content).pixels, SCORING_SEED)
-    seen = method.embed(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
-    return np.asarray(seen[0].float().cpu().numpy())
+    features = method.embed(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
+    return np.asarray(features[0].float().cpu().numpy())

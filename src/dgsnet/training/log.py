@@ -1,4 +1,4 @@
-"""The training log: a JSON line a step on disk, TensorBoard beside it, a progress bar on the terminal."""
+"""The training log: one JSON line per step on disk, TensorBoard beside it, a progress bar on the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STAGE_NAMES = {"probe": "stage 1, linear probe", "finetune": "stage 2, fine-tuni
 
 
 class TrainingLog:
-    """`log.jsonl`: one object a step with `stage`, `epoch`, `step`, the loss, its terms and what was observed."""
+    """`log.jsonl`: one object per step with `stage`, `epoch`, `step`, the loss, its terms and what was observed."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -45,12 +45,12 @@ class TrainingLog:
             stream.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """All steps logged."""
+        """Return all steps logged."""
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()] if self.file.exists() else []
 
 
 class TrainingProgress(Progress):
-    """A bar a task, and below them the figures of the last step on lines of their own, so that a narrow terminal shows both."""
+    """One bar per task, and below them the figures of the last step on lines of their own, so that a narrow terminal shows both."""
 
     def __init__(self, **options: Any) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -58,14 +58,14 @@ class TrainingProgress(Progress):
         super().__init__(*columns, **options)
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """What is drawn."""
+        """Yield the bars, then the figures if there are any."""
         yield self.make_tasks_table(self.tasks)
         if self.figures:
             yield Text(self.figures, style="dim")
 
 
 def describe(row: dict[str, Any]) -> str:
-    """The figures of a step in words."""
+    """Describe the figures of a step in words."""
     names = {"feature_norm": "||f||", "removed": "gradient removed", "alignment": "alignment / task"}
     return "  ".join(
         f"{names.get(key, key.replace('_', ' '))} {value:{'.1%' if key in {'removed', 'alignment'} else '.3f'}}"

@@ -31,11 +31,11 @@ from dgsnet.model.recipe import Recipe, StageRecipe
 from dgsnet.model.text_branch import TextBranch, text_branch
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
+from dgsnet.training.fit_ood import fit_ood
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
-from dgsnet.training.photographs import ood_of_photographs
 from dgsnet.training.views import FrozenFeatures, Views
 
-_STANDARD = 256  # training images whose frozen features say how the blocks' part is standardised
+_STANDARDISATION_IMAGES = 256  # training images whose frozen features set mean and scale of the features of the blocks
 
 
 def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, console: Console | None = None) -> Path:
@@ -58,7 +58,7 @@ def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, 
 
 
 def train_and_validation(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """The images trained on and those held out, if any: by the data's own splits where it names them, else by whole groups."""
+    """Return the images to train on and those held out, if any: by the data's own splits where it names them, else by whole groups."""
     nothing = replace(dataset, samples=())
     splits = {sample.split for sample in dataset if sample.split}
     if splits:
@@ -91,7 +91,7 @@ class _Run:
         self.reported: set[int] = set()
         self.steps_before = 0
         self.log = TrainingLog(out / "training" / "log.jsonl")
-        self.position = self._begin(resume)
+        self.position = self._find_position(resume)
         # Only now: an accelerator makes its folder at once, and a refused run must leave nothing behind.
         self.accelerator = Accelerator(
             mixed_precision=recipe.mixed_precision,
@@ -101,7 +101,7 @@ class _Run:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # a stage trains some of the parameters
         )
 
-    def _begin(self, resume: bool) -> Position | None:
+    def _find_position(self, resume: bool) -> Position | None:
         if not resume and self.out.exists() and any(self.out.iterdir()):
             raise TrainingError(f"{self.out} is not empty: go on with --resume, or choose another folder")
         if not self.checkpoint.exists():
@@ -125,8 +125,8 @@ class _Run:
             self.log.rewind(stage, step, method.stages)
             batches = Batches(Views(self.training, self.recipe), self.labels, self.recipe, frozen, text.features)
             for each in method.stages:
-                self._stage(method, each, batches, progress)
-            ood = ood_of_photographs(method, self.training, self.recipe.seed, progress) if main else None
+                self._run_stage(method, each, batches, progress)
+            ood = fit_ood(method, self.training, self.recipe.seed, progress) if main else None
         if main:
             if ood is not None:
                 save_ood(self.out, ood)
@@ -152,7 +152,7 @@ class _Run:
         return auc
 
     def _prepare(self, method: Method, progress: TrainingProgress) -> tuple[FrozenFeatures | None, TextBranch]:
-        """Frozen features of all fixed views, and the text branch."""
+        """Compute the frozen features of all fixed views, and the text branch."""
         views = Views(self.training, self.recipe)
         frozen = FrozenFeatures.cached(views, method.backbone)
         fixed = self.recipe.fixed_views
@@ -165,10 +165,11 @@ class _Run:
             frozen.prepare(wanted, progress)
             self._report_failures(frozen.failed)
         if self.recipe.blocks:
-            some = [(int(index), 0) for index in np.linspace(0, len(self.training) - 1, min(_STANDARD, len(self.training))).round()]
+            count = min(_STANDARDISATION_IMAGES, len(self.training))
+            some = [(int(index), 0) for index in np.linspace(0, len(self.training) - 1, count).round()]
             frozen.prepare(some, progress)
-            known = frozen[some]
-            method.standardise_blocks(known[known.isfinite().all(dim=1)])
+            features = frozen[some]
+            method.standardise_blocks(features[features.isfinite().all(dim=1)])
         text = TextBranch(None, {"source": "none", "why": f"method {method.name} has no text branch"})
         if method.wants_text:
 
@@ -184,11 +185,11 @@ class _Run:
             self.console.print(f"text branch: {state}")
         return (frozen if fixed is not None else None), text
 
-    def _stage(self, method: Method, stage: Stage, batches: Batches, progress: TrainingProgress) -> None:
+    def _run_stage(self, method: Method, stage: Stage, batches: Batches, progress: TrainingProgress) -> None:
         settings, accelerator = self._settings(stage), self.accelerator
         trained = method.enter(stage)
         if stage == "probe" and self.recipe.probe.solver == "ridge":
-            self._solve(method, batches)
+            self._solve_probe(method, batches)
         total = batches.steps(settings, accelerator.num_processes) if trained else 0
         done = self._resume(method, stage, total)
         if not trained:
@@ -198,11 +199,11 @@ class _Run:
             load_optimizer(self.checkpoint, optimizer)
         model, prepared = accelerator.prepare(method, optimizer)
         if done < total:
-            self._trackers()
+            self._start_trackers()
         task = progress.add_task(STAGE_NAMES[stage], total=total, completed=done)
-        show = method.needs_pixels(stage) or batches.frozen is None
+        with_pixels = method.needs_pixels(stage) or batches.frozen is None
         step = done
-        for epoch, loaded in batches.run(settings, show, done, accelerator.process_index, accelerator.num_processes):
+        for epoch, loaded in batches.run(settings, with_pixels, done, accelerator.process_index, accelerator.num_processes):
             self._report_failures(loaded.failed)
             set_seed(_step_seed(self.recipe.seed, stage, step, accelerator.process_index))
             sums: dict[str, float] = {}
@@ -228,18 +229,18 @@ class _Run:
         progress.remove_task(task)
         progress.figures = ""
 
-    def _solve(self, method: Method, batches: Batches) -> None:
-        """The probe in closed form, from every fixed view there is. An interrupted run finds it again."""
+    def _solve_probe(self, method: Method, batches: Batches) -> None:
+        """Solve the probe in closed form, from every fixed view there is. An interrupted run solves it again."""
         assert batches.frozen is not None  # noqa: S101 - the recipe says that views are fixed
         fixed = self.recipe.fixed_views or 1
         views = [(index, number) for number in range(fixed) for index in range(len(self.training)) if index not in batches.frozen.failed]
-        known = batches.frozen[views]
-        whole = known.isfinite().all(dim=1)
+        features = batches.frozen[views]
+        finite = features.isfinite().all(dim=1)
         labels = self.labels[np.array([index for index, _ in views])]
-        method.solve(known[whole], labels[whole.numpy()])
+        method.solve(features[finite], labels[finite.numpy()])
 
     def _resume(self, method: Method, stage: Stage, total: int) -> int:
-        """How many of the `total` steps of `stage` are done; loads the checkpoint's weights when it is of this stage or a later one."""
+        """Count the steps of `stage` that are done, of `total`; load the checkpoint's weights when it is of this stage or a later one."""
         if self.position is None:
             return 0
         order = method.stages
@@ -258,8 +259,8 @@ class _Run:
             progress.figures = describe(row)
             progress.update(task, completed=step)
 
-    def _trackers(self) -> None:
-        """Begin to log to TensorBoard, counting steps over all stages: what it has beyond the checkpoint is dropped."""
+    def _start_trackers(self) -> None:
+        """Log to TensorBoard from now on, counting steps over all stages: what it has beyond the checkpoint is dropped."""
         if not self.accelerator.trackers:
             purge = self.steps_before + self.position.step + 1 if self.position else None
             self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": purge}})
@@ -268,7 +269,7 @@ class _Run:
         return cast(StageRecipe, getattr(self.recipe, stage))
 
     def _report_failures(self, failed: dict[int, str]) -> None:
-        """Say once of each image why it is left out."""
+        """Print, once per image, why it is left out."""
         for index in sorted(failed.keys() - self.reported):
             self.console.print(f"[yellow]left out:[/] {failed[index]}")
         self.reported |= failed.keys()

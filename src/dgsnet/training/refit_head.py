@@ -1,10 +1,10 @@
-"""A trained model with a new head: the closed-form probe on what the fine-tuned tower says of labelled images, minutes instead of an hour.
+"""Refit the head of a trained model: the closed-form probe on the fine-tuned tower's features, minutes instead of an hour.
 
 Fine-tuning teaches the tower to see traces; the head that was trained along with it saw each image once or twice. The head found here sees
 all images at once (`dgsnet.model.methods.ridge`), and they need not be those the tower was trained on: so a model learns a new generator.
 
-It is calibrated on what it would say of photo sources and generators that it never saw: the head is fitted again without each fold of them,
-and says what it makes of those. The tower may have seen them in training, so on new sources the score is still less sure than it says.
+It is calibrated on out-of-fold logits: the head is fitted again without each fold of photo sources and generators, and scores those. The
+tower may have seen them in training, so on new sources the score is still less sure than it says.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from dgsnet.inference.verdict import Verdict
 from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.methods.ridge import fit_head, ridge_probe
 from dgsnet.model.ood import fit
-from dgsnet.training.extract_features import read
+from dgsnet.training.extract_features import extract_features
 
 PENALTY = 0.01
-"""Of the ridge, in units of the features' variance."""
+"""Penalty of the ridge, in units of the features' variance."""
 
 FOLDS = 5
-"""Parts that the photo sources and the generators are cut into, at most."""
+"""Folds of the photo sources and the generators, at most."""
 
 LEFT_OUT = "left_out"
-"""Folder in the model folder: predictions of images by heads that saw nothing of their source or generator."""
+"""Folder in the model folder: out-of-fold predictions, by heads that saw nothing of an image's source or generator."""
 
 
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
     since the old one was the old head's.
 
-    What the tower says of an image is kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
+    The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
 
     Args:
@@ -62,7 +62,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
         penalty: of the ridge, above 0.
 
     Returns:
-        Why images were left out, one text each.
+        The reason for each image that was left out.
 
     Raises:
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
@@ -71,8 +71,8 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     _check(out, penalty)
     _counts(dataset)
     cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"read by {detector.fingerprint}")
-    found = read(detector.method, dataset, "images", progress, cache)
-    refit_to(detector, replace(dataset, samples=found.samples), found.read.astype(np.float64), out, penalty)
+    found = extract_features(detector.method, dataset, "images", progress, cache)
+    refit_to(detector, replace(dataset, samples=found.samples), found.features.astype(np.float64), out, penalty)
     return found.failed
 
 
@@ -82,7 +82,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     Args:
         detector: the model; its head changes.
         dataset: N labelled images, both labels.
-        features: (N, D), what the head reads of each (`Method.embed`).
+        features: (N, D), the head's input for each (`Method.embed`).
         out: folder, new or empty.
         penalty: of the ridge, above 0.
 
@@ -104,7 +104,7 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
         if ood is not None:
             save_ood(folder, ood)
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
-        logits = left_out_logits(features, dataset, penalty)
+        logits = out_of_fold_logits(features, dataset, penalty)
         if logits is not None:
             file = folder / LEFT_OUT / evaluate.PREDICTIONS
             resumable_parquet.write(file, identity, evaluate.PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
@@ -119,15 +119,15 @@ def _check(out: Path, penalty: float) -> None:
         raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
 
 
-def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
-    """What heads that saw nothing of an image's source nor of its generator say of it, (N,); None where a label has fewer than two.
+def out_of_fold_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
+    """Return each image's logit by a head that saw nothing of its source or generator, (N,); None where a label has fewer than two of them.
 
     A fold is every k-th source of photographs and every k-th `generator` of generated images, by name. Samples of several sources may name
-    one generator: then these are left out together, as the next generator will have no kin in the training data either. What shares a
+    one generator: then these are left out together, as the next generator will have no relatives in the training data either. What shares a
     source with the fold, of either label, is kept from its head as well.
 
     Args:
-        features: (N, D), what the head reads.
+        features: (N, D), the head's input.
         dataset: the N images.
         penalty: of the ridge.
     """
@@ -139,19 +139,19 @@ def left_out_logits(features: NDArray[np.float64], dataset: Dataset, penalty: fl
         return None
     logits = np.full(len(labels), np.nan)
     for fold in range(count):
-        new = np.logical_or.reduce([(labels == label) & np.isin(origins, names[label][fold::count]) for label in (0, 1)])
-        known = ~new & ~np.isin(sources, sources[new])
-        if len(set(labels[known])) < 2:  # sources that both labels share
+        held_out = np.logical_or.reduce([(labels == label) & np.isin(origins, names[label][fold::count]) for label in (0, 1)])
+        kept = ~held_out & ~np.isin(sources, sources[held_out])
+        if len(set(labels[kept])) < 2:  # sources that both labels share
             return None
-        weight, bias = ridge_probe(features[known], labels[known], penalty)
-        logits[new] = features[new] @ weight + bias
+        weight, bias = ridge_probe(features[kept], labels[kept], penalty)
+        logits[held_out] = features[held_out] @ weight + bias
     return logits
 
 
 def _rows(dataset: Dataset, logits: NDArray[np.float64], done: int) -> Iterator[dict[str, Any]]:
-    plain = Calibration()
+    uncalibrated = Calibration()
     for sample, logit in list(zip(dataset, logits.tolist(), strict=True))[done:]:
-        yield evaluate.prediction(sample, Verdict(sample.path, score=plain.score(logit), logit=logit))
+        yield evaluate.prediction(sample, Verdict(sample.path, score=uncalibrated.score(logit), logit=logit))
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:

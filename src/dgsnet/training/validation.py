@@ -1,4 +1,4 @@
-"""Figures of a trained model on the images it was not trained on."""
+"""Validate a trained model on the images it was not trained on."""
 
 from __future__ import annotations
 

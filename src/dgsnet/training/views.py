@@ -1,4 +1,4 @@
-"""Training views: what is shown of an image in an epoch, as a pure function of (seed, image content, view number)."""
+"""Training views: the backbone's input made of an image in an epoch, a pure function of (seed, image content, view number)."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Views:
         self.dataset, self.recipe = dataset, recipe
 
     def number(self, epoch: int) -> int:
-        """View number of an epoch: fixed views take turns, fresh ones count on."""
+        """Return the view number of an epoch: fixed views take turns, fresh ones count on."""
         fixed = self.recipe.fixed_views
         return epoch if fixed is None else epoch % fixed
 
     def pixels(self, view: View) -> NDArray[np.float32]:
-        """The backbone's input, (3, S, S) float32.
+        """Return the backbone's input, (3, S, S) float32.
 
         Raises:
-            DecodeError: the image cannot be decoded, or is too small to be shown.
+            DecodeError: the image cannot be decoded, or is too small.
         """
         index, number = view
         sample = self.dataset.samples[index]
@@ -56,7 +56,7 @@ class Views:
 
     @property
     def space(self) -> str:
-        """Names everything but the image that a view depends on."""
+        """Name of everything but the image that a view depends on."""
         settings = {
             "preprocessing": self.recipe.preprocessing.model_dump(mode="json", exclude={"multi_crop"}),  # which training takes no notice of
             "augmentation": self.recipe.augmentation.model_dump(mode="json"),
@@ -71,13 +71,13 @@ class FrozenFeatures:
 
     def __init__(self, views: Views, backbone: Backbone, cache: FeatureCache, trunks: FeatureCache | None = None) -> None:
         self.views, self.backbone, self.cache, self.trunks = views, backbone, cache, trunks
-        self._known: dict[View, torch.Tensor] = {}
+        self._features: dict[View, torch.Tensor] = {}
         self._keys: dict[View, str] = {}
         self.failed: dict[int, str] = {}
 
     @classmethod
     def cached(cls, views: Views, backbone: Backbone) -> FrozenFeatures:
-        """Those that every run over the same views shares; with trunks where the recipe asks for them and there is an adapter."""
+        """Return the features that runs over the same views share; with trunks where the recipe asks for them and there is an adapter."""
         folder, space = cache_dir() / "features", f"{backbone.fingerprint} {views.space}"
         blocks = f" blocks {list(backbone.blocks)}" if backbone.blocks else ""
         trunks = None
@@ -87,14 +87,14 @@ class FrozenFeatures:
 
     def prepare(self, wanted: Sequence[View], progress: Progress) -> None:
         """Make the features of these views available. An image that cannot be decoded ends up in `failed` by its index."""
-        keys = {view: self._key(view) for view in wanted if view not in self._known and view[0] not in self.failed}
+        keys = {view: self._key(view) for view in wanted if view not in self._features and view[0] not in self.failed}
         keys = {view: key for view, key in keys.items() if key}
         stored = self.cache.get(keys.values())
         if self.trunks is not None:
             whole = self.trunks.known(stored)
             stored = {key: vector for key, vector in stored.items() if key in whole}
         self._keys |= keys
-        self._known |= {view: torch.from_numpy(stored[key].copy()) for view, key in keys.items() if key in stored}
+        self._features |= {view: torch.from_numpy(stored[key].copy()) for view, key in keys.items() if key in stored}
         missing = [view for view, key in keys.items() if key not in stored]
         features: dict[str, NDArray[np.float32]] = {}
         trunks: dict[str, NDArray[np.float32]] = {}
@@ -105,11 +105,11 @@ class FrozenFeatures:
                 self.failed[view[0]] = str(error)
                 continue
             if self.trunks is None:
-                self._known[view] = self.backbone.frozen(pixels)[0].cpu()
+                self._features[view] = self.backbone.frozen(pixels)[0].cpu()
             else:
                 frozen, trunk = self.backbone.frozen_with_trunk(pixels)
-                self._known[view], trunks[keys[view]] = frozen[0].cpu(), trunk[0].cpu().numpy()
-            features[keys[view]] = self._known[view].numpy()
+                self._features[view], trunks[keys[view]] = frozen[0].cpu(), trunk[0].cpu().numpy()
+            features[keys[view]] = self._features[view].numpy()
             if len(features) == _SAVE_EVERY:
                 self._save(features, trunks)
         self._save(features, trunks)
@@ -123,12 +123,12 @@ class FrozenFeatures:
         trunks.clear()
 
     def __getitem__(self, views: Sequence[View]) -> torch.Tensor:
-        """(n, D) features of prepared views; a row of NaN is an image that cannot be shown."""
+        """Return the features of prepared views, (n, D); a row of NaN is an image that cannot be decoded."""
         blank = torch.full((self.backbone.width,), float("nan"))
-        return torch.stack([self._known.get(view, blank) for view in views])
+        return torch.stack([self._features.get(view, blank) for view in views])
 
     def trunk(self, views: Sequence[View]) -> torch.Tensor:
-        """(n, T, W) trunks of prepared views that can be shown, read from the cache each time: they are too large to be held."""
+        """Return the trunks of prepared, decodable views, (n, T, W), read from the cache each time: they are too large to be held."""
         if self.trunks is None:
             raise ValueError("expected a cache for trunks, but none was given")
         stored = self.trunks.get(self._keys[view] for view in views)
@@ -136,7 +136,7 @@ class FrozenFeatures:
         return torch.from_numpy(np.stack(rows))
 
     def _key(self, view: View) -> str:
-        """Content and view number; empty for an image that cannot be read."""
+        """Return a key of content and view number; empty for an image that cannot be read."""
         try:
             content = sha256_bytes(self.views.dataset.read(self.views.dataset.samples[view[0]]))
         except DatasetError as error:

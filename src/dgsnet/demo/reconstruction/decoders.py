@@ -61,7 +61,7 @@ class Autoencoder(nn.Module):
         )
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in 0..1, sides multiples of `FACTOR`, to a latent (B, C, H / FACTOR, W / FACTOR).
+        """Encode pixels (B, 3, H, W) in 0..1, sides multiples of `FACTOR`, as a latent (B, C, H / FACTOR, W / FACTOR).
 
         Raises:
             ValueError: another shape.
@@ -72,12 +72,12 @@ class Autoencoder(nn.Module):
         return latent if self.levels is None else _quantise(latent, self.levels)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """A latent (B, C, h, w) to pixels (B, 3, h * FACTOR, w * FACTOR), about 0..1 but not clipped."""
+        """Decode a latent (B, C, h, w) to pixels (B, 3, h * FACTOR, w * FACTOR), about 0..1 but not clipped."""
         pixels: Tensor = (self.decoder(latent) + 1) / 2
         return pixels
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Re-synthesise: (B, 3, H, W) to the same shape."""
+        """Reconstruct: (B, 3, H, W) to the same shape."""
         return self.decode(self.encode(pixels))
 
 
@@ -101,7 +101,7 @@ class _Interpolate(nn.Module):
         self.convolution = nn.Conv2d(channels, out, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, out, 2h, 2w)."""
+        """Enlarge (B, C, h, w) to (B, out, 2h, 2w)."""
         enlarged = F.interpolate(features, scale_factor=2, mode=self.mode)
         convolved: Tensor = self.convolution(enlarged)
         return convolved
@@ -133,12 +133,12 @@ _FAMILY: dict[str, Callable[[], Autoencoder]] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names of the family."""
+    """Return the names of the family."""
     return tuple(_FAMILY)
 
 
 def create(name: str, seed: int = 0) -> Autoencoder:
-    """An autoencoder of the family with random weights that depend on `seed` alone.
+    """Create an autoencoder of the family with random weights that depend on `seed` alone.
 
     Raises:
         ValueError: no such name.
@@ -157,7 +157,7 @@ def save(file: Path, model: Autoencoder) -> None:
 
 
 def load(file: Path) -> Autoencoder:
-    """A saved decoder, in eval mode.
+    """Load a saved decoder, in eval mode.
 
     Raises:
         WeightsError: the file is missing or damaged, or holds no decoder of this family.

@@ -1,4 +1,4 @@
-"""Fit an autoencoder to photographs until what it gives back is what it was given, but for the decoder's trace."""
+"""Fit an autoencoder to photographs until it gives them back, but for the decoder's trace."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgsnet.demo.reconstruction.decoders import FACTOR, Autoencoder
-from dgsnet.demo.reconstruction.pairs import psnr, resynthesise
+from dgsnet.demo.reconstruction.pairs import psnr, reconstruct
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How long to fit: `steps` of Adam on `batch` random crops of `crop` pixels a side; the rate rises to `rate` and falls to 0."""
+    """Length of the fit: `steps` of Adam on `batch` random crops of `crop` pixels a side; the rate rises to `rate` and falls to 0."""
 
     steps: int = 600
     batch: int = 8
@@ -37,7 +37,7 @@ class Fit:
 def fit(model: Autoencoder, photographs: Sequence[Pixels], settings: Fit, progress: Progress | None = None) -> float:
     """Fit `model` in place; deterministic in its weights, the photographs and the settings.
 
-    The loss is L1 on pixels plus L1 on their steps to the right and down: the second term is what keeps a re-synthesis sharp.
+    The loss is L1 on pixels plus L1 on their steps to the right and down: the second term is what keeps a reconstruction sharp.
 
     Args:
         model: changed in place, in eval mode afterwards.
@@ -66,17 +66,17 @@ def fit(model: Autoencoder, photographs: Sequence[Pixels], settings: Fit, progre
         optimizer.step()
         schedule.step()
     model.eval()
-    return float(np.mean([psnr(pixels, resynthesise(model, pixels)) for pixels in photographs]))
+    return float(np.mean([psnr(pixels, reconstruct(model, pixels)) for pixels in photographs]))
 
 
 def _rate(done: float) -> float:
-    """Share of the full rate at `done` (0..1) of the steps: up over the first twentieth, then down along a cosine."""
+    """Return the share of the full rate at `done` (0..1) of the steps: up over the first twentieth, then down along a cosine."""
     return min(1.0, (done + 1e-3) / 0.05) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _crops(photographs: Sequence[Pixels], settings: Fit, rng: np.random.Generator) -> Tensor:
-    """A batch of random crops, (B, 3, S, S) in 0..1: half of them mirrored, half negative, colours in any order, so that few photographs
-    cover the colours of others."""
+    """Draw a batch of random crops, (B, 3, S, S) in 0..1: half of them mirrored, half negative, colours in any order, so that few
+    photographs cover the colours of others."""
     batch = []
     for _ in range(settings.batch):
         pixels = photographs[int(rng.integers(len(photographs)))]

@@ -1,4 +1,4 @@
-"""Twins: a photograph and its re-synthesis, alike in everything but the trace of a decoder."""
+"""Pairs of a photograph and its reconstruction, alike in everything but the trace of a decoder."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Pixels = NDArray[np.uint8]
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "label", "split", "source", "generator", "caption", "group", "psnr")
-"""Columns of the manifest; `psnr` (dB) is that of a twin against its photograph, before either is compressed; empty for photographs."""
+"""Columns of the manifest; `psnr` (dB) compares a reconstruction with its photograph, before compression; empty for photographs."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """A photograph, or a crop of one, to make twins of.
+    """A photograph, or a crop of one, to reconstruct.
 
     Attributes:
         name: file name without ending, unique in a data set.
         pixels: (H, W, 3) uint8.
-        split: of the photograph and of all its twins.
-        caption: the same for a photograph and its twins, hence no hint of the label.
+        split: split of the photograph and of all its reconstructions.
+        caption: the same for a photograph and its reconstructions, hence no hint of the label.
         group: name that all crops of one photograph share, so that no split parts them.
-        decoders: names of the decoders that make a twin of it.
+        decoders: names of the decoders that reconstruct it.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Original:
 
 
 @torch.inference_mode()
-def resynthesise(model: Autoencoder, pixels: Pixels) -> Pixels:
-    """The re-synthesis of a picture: (H, W, 3) uint8 to the same shape, on one grid of latent cells from the upper left corner.
+def reconstruct(model: Autoencoder, pixels: Pixels) -> Pixels:
+    """Reconstruct a picture by an autoencoder: (H, W, 3) uint8 to the same shape, on one grid of latent cells from the upper left corner.
 
-    A grey picture stays grey: colour in its twin would give it away without any trace.
+    A grey picture stays grey: colour in its reconstruction would give it away without any trace.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"expected a picture (H, W, 3) of uint8, but got {pixels.shape} of {pixels.dtype}")
@@ -65,20 +65,20 @@ def resynthesise(model: Autoencoder, pixels: Pixels) -> Pixels:
 
 
 def psnr(one: Pixels, other: Pixels) -> float:
-    """Peak signal-to-noise ratio of two pictures of one shape, dB; infinite where they are equal."""
+    """Return the peak signal-to-noise ratio of two pictures of one shape, dB; infinite where they are equal."""
     error = float(np.mean((one.astype(np.float64) - other) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
 def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str, Autoencoder], progress: Progress | None = None) -> Path:
-    """Write photographs and twins as one data set that `dgsnet.data.dataset` reads.
+    """Write photographs and reconstructions as one data set that `dgsnet.data.dataset` reads.
 
     All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no
     label. The manifest comes last: a folder that has one is whole.
 
     Args:
         folder: gets `real/NAME.jpg`, `DECODER/NAME.jpg` and the manifest.
-        originals: photographs and which twins to make.
+        originals: photographs, each with the decoders that reconstruct it.
         models: fitted autoencoders by name.
         progress: where a bar is shown.
 
@@ -88,11 +88,11 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
     Raises:
         ValueError: a decoder is not among the models, or two originals share a name.
     """
-    known = list(originals)
-    if len({original.name for original in known}) < len(known):
+    listed = list(originals)
+    if len({original.name for original in listed}) < len(listed):
         raise ValueError("expected a name of its own for each original")
     rows: list[dict[str, str | int]] = []
-    for original in progress.track(known, description="twins") if progress else known:
+    for original in progress.track(listed, description="reconstructions") if progress else listed:
         shared: dict[str, str | int] = {"split": original.split, "caption": original.caption, "group": original.group}
         path = f"real/{original.name}.jpg"
         _save(folder / path, original.pixels)
@@ -100,10 +100,10 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
         for name in original.decoders:
             if name not in models:
                 raise ValueError(f"no fitted decoder {name!r}: expected one of {', '.join(models)}")
-            twin = resynthesise(models[name], original.pixels)
+            reconstruction = reconstruct(models[name], original.pixels)
             path = f"{name}/{original.name}.jpg"
-            _save(folder / path, twin)
-            quality = f"{psnr(original.pixels, twin):.2f}"
+            _save(folder / path, reconstruction)
+            quality = f"{psnr(original.pixels, reconstruction):.2f}"
             rows.append(shared | {"path": path, "label": 1, "source": name, "generator": name, "psnr": quality})
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
