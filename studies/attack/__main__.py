@@ -1,6 +1,6 @@
-"""How little it takes to fool a detector whose weights are public: Auto-PGD within a few grey levels, on images of a test split.
+"""A white-box attack on a detector whose weights are public: Auto-PGD within a few grey levels, on images of a test split.
 
-    python experiments/attack.py --data CORPUS --out results/attack/NAME.json MODEL [--images 40] [--epsilon 1 --epsilon 2] [--steps 10]
+    python -m studies.attack --data CORPUS --out studies/attack/results/NAME.json MODEL [--images 40] [--epsilon 1 --epsilon 2] [--steps 10]
 
 As many photographs as generated images, evenly over sources. Figures are of the rounded pictures scored by the whole pipeline. Beside each
 epsilon stands its control: as many random grey levels added, which is what a change of that size does without an attacker.

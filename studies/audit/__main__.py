@@ -1,10 +1,10 @@
 """Does the audit find the flaws that collections of this field have, and does aligning remove them?
 
-    python experiments/audit.py [--data CORPUS] [--images 240] [--work runs/audit]
+    python -m studies.audit [--data CORPUS] [--images 240] [--work runs/audit]
 
 From the training images of a data set, or without `--data` from the photographs that installed packages carry, a raw collection is made as
 they are found: photographs as JPEG of assorted sizes, shapes and qualities with EXIF; generated images as square PNG, a part of them with
-the text chunk of a web UI. It is audited as it is, then aligned, then audited again: `results/audit/flawed.json` and `aligned.json`.
+the text chunk of a web UI. It is audited as it is, then aligned, then audited again: `results/flawed.json` and `aligned.json`.
 `crop_only.json` is the control: aligned without scaling, so that an earlier compression keeps its grid.
 
 Without `--data` both labels are cut from the same photographs: what then still separates them is a trace of files and nothing else. So
@@ -38,9 +38,9 @@ from dgsnet.demo.photographs import photographs
 from dgsnet.evaluation import metrics
 from dgsnet.evaluation.audit import audit
 from dgsnet.images.decode import decode
+from studies.common.paths import RUNS
 
-HERE = Path(__file__).parent
-RESULTS, WORK = HERE.parent / "results" / "audit", HERE.parent / "runs" / "audit"
+RESULTS, WORK = Path(__file__).parent / "results", RUNS / "audit"
 SIDE = 256  # of a generated image, and the longest of a photograph: what the images of a small data set have
 SMALLEST = 176
 CROP = 128
@@ -94,11 +94,11 @@ def build(data: Path | None, images: int, out: Path) -> None:
 
 
 def spectrum(pixels: np.ndarray) -> np.ndarray:
-    """(64,) log of the mean absolute DCT coefficients over the 8 x 8 blocks of the middle (CROP, CROP, 3) of a picture."""
+    """Return (64,), the log of the mean absolute DCT coefficients over the 8 x 8 blocks of the middle (CROP, CROP, 3) of a picture."""
     top, left = (pixels.shape[0] - CROP) // 2, (pixels.shape[1] - CROP) // 2
     grey = pixels[top : top + CROP, left : left + CROP].mean(axis=2)
     blocks = grey.reshape(CROP // 8, 8, CROP // 8, 8).swapaxes(1, 2)
-    return np.log(np.abs(dctn(blocks, axes=(2, 3), norm="ortho")).mean(axis=(0, 1)) + 0.1).ravel()
+    return np.asarray(np.log(np.abs(dctn(blocks, axes=(2, 3), norm="ortho")).mean(axis=(0, 1)) + 0.1).ravel())
 
 
 def pixel_auc(dataset: Dataset) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 Photographs and generated images have logits from two normal distributions of unit variance, so that AUROC and accuracies are known exactly;
 `acc_difference` is a paired difference of two detectors whose logits correlate. A share of 93 to 97 % is what was asked for.
 
-    python experiments/bootstrap_coverage.py --out results/benchmarks/bootstrap_coverage.json
+    python -m studies.bootstrap_coverage --out studies/bootstrap_coverage/results/bootstrap_coverage.json
 """
 
 from __future__ import annotations

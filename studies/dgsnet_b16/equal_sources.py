@@ -1,6 +1,6 @@
-"""Should images or sources weigh the same where stand-ins calibrate a model? Fitted to half of the sources, judged on the others.
+"""Equal weights for images or for sources where out-of-fold scores calibrate a model: fitted to half of the sources, judged on the others.
 
-    python experiments/equal_sources.py        results/dgsnet-b16/equal_sources.{json,md}
+    python -m studies.dgsnet_b16.equal_sources        results/equal_sources.{json,md}
 
 The logits are those of `more/dgs`, of sources that the head which gave them had not seen; each half has half of all sources, drawn anew.
 Calibration and thresholds are fitted to one and asked about the other, whose figures are means over its sources.
@@ -18,12 +18,12 @@ from dgsnet.evaluation import calibrate, evaluate
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
 
-RESULTS = Path(__file__).parent.parent / "results" / "dgsnet-b16"
+RESULTS = Path(__file__).parent / "results"
 DRAWS, BINS = 200, 15
 
 
 def main() -> None:
-    """On the other half, every source weighing the same: errors of the calibration, and what the thresholds do, over the draws."""
+    """Measure on the other half, every source weighing the same: errors of the calibration, and what the thresholds do, over the draws."""
     rows = evaluate.read_predictions(RESULTS / "more" / "dgs" / refit_head.LEFT_OUT / evaluate.PREDICTIONS).to_pylist()
     logits, labels = np.array([row["logit"] for row in rows]), np.array([row["label"] for row in rows])
     sources = np.array([row["source"] for row in rows])
@@ -35,8 +35,8 @@ def main() -> None:
         for unit, kept in drawn.items():
             equal = sources[given].tolist() if unit == "sources" else None
             fitted = calibrate.fit(logits[given], labels[given], sources=equal)
-            known, scores = (np.array([fitted.score(one) for one in part.tolist()]) for part in (logits[given], logits[~given]))
-            called = scores >= calibrate.thresholds(known, labels[given], equal_sources=equal).generated
+            fitted_to, scores = (np.array([fitted.score(one) for one in part.tolist()]) for part in (logits[given], logits[~given]))
+            called = scores >= calibrate.thresholds(fitted_to, labels[given], equal_sources=equal).generated
             shares = [2 * float(weights[truth == label] @ called[truth == label]) for label in (0, 1)]
             kept.append([_error(scores, truth, weights), _log_loss(scores, truth, weights), *shares])
     columns = ("ece", "log_loss", "photographs_called_generated", "found")
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _weights(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     weights = np.array([1 / np.sum((labels == label) & (sources == source)) for label, source in zip(labels, sources, strict=True)])
-    return np.where(labels == 1, 0.5 / weights[labels == 1].sum(), 0.5 / weights[labels == 0].sum()) * weights
+    return np.asarray(np.where(labels == 1, 0.5 / weights[labels == 1].sum(), 0.5 / weights[labels == 0].sum()) * weights)
 
 
 def _error(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""What sahu65 1.1.0 says of the images of a split, as its users run it: its own environment, its own preprocessing.
+"""Scores by sahu65 1.1.0 of the images of a split, as its users run it: its own environment, its own preprocessing.
 
     python3 -m venv sahu && sahu/bin/pip install sahu65==1.1.0
-    sahu/bin/python experiments/sahu65_scores.py CORPUS results/dgsnet-b16/sahu65/test.jsonl
+    sahu/bin/python studies/dgsnet_b16/sahu65_scores.py CORPUS studies/dgsnet_b16/results/sahu65/test.jsonl
 
 Needs nothing of dgsnet, so that it runs in that environment. Rows already written are kept; a second call goes on.
 """
@@ -15,7 +15,7 @@ import sahu65  # type: ignore[import-not-found]
 
 
 def main(corpus: Path, out: Path, split: str = "test") -> None:
-    """One line an image: path, label, source, generator, score (its probability of AI generation), verdict."""
+    """Write one line per image: path, label, source, generator, score (its probability of AI generation), verdict."""
     out.parent.mkdir(parents=True, exist_ok=True)
     done = {json.loads(line)["path"] for line in out.open()} if out.exists() else set()
     with (corpus / "manifest.csv").open(newline="") as stream, out.open("a") as rows:

@@ -1,12 +1,12 @@
-"""What fine-tuning adds to a head on the frozen CLIP, when tower and head learn from many photo sources and generators.
+"""Fine-tuning against a head on the frozen CLIP, when tower and head learn from many photo sources and generators.
 
-    python experiments/fine_tuning.py prepare --corpus CORPUS --more MORE     frozen features and trunks of all images, half an hour
-    python experiments/fine_tuning.py run 0|1 lora|dgs [--epochs N]           train; score the other half, and `test` (restartable)
-    python experiments/fine_tuning.py table                                    results/fine_tuning/table.{json,md}
+    python -m studies.fine_tuning prepare --corpus CORPUS --more MORE     frozen features and trunks of all images, half an hour
+    python -m studies.fine_tuning run 0|1 lora|dgs [--epochs N]           train; score the other half, and `test` (restartable)
+    python -m studies.fine_tuning table                                   results/table.{json,md}
 
-The images are those of `more_sources.py`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are dealt
-out to two halves, by label and name: what is trained on one half is asked about photo sources and generators of the other, none of which it
-saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships
+The images are those of `studies/more_sources`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are
+dealt out to two halves, by label and name: what is trained on one half is asked about photo sources and generators of the other, none of
+which it saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships
 (`dgsnet.model.methods.ridge`).
 """
 
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from pyarrow import parquet
 from rich.console import Console
 from rich.progress import Progress
@@ -41,14 +40,16 @@ from dgsnet.model.recipe import Recipe, make_recipe
 from dgsnet.reports import tables
 from dgsnet.training import photographs, train
 from dgsnet.training.views import FrozenFeatures, Views
+from studies.common import paths
+from studies.common.ranking import Floats
 
 HERE = Path(__file__).parent
-RUNS, RESULTS = HERE.parent / "runs" / "fine_tuning", HERE.parent / "results" / "fine_tuning"
+RUNS, RESULTS = paths.RUNS / "fine_tuning", HERE / "results"
 IMAGES = RUNS / "images"
 """Both collections, linked, with the manifests `train.csv`, `test.csv`, and one a half."""
 METHODS, HALVES, EPOCHS = ("lora", "dgs"), ("0", "1"), (1, 2, 4)
 SOURCE = 60
-"""Images of a source, at most: more of the same are worth little (`results/search/curves.md`)."""
+"""Images of a source, at most: more of the same are worth little (`studies/search/results/curves.md`)."""
 FROZEN = "frozen CLIP"
 NAMES = 3
 """Names in a caption."""
@@ -56,11 +57,9 @@ TOGETHER = 16
 """Trunks that pass the adapted blocks together."""
 COLUMNS = ("path", "label", "split", "source", "generator", "caption")
 
-Floats = NDArray[np.float64]
-
 
 def recipe_of(method: str, epochs: int = 2) -> Recipe:
-    """The recipe of the towers."""
+    """Return the recipe of the towers."""
     return make_recipe(method, config=HERE / "fine-tuning.yaml", assignments=(f"finetune.epochs={epochs}",))
 
 
@@ -70,7 +69,7 @@ def _trained(half: str, epochs: int) -> Path:
 
 
 def prepare(corpus: Path, more: Path) -> None:
-    """Manifests of all images, captions of the new ones, and what the frozen tower says of every image."""
+    """Write manifests of all images, captions of the new ones, and what the frozen tower says of every image."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     for name, folder in (("corpus", corpus), ("more", more)):
         (IMAGES / name).unlink(missing_ok=True)
@@ -86,7 +85,7 @@ def prepare(corpus: Path, more: Path) -> None:
             frozen, _ = _frozen(method, load_dataset(IMAGES / f"{split}.csv"), progress)
             if split == "train":
                 embeddings = frozen[:, : method.backbone.joint_width]
-    _caption(rows, embeddings.double().numpy(), {f"corpus/{sample.path}": sample.caption for sample in load_dataset(corpus)})
+    _caption(rows, embeddings.double().numpy(), {f"corpus/{sample.path}": sample.caption or "" for sample in load_dataset(corpus)})
     _write("train", rows)
     half = _half(rows)
     for name in HALVES:
@@ -153,7 +152,7 @@ def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.T
 
 
 def run(half: str, name: str, epochs: int) -> None:
-    """Train on a half; score the other one and `test` into `results/fine_tuning/HALF/N-epochs/METHOD-ASKED.parquet`."""
+    """Train on a half; score the other one and `test` into `results/HALF/N-epochs/METHOD-ASKED.parquet`."""
     photographs.AT_MOST = 2  # nobody asks these models what is out of their domain, and each photograph is a pass through the whole tower
     learnt, console, results = IMAGES / f"{half}.csv", Console(stderr=True), RESULTS / _trained(half, epochs)
     model = RUNS / _trained(half, epochs) / name
@@ -194,7 +193,7 @@ def _store(file: Path, dataset: Dataset, logits: dict[str, Floats]) -> None:
 
 
 def table() -> None:
-    """Every head on every set of images that was asked."""
+    """Write the figures of every head on every set of images that was asked."""
     found, rows = [], []
     for half in HALVES:
         for asked in (_other(half), "test"):
@@ -243,7 +242,7 @@ def _scores(scored: pa.Table, head: str) -> Floats:
 
 
 def _rivals(title: str, epochs: int) -> list[tuple[str, int]]:
-    """What a model is compared with: the head on the frozen tower, and for surgery LoRA with the same kind of head, trained as long."""
+    """Return the rivals of a model: the head on the frozen tower, and for surgery LoRA with the same kind of head, trained as long."""
     if title == FROZEN:
         return []
     return [(FROZEN, 0), *([(title.replace("dgs", "lora"), epochs)] if title.startswith("dgs") else [])]

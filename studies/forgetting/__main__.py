@@ -1,6 +1,6 @@
-"""What of the frozen CLIP survives in several trained models, on the same images of the test split.
+"""How much of the frozen CLIP survives in several trained models, on the same images of the test split.
 
-    python experiments/forgetting.py run --data CORPUS MODEL_FOLDER...     results/forgetting (restartable)
+    python -m studies.forgetting run --data CORPUS MODEL_FOLDER...     results/ (restartable)
 
 The first model is compared with each of the others; the frozen CLIP is the reference of all. Features stay in runs/forgetting. Each image
 passes the frozen tower once for all models that share its view, and the tuned tower once for each model.
@@ -17,9 +17,9 @@ from rich.progress import Progress
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.diagnose import measure
 from dgsnet.inference.detector import Detector
+from studies.common.paths import RUNS
 
-HERE = Path(__file__).parent
-RESULTS, FEATURES = HERE.parent / "results" / "forgetting", HERE.parent / "runs" / "forgetting" / measure.FEATURES
+RESULTS, FEATURES = Path(__file__).parent / "results", RUNS / "forgetting" / measure.FEATURES
 
 
 def run(data: Path, models: list[Path], split: str, limit: int, caption_column: str, out: Path, features: Path) -> None:
@@ -31,7 +31,7 @@ def run(data: Path, models: list[Path], split: str, limit: int, caption_column: 
         dataset = dataset.balanced_subset(limit, seed=0)
     detectors = {model.absolute().name: Detector.from_pretrained(model, provider="torch") for model in models}
     with Progress(console=Console(stderr=True)) as progress:
-        result = measure.diagnose(detectors, dataset, out, features=features, page_name="README.md", progress=progress)
+        result = measure.diagnose(detectors, dataset, out, features=features, progress=progress)
     for name, one in result["models"].items():
         print(name, {headline: one[headline]["value"] for headline in measure.HEADLINES})
 

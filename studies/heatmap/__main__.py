@@ -1,6 +1,6 @@
-"""Do heatmaps point at what the model's answer rests on? The deletion test, on the images of a data set.
+"""The deletion test: do heatmaps point at what the model's answer rests on?
 
-    python experiments/heatmap.py --model MODEL --data DATA --out FILE.json [--images 40] [--rule occlusion] [--rule gradient]
+    python -m studies.heatmap --model MODEL --data DATA --out FILE.json [--images 40] [--rule occlusion] [--rule gradient]
 
 Cells of a picture's view are blanked one after the other: hottest first, coldest first, and in random orders. The figure of an order is the
 area under its deletion curve: the mean, over the share of cells blanked, of the logit minus that of the whole picture. If evidence ranks
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", help="default: all images")
     parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=3, help="random orders an image")
+    parser.add_argument("--seeds", type=int, default=3, help="random orders per image")
     parser.add_argument("--points", type=int, default=8, help="points of a curve; each costs a forward pass")
     parser.add_argument("--rule", action="append", choices=["occlusion", "gradient"], help="may be given twice; default: occlusion")
     arguments = parser.parse_args()
@@ -85,12 +85,13 @@ def main() -> None:
     detector = Detector.from_pretrained(arguments.model, provider="torch")
     dataset = load_dataset(arguments.data)
     dataset = (dataset.with_split(arguments.split) if arguments.split else dataset).balanced_subset(arguments.images, seed=0)
-    look = detector.config.preprocessing
-    counts = np.unique(np.linspace(0, (-(-look.size // look.patch)) ** 2, arguments.points).round().astype(int)).tolist()
+    preprocessing = detector.config.preprocessing
+    counts = np.unique(np.linspace(0, (-(-preprocessing.size // preprocessing.patch)) ** 2, arguments.points).round().astype(int)).tolist()
     result: dict[str, Any] = {}
     with Progress(console=Console(stderr=True)) as progress:
         for rule in arguments.rule or ["occlusion"]:
-            rows, seconds = [], []
+            rows: list[dict[str, Any]] = []
+            seconds = []
             for sample in progress.track(dataset.samples, description=rule):
                 found, took = areas(detector, dataset.read(sample), rule, counts, arguments.seeds)
                 rows.append({"path": sample.path, "label": sample.label, **found})

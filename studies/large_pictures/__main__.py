@@ -1,12 +1,12 @@
-"""What is gained where a large picture is scored by its quadrants as well as by its centre, on photographs and generated images left out.
+"""Large pictures scored by their quadrants as well as by their centre, on photographs and generated images left out.
 
-    python experiments/large_pictures.py read --repositories DIR               runs/large_pictures: what the tower says of the originals
-    python experiments/large_pictures.py table --corpus CORPUS --more MORE     results/more_sources/large.{json,md}
+    python -m studies.large_pictures read --repositories DIR               runs/large_pictures: features of the originals
+    python -m studies.large_pictures table --corpus CORPUS --more MORE     results/large.{json,md}
 
 Pictures are the files of `more_sources.csv` themselves, of its first four batches, not crops of them, where both sides have room for
 quadrants; at most two of every second photo source and three of a source of generated images. Of the first picture of every tenth source,
-copies under the perturbations `everyday` are read as well. Heads are those of `more_sources.py choose`: none saw anything of the photo
-sources and of the makers' lines of generators it is asked about. Calibration and thresholds are those of what the heads say of the crops,
+copies under the perturbations `everyday` are read as well. Heads are those of `python -m studies.more_sources choose`: none saw anything of
+the photo sources and of the model families it is asked about. Calibration and thresholds are those of what the heads say of the crops,
 each left out.
 """
 
@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import more_sources
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
@@ -33,9 +32,13 @@ from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports import tables
+from studies.common import image_list
+from studies.common.left_out import FOLDS, PENALTY, folds
+from studies.common.paths import RUNS
+from studies.common.ranking import Floats, found_at_5_percent
+from studies.common.training_images import training_images
 
-READ = Path(__file__).parent.parent / "runs" / "large_pictures"
-RESULTS = more_sources.RESULTS
+READ, RESULTS = RUNS / "large_pictures", Path(__file__).parent / "results"
 MOST = {"0": 2, "1": 3}
 """Pictures of a source, by label."""
 BATCHES = "1234"
@@ -43,20 +46,18 @@ BATCHES = "1234"
 EVERY = 10
 """Sources to one of which copies are read."""
 WAYS = ("centre", "centre and quadrants")
-LOOK = Preprocessing(view="crop", multi_crop=True)
-
-Floats = NDArray[np.float64]
+PREPROCESSING = Preprocessing(view="crop", multi_crop=True)
 
 
 def read(repositories: Path) -> None:
-    """What the head reads of each view, one file a source: `read` (pictures, views, D), `copies` (copies, views, D)."""
-    engine, look = Detector.from_pretrained("dgsnet-b16").runtime, LOOK
+    """Write what the head reads of each view, one file a source: `read` (pictures, views, D), `copies` (copies, views, D)."""
+    runtime = Detector.from_pretrained("dgsnet-b16").runtime
 
     def seen(pixels: Pixels) -> NDArray[np.float32]:
-        return np.concatenate([engine.run(view[None])[0] for view in look.views(pixels)]).astype(np.float32)
+        return np.concatenate([runtime.run(view[None])[0] for view in PREPROCESSING.views(pixels)]).astype(np.float32)
 
     rows: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for row in [row for row in more_sources.listed() if row["batch"] in BATCHES]:
+    for row in [row for row in image_list.listed() if row["batch"] in BATCHES]:
         rows.setdefault((row["label"], row["source"]), []).append(row)
     READ.mkdir(parents=True, exist_ok=True)
     for number, ((label, source), files) in track(list(enumerate(sorted(rows.items()))), "sources"):
@@ -68,10 +69,10 @@ def read(repositories: Path) -> None:
             if len(pictures) == MOST[label]:
                 break
             try:
-                image = decode(more_sources.content(repositories / row["repo"], row["commit"], row["path"]), more_sources.POLICY)
+                image = decode(image_list.content(repositories / row["repo"], row["commit"], row["path"]), image_list.POLICY)
             except DecodeError:
-                continue  # those that `more_sources.py crops` names
-            if len(look.parts(image.height, image.width)) == 1:
+                continue  # those that `python -m studies.more_sources crops` names
+            if len(PREPROCESSING.parts(image.height, image.width)) == 1:
                 continue
             pictures.append(seen(image.pixels))
             if number % EVERY == 0 and not copies:
@@ -83,24 +84,24 @@ def read(repositories: Path) -> None:
 
 
 def table(corpus: Path, more: Path) -> None:
-    """One view against five, by heads that saw nothing of the source."""
-    images = more_sources.known(corpus, more)
-    fold = more_sources.folds(images)
+    """Compare one view with five, by heads that saw nothing of the source."""
+    images = training_images(corpus, more)
+    fold = folds(images)
     of_source: dict[str, set[int]] = {}
     for source, one in zip(images.sources.tolist(), fold.tolist(), strict=True):
         of_source.setdefault(source, set()).add(one)
-    heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], more_sources.PENALTY) for one in range(more_sources.FOLDS)]
+    heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], PENALTY) for one in range(FOLDS)]
     crops = np.array([row @ heads[at][0] + heads[at][1] for row, at in zip(images.read, fold, strict=True)])
-    known = images.sources.tolist()
-    fitted = calibrate.fit(crops, images.labels, sources=known)
-    cut = calibrate.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=known)
+    of_crops = images.sources.tolist()
+    fitted = calibrate.fit(crops, images.labels, sources=of_crops)
+    cut = calibrate.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=of_crops)
     labels: list[int] = []
     sources: list[str] = []
     logits: list[Floats] = []
     changed: list[tuple[Floats, Floats]] = []
     for file in sorted(READ.glob("*.npz")):
         if len(of_source[file.stem]) > 1:
-            continue  # several makers' lines: each head saw some of its pictures
+            continue  # several model families: each head saw some of its pictures
         weight, bias = heads[min(of_source[file.stem])]
         with np.load(file) as given:
             if not len(given["read"]):
@@ -113,14 +114,14 @@ def table(corpus: Path, more: Path) -> None:
     found, rows, scores = {}, [], {}
     truth, origins = np.array(labels), [source if label else "" for source, label in zip(sources, labels, strict=True)]
     for way, many in zip(WAYS, (1, len(logits[0])), strict=True):
-        weight = LOOK.weight(many)
-        scores[way] = np.array([fitted.score(weight * float(views[:many].sum())) for views in logits])
-        before, then = ([fitted.score(weight * float(views[:many].sum())) for views in each] for each in zip(*changed, strict=True))
+        factor = PREPROCESSING.weight(many)
+        scores[way] = np.array([fitted.score(factor * float(views[:many].sum())) for views in logits])
+        before, then = ([fitted.score(factor * float(views[:many].sum())) for views in each] for each in zip(*changed, strict=True))
         verdicts = [np.digitize(each, [cut.real, cut.generated]) for each in (before, then)]
         figures: dict[str, Any] = {
             "auroc": vars(metrics.macro_average(labels, scores[way], origins)["auroc"]),
             "minus_centre": vars(metrics.paired_macro_difference(labels, scores[way], scores[WAYS[0]], origins)["auroc"]),
-            "found_at_5_percent": more_sources.found_at_5_percent(truth, scores[way]),
+            "found_at_5_percent": found_at_5_percent(truth, scores[way]),
             "found": float(np.mean(scores[way][truth == 1] >= cut.generated)),
             "photographs_called_generated": float(np.mean(scores[way][truth == 0] >= cut.generated)),
             "photographs_called_real": float(np.mean(scores[way][truth == 0] < cut.real)),

@@ -1,9 +1,9 @@
-"""The corpus experiment: every method on the same images, then one table.
+"""Every method on the same images, then one table.
 
-    python experiments/corpus.py run --data CORPUS [NAME ...]     train, validate and test (hours on a laptop; restartable)
-    python experiments/corpus.py table                            results/corpus/table.{json,md} from the predictions
+    python -m studies.method_comparison run --data CORPUS [NAME ...]     train, validate and test (hours on a laptop; restartable)
+    python -m studies.method_comparison table                            results/table.{json,md} from the predictions
 
-All methods share `experiments/corpus.yaml`; `RUNS` says what else distinguishes them.
+All methods share `corpus.yaml`; `RUNS` says what else distinguishes them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
 from dgsnet.training.validation import validate_on_held_out
+from studies.common.paths import RUNS as RUNS_FOLDER
 
 HERE = Path(__file__).parent
-RESULTS, MODELS = HERE.parent / "results" / "corpus", HERE.parent / "runs" / "corpus"
+RESULTS, MODELS = HERE / "results", RUNS_FOLDER / "method_comparison"
 BASELINE = "lora"
 
 RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -43,7 +44,7 @@ RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def run(name: str, data: Path) -> None:
-    """Train one method, validate it, test it, and keep what the table needs under `results/corpus/NAME`."""
+    """Train one method, validate it, test it, and keep what the table needs under `results/NAME`."""
     method, preset, assignments = RUNS[name]
     recipe = make_recipe(method, preset, HERE / "corpus.yaml", assignments)
     model, kept, console = MODELS / name, RESULTS / name, Console(stderr=True)
@@ -58,7 +59,7 @@ def run(name: str, data: Path) -> None:
 
 
 def table() -> None:
-    """One table of all finished runs, with paired differences against the baseline."""
+    """Write one table of all finished runs, with paired differences against the baseline."""
     runs = {name: _scores(RESULTS / name / evaluate.PREDICTIONS) for name in RUNS if (RESULTS / name / evaluate.PREDICTIONS).exists()}
     labels, generators, paths, base = runs[BASELINE]
     rows: dict[str, Any] = {}

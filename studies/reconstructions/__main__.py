@@ -1,12 +1,12 @@
-"""Content-aligned pairs: does a head learn anything general from photographs and their re-synthesised twins?
+"""Content-aligned pairs: does a head learn anything general from photographs and their reconstructions?
 
-    python experiments/twins.py make --corpus CORPUS --out TWINS              decoders fitted to `train` photographs; photographs and twins
-    python experiments/more_sources.py features --data TWINS twins            what the tower of `dgsnet-b16` says of them
-    python experiments/twins.py judge --corpus CORPUS --more MORE --twins TWINS   results/more_sources/twins.{json,md}
+    python -m studies.reconstructions make --corpus CORPUS --out PAIRS                  decoders fitted to `train` photographs; both images
+    python -m studies.more_sources features --data PAIRS reconstructions                features by the tower of `dgsnet-b16`
+    python -m studies.reconstructions judge --corpus CORPUS --more MORE --pairs PAIRS   results/reconstructions.{json,md}
 
-The five decoders of `dgsnet.demo.reconstruction` differ in how they get from a latent grid to pixels. Does a head that knows the twins
-of four of them find those of the fifth (photographs parted too)? Do twins beside the generated images help with generators and photo
-sources that were left out? The figures beside which they stand are those of `more_sources.py choose`.
+The five decoders of `dgsnet.demo.reconstruction` differ in how they get from a latent grid to pixels. Does a head that learnt the
+reconstructions of four of them find those of the fifth (photographs parted too)? Do reconstructions beside the generated images help with
+generators and photo sources that were left out? The figures beside which they stand are those of `python -m studies.more_sources choose`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from more_sources import PENALTY, RESULTS, Known, features_of, known, left_out
 from rich.progress import Progress
 from sklearn.metrics import roc_auc_score
 
@@ -29,14 +28,17 @@ from dgsnet.demo.reconstruction.pairs import Original, write_pairs
 from dgsnet.images.decode import decode
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports import tables
+from studies.common.left_out import PENALTY, left_out
+from studies.common.training_images import TrainingImages, features_of, training_images
 
+RESULTS = Path(__file__).parent / "results"
 PHOTOGRAPHS, FITTED = 60, 40
-"""Photographs with twins, balanced over the sources, and how many of them the decoders are fitted to."""
+"""Photographs with reconstructions, balanced over the sources, and how many of them the decoders are fitted to."""
 SHARES = (0.0, 0.25, 0.5, 1.0)
 
 
 def make(corpus: Path, out: Path) -> None:
-    """Photographs of `train`, and the twins that every decoder makes of each."""
+    """Write photographs of `train`, and the reconstructions that every decoder makes of each."""
     photographs = replace(load_dataset(corpus), samples=tuple(s for s in load_dataset(corpus).with_split("train") if s.label == 0))
     by_source: dict[str, list[Original]] = {}
     names = tuple(decoders.available())
@@ -54,10 +56,10 @@ def make(corpus: Path, out: Path) -> None:
         write_pairs(out, originals, models, progress)
 
 
-def judge(corpus: Path, more: Path, twins: Path) -> None:
-    """Both answers."""
-    images, dataset = known(corpus, more), load_dataset(twins)
-    read = features_of("twins", dataset)
+def judge(corpus: Path, more: Path, pairs: Path) -> None:
+    """Answer both questions."""
+    images, dataset = training_images(corpus, more), load_dataset(pairs)
+    read = features_of("reconstructions", dataset)
     labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
     groups = np.array([sample.path.rpartition("/")[2] for sample in dataset])
     rng = np.random.default_rng(0)
@@ -80,20 +82,22 @@ def judge(corpus: Path, more: Path, twins: Path) -> None:
     mixed = {}
     for share in SHARES:
         chosen = (labels == 1) & np.isin(groups, rng.permutation(np.unique(groups))[: round(share * len(np.unique(groups)))])
-        mixed[f"{share:g}"] = {"twins": int(chosen.sum())} | left_out(_with(images, read[chosen], sources[chosen]), None, PENALTY)
+        mixed[f"{share:g}"] = {"reconstructions": int(chosen.sum())} | left_out(_with(images, read[chosen], sources[chosen]), None, PENALTY)
     header = {"data": [images.dataset.fingerprint(), dataset.fingerprint()], "penalty": PENALTY, "seed": 0, "dgsnet": __version__}
-    write_json(RESULTS / "twins.json", header | {"transfer": transfer, "mixed": mixed})
+    write_json(RESULTS / "reconstructions.json", header | {"transfer": transfer, "mixed": mixed})
     first = tables.markdown(
-        ["AUROC, twins of", *next(iter(transfer.values()))],
+        ["AUROC, reconstructions by", *next(iter(transfer.values()))],
         [[name, *(f"{it:.3f}" for it in cells.values())] for name, cells in transfer.items()],
     )
-    rows = [[str(one["twins"]), f"{one['auroc']:.3f}", f"{one['tpr_at_fpr_5']:.3f}"] for one in mixed.values()]
-    second = tables.markdown(["twins beside the generated images", "AUROC, left-out generators", "found at 5 % false alarms"], rows)
-    write_text(RESULTS / "twins.md", first + "\n" + second)
+    rows = [[str(one["reconstructions"]), f"{one['auroc']:.3f}", f"{one['tpr_at_fpr_5']:.3f}"] for one in mixed.values()]
+    second = tables.markdown(
+        ["reconstructions beside the generated images", "AUROC, left-out generators", "found at 5 % false alarms"], rows
+    )
+    write_text(RESULTS / "reconstructions.md", first + "\n" + second)
 
 
-def _with(images: Known, read: np.ndarray, sources: np.ndarray) -> Known:
-    """The images and twins as training images that no fold asks about."""
+def _with(images: TrainingImages, read: np.ndarray, sources: np.ndarray) -> TrainingImages:
+    """Return the images and reconstructions as training images that no fold asks about."""
     return replace(
         images,
         read=np.concatenate([images.read, read]),
@@ -112,9 +116,9 @@ if __name__ == "__main__":
         one.add_argument("--corpus", type=Path, required=True)
     make_parser.add_argument("--out", type=Path, required=True)
     judge_parser.add_argument("--more", type=Path, required=True)
-    judge_parser.add_argument("--twins", type=Path, required=True)
+    judge_parser.add_argument("--pairs", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "make":
         make(arguments.corpus, arguments.out)
     else:
-        judge(arguments.corpus, arguments.more, arguments.twins)
+        judge(arguments.corpus, arguments.more, arguments.pairs)

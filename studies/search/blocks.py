@@ -1,7 +1,7 @@
-"""What generalises: linear probes on frozen CLIP, each judged on a generator and a photo source it was not trained on.
+"""Blocks that generalise: linear probes on frozen CLIP, each judged on a generator and a photo source it was not trained on.
 
-    python experiments/search.py features --data CORPUS      runs/search/features.npz: what every block says of every image (once)
-    python experiments/search.py probes --data CORPUS        results/search/blocks.{json,md}
+    python -m studies.search.blocks features --data CORPUS      runs/search/features.npz: the features of every block (once)
+    python -m studies.search.blocks probes --data CORPUS        results/blocks.{json,md}
 
 Choices see the splits `train` and `val` only (`features --split test` is for `curves.py`). For each generator g and photo source s a ridge
 probe, both labels weighing the same, is fitted to all images but those of g and s, and ranks g against s; the mean AUROC over all (g, s)
@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
 from dgsnet.core.files import replacing, write_json, write_text
@@ -27,9 +26,10 @@ from dgsnet.data.dataset import load_dataset
 from dgsnet.images.decode import decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.model.backbone import Backbone
+from studies.common.paths import RUNS
+from studies.common.ranking import Floats, leave_pairs_out
 
-HERE = Path(__file__).parent
-FEATURES, RESULTS = HERE.parent / "runs" / "search" / "features.npz", HERE.parent / "results" / "search"
+FEATURES, RESULTS = RUNS / "search" / "features.npz", Path(__file__).parent / "results"
 CHOICES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     **{f"class token after block {block}": ((), (block,)) for block in (2, 4, 6, 8, 10, 12)},
     **{f"mean patch token after block {block}": ((block,), ()) for block in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)},
@@ -42,16 +42,15 @@ CHOICES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 PENALTY = 0.1
 """Of the ridge, on standardised features."""
 
-Floats = NDArray[np.float64]
-
 
 @torch.inference_mode()
 def features(data: Path, file: Path, splits: tuple[str, ...]) -> None:
-    """Class token and mean patch token after every block, of the native centre crop: (N, blocks + 1, 2, width) float16."""
-    dataset, backbone, look = load_dataset(data).with_split(*splits), Backbone.load("clip-vit-b16"), Preprocessing(view="crop")
+    """Write class token and mean patch token after every block, of the native centre crop: (N, blocks + 1, 2, width) float16."""
+    dataset, backbone = load_dataset(data).with_split(*splits), Backbone.load("clip-vit-b16")
+    preprocessing = Preprocessing(view="crop")
     rows = []
     for sample in track(dataset.samples, "frozen CLIP"):
-        pixels = torch.from_numpy(look(decode(dataset.read(sample)).pixels))[None]
+        pixels = torch.from_numpy(preprocessing(decode(dataset.read(sample)).pixels))[None]
         states = backbone.vision(pixel_values=pixels, output_hidden_states=True).hidden_states
         rows.append(np.stack([[state[0, 0].numpy(), state[0, 1:].mean(dim=0).numpy()] for state in states]).astype(np.float16))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +59,7 @@ def features(data: Path, file: Path, splits: tuple[str, ...]) -> None:
 
 
 def stored_features(file: Path, data: Path, splits: tuple[str, ...]) -> tuple[NDArray[np.float16], str]:
-    """What `features` wrote, and the backbone's fingerprint."""
+    """Read what `features` wrote, and the backbone's fingerprint."""
     with np.load(file) as stored:
         if str(stored["data"]) != load_dataset(data).with_split(*splits).fingerprint():
             raise SystemExit(f"{file} is of other data: delete it and run `features` again")
@@ -68,7 +67,7 @@ def stored_features(file: Path, data: Path, splits: tuple[str, ...]) -> tuple[ND
 
 
 def probes(data: Path) -> None:
-    """Every choice of `CHOICES`, judged on what it was not trained on."""
+    """Judge every choice of `CHOICES` on what it was not trained on."""
     dataset = load_dataset(data).with_split("train", "val")
     half, backbone = stored_features(FEATURES, data, ("train", "val"))
     states = half.astype(np.float64)
@@ -77,29 +76,18 @@ def probes(data: Path) -> None:
     found: dict[str, Any] = {}
     for name, (patches, classes) in track(CHOICES.items(), "probes", total=len(CHOICES)):
         read = np.concatenate([*(states[:, block, 1] for block in patches), *(states[:, block, 0] for block in classes)], axis=1)
-        found[name] = _leave_out(read, labels, origins)
+
+        def score(left_out: NDArray[np.bool_], read: Floats = read) -> Floats:
+            return ridge(read[~left_out], labels[~left_out].astype(np.float64))(read[left_out])
+
+        found[name] = leave_pairs_out(labels, origins, score)
     header = {"data": dataset.fingerprint(), "backbone": backbone, "view": "crop", "penalty": PENALTY, "dgsnet": __version__}
     write_json(RESULTS / "blocks.json", header | {"choices": found})
     write_text(RESULTS / "blocks.md", _markdown(found))
 
 
-def _leave_out(read: Floats, labels: NDArray[Any], origins: NDArray[Any]) -> dict[str, Any]:
-    generators, sources = (sorted(set(origins[labels == label])) for label in (1, 0))
-    ranks = np.zeros((len(generators), len(sources)))
-    for row, generator in enumerate(generators):
-        for column, source in enumerate(sources):
-            left_out = np.isin(origins, [generator, source])
-            scores = ridge(read[~left_out], labels[~left_out].astype(np.float64))(read[left_out])
-            ranks[row, column] = roc_auc_score(labels[left_out], scores)
-    return {
-        "mean": round(float(ranks.mean()), 4),
-        "by_generator": dict(zip(generators, ranks.mean(axis=1).round(4).tolist(), strict=True)),
-        "by_source": dict(zip(sources, ranks.mean(axis=0).round(4).tolist(), strict=True)),
-    }
-
-
 def ridge(read: Floats, labels: Floats) -> Callable[[Floats], Floats]:
-    """A ridge probe, both labels weighing the same: a function from features (N, D) to scores (N,)."""
+    """Fit a ridge probe, both labels weighing the same; return a function from features (N, D) to scores (N,)."""
     mean, scale = read.mean(axis=0), read.std(axis=0) + 1e-6
     standard = (read - mean) / scale
     weights = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())

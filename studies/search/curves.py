@@ -1,10 +1,10 @@
-"""What it would take: how the linear probe on frozen CLIP fares on `test` with more images, more generators, more photo sources.
+"""Learning curves: how the linear probe on frozen CLIP fares on `test` with more images, more generators, more photo sources.
 
-    python experiments/search.py features --data CORPUS                    runs/search/features.npz (once)
-    python experiments/search.py features --data CORPUS --split test       runs/search/features-test.npz (once)
-    python experiments/curves.py --data CORPUS                             results/search/curves.{json,md,png}
+    python -m studies.search.blocks features --data CORPUS                    runs/search/features.npz (once)
+    python -m studies.search.blocks features --data CORPUS --split test       runs/search/features-test.npz (once)
+    python -m studies.search.curves --data CORPUS                             results/curves.{json,md,png}
 
-The probe is the one of `search.py`, on block 5's mean patch token and CLIP's class token of the native centre crop, fitted to a part of
+The probe is the one of `blocks.py`, on block 5's mean patch token and CLIP's class token of the native centre crop, fitted to a part of
 `train`; drawn `DRAWS` times. It is not the shipped model, but costs a second instead of an hour, so that a curve has points. Nothing was
 chosen by these figures.
 """
@@ -20,13 +20,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.progress import track
-from search import FEATURES, RESULTS, ridge, stored_features
-from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.data.dataset import load_dataset
 from dgsnet.reports.tables import markdown
+from studies.common.ranking import mean_auroc
+from studies.search.blocks import FEATURES, RESULTS, ridge, stored_features
 
 SIZES = (100, 200, 400, 800, 1400, 2100)
 DRAWS = 8
@@ -34,7 +34,7 @@ TARGET = 0.85
 
 
 def curves(data: Path) -> None:
-    """All three curves."""
+    """Draw all three curves."""
     train, test = (load_dataset(data).with_split(split) for split in ("train", "test"))
     states, backbone = stored_features(FEATURES, data, ("train", "val"))
     with_val = load_dataset(data).with_split("train", "val")
@@ -67,7 +67,7 @@ def _read(states: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _choices(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-    """(curve, count, which training images), each point `DRAWS` times; one stream of random numbers for all makes it reproducible."""
+    """Yield (curve, count, which training images), each point `DRAWS` times; one stream of random numbers for all makes it reproducible."""
     draws = np.random.default_rng(0)
     photographs, generators = (sorted(set(sources[labels == label])) for label in (0, 1))
     for size in SIZES:
@@ -81,13 +81,6 @@ def _choices(labels: NDArray[np.int64], sources: NDArray[np.str_]) -> Iterator[t
         for _ in range(DRAWS if count < len(photographs) else 1):
             some = draws.permutation(photographs)[:count]
             yield "photo sources", count, (labels == 1) | np.isin(sources, some)
-
-
-def mean_auroc(labels: NDArray[np.int64], scores: NDArray[np.float64], generators: NDArray[np.str_]) -> float:
-    """AUROC of each generator against all photographs, averaged over the generators."""
-    real = labels == 0
-    each = [roc_auc_score(labels[real | (generators == name)], scores[real | (generators == name)]) for name in set(generators[~real])]
-    return float(np.mean(each))
 
 
 def _plot(found: dict[str, list[dict[str, Any]]]) -> None:

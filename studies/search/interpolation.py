@@ -1,8 +1,8 @@
-"""How far to go from the frozen CLIP: the weights between it and the fine-tuned model, judged on generators and photo sources it never saw.
+"""Weight interpolation: the weights between it and the fine-tuned model, judged on other sources.
 
-    python experiments/dgsnet_b16.py half --data CORPUS dgs 0|1                    trains a model on each half of the sources
-    python experiments/interpolation.py features --data CORPUS --half 0|1          runs/interpolation/HALF-STRENGTH.npz (restartable)
-    python experiments/interpolation.py table                                      results/search/interpolation.{json,md}
+    python -m studies.dgsnet_b16 half --data CORPUS dgs 0|1                    trains a model on each half of the sources
+    python -m studies.search.interpolation features --data CORPUS --half 0|1   runs/interpolation/HALF-STRENGTH.npz (restartable)
+    python -m studies.search.interpolation table                               results/interpolation.{json,md}
 
 A low-rank update scaled by a strength between 0 and 1 lies between the frozen weights and the fine-tuned ones (WiSE-FT, arXiv 2109.01903)
 of the fine-tuned model. At each strength the other half's images are ranked by three heads: one between the teacher's and the trained
@@ -13,16 +13,13 @@ logits of one of these and of the ridge on frozen features, each over its spread
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from dgsnet_b16 import HALF, MODELS
 from numpy.typing import NDArray
 from rich.progress import track
-from search import RESULTS
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
@@ -33,26 +30,27 @@ from dgsnet.images.preprocess import SCORING_SEED
 from dgsnet.inference.detector import Detector
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports.tables import markdown
+from studies.common.halves import other_half
+from studies.common.paths import MODELS, RUNS
+from studies.common.ranking import Floats
 
-FEATURES = MODELS.parent / "interpolation"
+FEATURES, RESULTS = RUNS / "interpolation", Path(__file__).parent / "results"
 STRENGTHS = (0.0, 1.0, 0.5, 0.25, 0.75)
 FITTED = 400
 """Training images of the half that the ridge is fitted to, balanced over sources."""
 SCORED = 350
 """Images of the other half, balanced over its sources."""
 PENALTIES = (0.01, 0.03)
-Floats = NDArray[np.float64]
 
 
 @torch.inference_mode()
 def features(data: Path, half: int, strengths: tuple[float, ...]) -> None:
-    """What the heads read of the half's training images and of the other half's, at each strength."""
+    """Write what the heads read of the half's training images and of the other half's, at each strength."""
     model = MODELS / "shipped" / "halves" / str(half)
     detector = Detector.from_pretrained(model, provider="torch")
-    known = load_dataset(data)
+    corpus = load_dataset(data)
     trained = load_dataset(model.with_suffix(".csv")).with_split("train").balanced_subset(FITTED, seed=0)
-    others = tuple(sample for sample in known if sample.split in {"train", "val"} and (sample.source in HALF) != (half == 0))
-    left_out = replace(known, samples=others).balanced_subset(SCORED, seed=0)
+    left_out = other_half(corpus, half, SCORED)
     weights = {name: value.clone() for name, value in detector.method.named_parameters() if "lora_B" in name}
     FEATURES.mkdir(parents=True, exist_ok=True)
     for strength in strengths:
@@ -62,10 +60,12 @@ def features(data: Path, half: int, strengths: tuple[float, ...]) -> None:
         for name, value in detector.method.named_parameters():
             if name in weights:
                 value.copy_(strength * weights[name])
-        heads = {name: _head(detector, name) for name in ("teacher", "head")}
-        seen = {f"{part}_{key}": value for part, of in (("fit", trained), ("new", left_out)) for key, value in _read(detector, of).items()}
+        heads: dict[str, Any] = {name: _head(detector, name) for name in ("teacher", "head")}
+        seen: dict[str, Any] = {
+            f"{part}_{key}": value for part, of in (("fit", trained), ("new", left_out)) for key, value in _read(detector, of).items()
+        }
         with replacing(file) as aside, aside.open("wb") as stream:
-            np.savez(stream, model=detector.fingerprint, data=known.fingerprint(), **seen, **heads)
+            np.savez(stream, model=detector.fingerprint, data=corpus.fingerprint(), **(seen | heads))
 
 
 def _read(detector: Detector, dataset: Dataset) -> dict[str, NDArray[Any]]:
@@ -78,12 +78,12 @@ def _read(detector: Detector, dataset: Dataset) -> dict[str, NDArray[Any]]:
 
 
 def _head(detector: Detector, name: str) -> Floats:
-    layer = detector.method.get_submodule(name)
+    layer: Any = detector.method.get_submodule(name)
     return np.append(layer.weight[0].double().numpy(), float(layer.bias))
 
 
 def table() -> None:
-    """Every strength and head, averaged over the two halves."""
+    """Write the figures of every strength and head, averaged over the two halves."""
     found: dict[str, dict[str, list[float]]] = {}
     identities = set()
     for half in (0, 1):

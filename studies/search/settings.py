@@ -1,9 +1,9 @@
-"""What the probe should be trained on and how: each choice judged on a generator and a photo source it was not trained on.
+"""Settings of the probe: each choice judged on a generator and a photo source it was not trained on.
 
-    python experiments/probe_settings.py --data CORPUS        results/search/settings.{json,md}
+    python -m studies.search.settings --data CORPUS        results/settings.{json,md}
 
 Only `train` is read. Every probe reads what the recipe of the shipped detector reads, is fitted to all images but those of one generator
-and one photo source, and ranks these two, unaugmented; the figure is the mean AUROC over all such pairs, as in `search.py`.
+and one photo source, and ranks these two, unaugmented; the figure is the mean AUROC over all such pairs, as in `blocks.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
 from dgsnet.core.files import write_json, write_text
@@ -27,22 +26,23 @@ from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.model.recipe import Recipe, make_recipe
 from dgsnet.reports.tables import markdown
 from dgsnet.training.views import FrozenFeatures, Views
+from studies.common.ranking import Floats, leave_pairs_out
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results" / "search"
+RESULTS = HERE / "results"
+RECIPE = HERE.parent / "dgsnet_b16" / "dgsnet-b16-ridge.yaml"
 AUGMENTED = (
     "augmentation={crop: {probability: 0.5, low: 0.5}, resize: {probability: 0.7, low: 0.6, high: 1.6}, flip: true, "
     "reencode: {probability: 0.7, low: 50, high: 98}}",
     "data.views=1",
 )
-Floats = NDArray[np.float64]
 
 
 def main(data: Path) -> None:
-    """All choices, one line each."""
+    """Judge all choices, one line each."""
     dataset = load_dataset(data, caption_column="caption_uniform").with_split("train")
-    recipes = {"none": make_recipe("linear", config=HERE / "dgsnet-b16-ridge.yaml")}
-    recipes["strong"] = make_recipe("linear", config=HERE / "dgsnet-b16-ridge.yaml", assignments=AUGMENTED)
+    recipes = {"none": make_recipe("linear", config=RECIPE)}
+    recipes["strong"] = make_recipe("linear", config=RECIPE, assignments=AUGMENTED)
     with Progress() as progress:
         plain, strong = (_read(dataset, recipe, progress) for recipe in recipes.values())
         choices: dict[str, tuple[Floats, float | None]] = {
@@ -62,7 +62,7 @@ def main(data: Path) -> None:
 
 
 def _read(dataset: Dataset, recipe: Recipe, progress: Progress) -> Floats:
-    """What a method's head reads of the first view of each image; from the cache where training was there before."""
+    """Return what a method's head reads of the first view of each image; from the cache where training was there before."""
     backbone = Backbone.load(recipe.backbone)
     method = methods.create(recipe, backbone)
     views = Views(dataset, recipe)
@@ -74,18 +74,10 @@ def _read(dataset: Dataset, recipe: Recipe, progress: Progress) -> Floats:
 
 
 def _leave_out(trained: Floats, plain: Floats, labels: NDArray[Any], origins: NDArray[Any], penalty: float | None) -> dict[str, Any]:
-    generators, sources = (sorted(set(origins[labels == label])) for label in (1, 0))
-    ranks = np.zeros((len(generators), len(sources)))
-    for row, generator in enumerate(generators):
-        for column, source in enumerate(sources):
-            out = np.isin(origins, [generator, source])
-            weight = _probe(trained[~out], labels[~out], penalty)
-            ranks[row, column] = roc_auc_score(labels[out], plain[out] @ weight)
-    return {
-        "mean": round(float(ranks.mean()), 4),
-        "by_generator": dict(zip(generators, ranks.mean(axis=1).round(4).tolist(), strict=True)),
-        "by_source": dict(zip(sources, ranks.mean(axis=0).round(4).tolist(), strict=True)),
-    }
+    def score(out: NDArray[np.bool_]) -> Floats:
+        return np.asarray(plain[out] @ _probe(trained[~out], labels[~out], penalty))
+
+    return leave_pairs_out(labels, origins, score)
 
 
 def _probe(features: Floats, labels: NDArray[np.int64], penalty: float | None) -> Floats:

@@ -1,6 +1,6 @@
-"""Would a picture's score be better or steadier if several parts of it were looked at, and the logits averaged?
+"""Averaging the logits of several parts of a picture: is the score better or steadier?
 
-    python experiments/views.py DATA --images 84        results/search/views.{json,md}
+    python -m studies.search.views DATA --images 84        results/views.{json,md}
 
 `dgsnet-b16` looks at the centre of a picture. Here it also looks at the mirrored centre and at the four corners, at native resolution as
 before, of the pictures of a test split and of their copies under the everyday perturbations. Weights and thresholds are those that ship,
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +29,16 @@ from dgsnet.images.perturb import suite
 from dgsnet.images.preprocess import SCORING_SEED
 from dgsnet.inference.detector import Detector, answer
 from dgsnet.reports import tables
+from studies.common.paths import RUNS
 
-HERE = Path(__file__).parent
-LOGITS, RESULTS = HERE.parent / "runs" / "views", HERE.parent / "results" / "search"
-LOOKS = {"the centre": (0,), "and mirrored": (0, 1), "the centre and four corners": (0, 2, 3, 4, 5), "all six": (0, 1, 2, 3, 4, 5)}
+LOGITS, RESULTS = RUNS / "views", Path(__file__).parent / "results"
+AVERAGED = {"the centre": (0,), "and mirrored": (0, 1), "the centre and four corners": (0, 2, 3, 4, 5), "all six": (0, 1, 2, 3, 4, 5)}
 """Which views are averaged, by their place in `views`."""
 RESAMPLES = 2000
 
 
 def views(pixels: Pixels, size: int) -> list[Pixels]:
-    """The picture, its mirror image, and its four corners (of a picture smaller than a view: the picture)."""
+    """Return the picture, its mirror image, and its four corners (of a picture smaller than a view: the picture)."""
     height, width = pixels.shape[:2]
     tops, lefts = ((0, max(0, side - size)) for side in (height, width))
     corners = [pixels[top : top + size, left : left + size] for top in tops for left in lefts]
@@ -45,11 +46,11 @@ def views(pixels: Pixels, size: int) -> list[Pixels]:
 
 
 def logits_of(detector: Detector, data: bytes) -> NDArray[np.float64]:
-    """(1 + perturbations, views): of the picture, and of each of its copies."""
-    image, look = decode(data, detector.policy), detector.config.preprocessing
+    """Return (1 + perturbations, views): logits of the picture, and of each of its copies."""
+    image, preprocessing = decode(data, detector.policy), detector.config.preprocessing
     changed = (perturbation.seen(image.pixels, image.sha256, detector.policy) for perturbation in suite("everyday"))
     copies = [image.pixels, *changed]
-    seen = [[look(np.ascontiguousarray(view), SCORING_SEED)[None] for view in views(copy, look.size)] for copy in copies]
+    seen = [[preprocessing(np.ascontiguousarray(view), SCORING_SEED)[None] for view in views(copy, preprocessing.size)] for copy in copies]
     return np.array([[float(detector.runtime.run(view)[1][0]) for view in row] for row in seen])
 
 
@@ -69,21 +70,21 @@ def main(data: Path, images: int) -> None:
     drawn = np.random.default_rng(0).integers(len(labels), size=(RESAMPLES, len(labels)))
     found, rows = [], []
     base: NDArray[np.float64] | None = None
-    for title, looks in LOOKS.items():
-        mean = logits[:, :, looks].mean(axis=2)
+    for title, places in AVERAGED.items():
+        mean = logits[:, :, places].mean(axis=2)
         scores = np.vectorize(calibration.score)(mean)
-        said = np.array([[str(answer(score, calibration)) for score in row] for row in scores.tolist()])
-        changes = (said[:, 1:] != said[:, :1]).mean(axis=1)
+        verdicts = np.array([[str(answer(score, calibration)) for score in row] for row in scores.tolist()])
+        changes = (verdicts[:, 1:] != verdicts[:, :1]).mean(axis=1)
         base = scores[:, 0] if base is None else base
-        figures = {
+        figures: dict[str, Any] = {
             "auroc": vars(metrics.macro_average(labels, scores[:, 0], generators)["auroc"]),
             "minus_centre": vars(metrics.paired_macro_difference(labels, scores[:, 0], base, generators)["auroc"]),
             "changed_verdicts": vars(percentile_interval(float(changes.mean()), changes[drawn].mean(axis=1))),
             "moved_logits": float(np.abs(mean[:, 1:] - mean[:, :1]).mean()),
         }
         cells = [interval(figures[key], 3, sign=key == "minus_centre") for key in ("auroc", "minus_centre", "changed_verdicts")]
-        found.append({"views": title, "count": len(looks)} | figures)
-        rows.append([title, str(len(looks)), *cells])
+        found.append({"views": title, "count": len(places)} | figures)
+        rows.append([title, str(len(places)), *cells])
     header = {
         "model": detector.fingerprint,
         "data": dataset.fingerprint(),

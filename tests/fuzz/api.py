@@ -1,7 +1,7 @@
 """schemathesis against a real ``dgsnet serve`` with keys: every answer is one that `/openapi.json` describes, and none is a server error.
 
-``python experiments/fuzz_api.py`` writes ``results/fuzz/api.json`` and ends with 1 when a check fails. The model is a tiny one with random
-weights; uploads are whole pictures, the files of ``tests/hostile_files.py``, damaged pictures and random bytes.
+``python -m tests.fuzz.api`` writes ``tests/fuzz/results/api.json`` and ends with 1 when a check fails. The model is a tiny one with random
+weights; uploads are whole pictures, the files of ``tests/support/hostile_files.py``, damaged pictures and random bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-OUT = ROOT / "results/fuzz/api.json"
+OUT = ROOT / "tests/fuzz/results/api.json"
 _CONFIG = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "400", "413", "415", "422"]  # what fits the schema may still be no picture
@@ -65,8 +65,8 @@ def ask(address: str, key: str, folder: Path, examples: int, seed: int) -> dict[
         "--phases", "examples,coverage,fuzzing", "--max-examples", str(examples), "--seed", str(seed), "--workers", "1", "--checks", "all",
         "--header", f"Authorization: Bearer {key}", "--request-timeout", "300", "--continue-on-failure", "--no-color",
     ]  # fmt: skip
-    hooks = {"SCHEMATHESIS_HOOKS": "fuzz_api_hooks", "FUZZ_API_RECORD": str(folder / "record")}
-    path = os.pathsep.join([str(ROOT / "experiments"), os.environ.get("PYTHONPATH", "")])
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.fuzz.api_hooks", "FUZZ_API_RECORD": str(folder / "record")}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         command,
         env={**os.environ, **hooks, "PYTHONPATH": path},

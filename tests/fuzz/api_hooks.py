@@ -1,25 +1,23 @@
-"""What `experiments/fuzz_api.py` adds to schemathesis: files that are pictures, nearly pictures or none, and a record of every answer."""
+"""Hooks of `tests.fuzz.api` in schemathesis: files that are pictures, nearly pictures or none, and a record of every answer."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from tests.support import hostile_files
+from tests.support.hostile_parts import encoded, picture
 
 LARGEST = 64 * 1024
 
 _RECORD = Path(os.environ["FUZZ_API_RECORD"])
 _MADE = [data for file in hostile_files.FILES if len(data := file.make()) <= LARGEST]
-_WHOLE = [hostile_files.encoded(kind, hostile_files.picture(40, 56)) for kind in ("JPEG", "PNG", "WEBP")]
+_WHOLE = [encoded(kind, picture(40, 56)) for kind in ("JPEG", "PNG", "WEBP")]
 
 
 @st.composite

@@ -1,8 +1,8 @@
 """Damaged pictures through what a decoding process does with an upload: decoding, the model's view, metadata.
 
-``python experiments/fuzz_decoding.py`` runs both ways and writes ``results/fuzz/decoding.json``:
+``python -m tests.fuzz.decoding`` runs both ways and writes ``tests/fuzz/results/decoding.json``:
 
-* *mutation*: the files of ``tests/hostile_files.py``, damaged with their format in mind. A case is a function of seed and number;
+* *mutation*: the files of ``tests/support/hostile_files.py``, damaged with their format in mind. A case is a function of seed and number;
   ``--case N`` runs one again and ``--save FILE`` keeps it.
 * *coverage*: libFuzzer through atheris (extra ``fuzz``), guided by the coverage of Pillow's Python readers and of this package.
 
@@ -27,14 +27,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from tests.support import hostile_files
+from tests.support.hostile_mutations import mutated
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SEED = 6
 LONGEST = 60.0  # seconds a case may take, on a machine that does other things too
 MEMORY = 1536 * 2**20
 LARGEST = 256 * 1024  # bytes of a file that is damaged: larger ones cost time and hold nothing new
-OUT = ROOT / "results/fuzz/decoding.json"
+OUT = ROOT / "tests/fuzz/results/decoding.json"
 
 
 def main() -> int:
@@ -70,7 +72,7 @@ def main() -> int:
 
 
 def versions() -> dict[str, str]:
-    """What was tested, and with what."""
+    """Return the versions of what was tested, and of what it was tested with."""
     return {"python": sys.version.split()[0]} | {
         name: importlib.metadata.version(name) for name in ("pillow", "numpy", "c2pa-python", "atheris")
     }
@@ -83,8 +85,6 @@ class Cases:
     """Damaged files by number, and what is done with them."""
 
     def __init__(self, seed: int) -> None:
-        import hostile_files
-
         made = [file.make() for file in hostile_files.FILES]
         self.seed, self.files = seed, [data for data in made if 0 < len(data) <= LARGEST]
 
@@ -94,7 +94,6 @@ class Cases:
 
         from dgsnet.images.decode import DecodePolicy
         from dgsnet.service.settings import Settings
-        from hostile_mutations import mutated
 
         rng = np.random.default_rng([self.seed, number])
         data = mutated(self.files[int(rng.integers(len(self.files)))], self.files[int(rng.integers(len(self.files)))], rng)
@@ -108,12 +107,12 @@ class Cases:
         return data, DecodePolicy(max_pixels=250_000, formats=Settings().policy.formats)
 
     def run(self, number: int) -> str:
-        """What became of it: ``scored``, or the kind of its refusal. Raises whatever should not happen."""
+        """Return what became of it: ``scored``, or the kind of its refusal. Raises whatever should not happen."""
         return outcome(*self.make(number))
 
 
 def outcome(data: bytes, policy: Any) -> str:
-    """What a decoding process says of a file."""
+    """Return what a decoding process says of a file: ``scored``, or the kind of its refusal."""
     from dgsnet.images.preprocess import Preprocessing
     from dgsnet.service.decoder_process import answers
 
@@ -168,8 +167,8 @@ def mutation(seed: int, number: int) -> dict[str, Any]:
 
 
 def _told_by_worker(seed: int, first: int, last: int) -> Iterator[tuple[int, str, float]]:
-    command = [sys.executable, __file__, "--seed", str(seed), "--worker", str(first), str(last)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    command = [sys.executable, "-m", "tests.fuzz.decoding", "--seed", str(seed), "--worker", str(first), str(last)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout
         timer = _Alarm(process)
         for line in process.stdout:
@@ -203,8 +202,6 @@ class _Alarm:
 
 def coverage(seed: int, runs: int) -> dict[str, Any]:
     """libFuzzer in a process of its own, from the hostile files on."""
-    import hostile_files
-
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder) / "seeds"
         seeds.mkdir()
@@ -212,8 +209,8 @@ def coverage(seed: int, runs: int) -> dict[str, Any]:
             if len(data := file.make()) <= LARGEST // 16:
                 (seeds / file.name).write_bytes(data)
         number = len(list(seeds.iterdir()))
-        command = [sys.executable, __file__, "--runs", str(runs), "--seed", str(seed), "--atheris", folder]
-        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+        command = [sys.executable, "-m", "tests.fuzz.decoding", "--runs", str(runs), "--seed", str(seed), "--atheris", folder]
+        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False, cwd=ROOT)
         done = re.search(r"Done (\d+) runs", ended.stderr)
         reached = re.findall(r"cov: (\d+) ft: (\d+)", ended.stderr)
         crashes = [] if ended.returncode == 0 and done else [{"error": ended.stderr[-2000:], "files": _kept(Path(folder))}]
