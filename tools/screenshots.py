@@ -1,7 +1,7 @@
 """Screenshots of the page of `dgsnet serve`, on photographs that scikit-image carries: docs/screenshots/.
 
     dgsnet serve --port 8000 &
-    python experiments/screenshots.py http://127.0.0.1:8000 --out docs/screenshots
+    python -m tools.screenshots http://127.0.0.1:8000 --out docs/screenshots
 
 Needs Chromium and the extras `dev` and `demo`. Look at each before you commit it.
 """
