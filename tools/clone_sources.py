@@ -3,8 +3,8 @@
     python -m tools.clone_sources DIR                                both lists: studies/corpus and studies/more_sources
     python -m tools.clone_sources DIR --list studies/corpus/manifest.csv
 
-DIR/OWNER/NAME becomes a bare repository that holds this commit alone. What is there is skipped, so a second call goes on; what cannot be had
-is named at the end, and the exit code is then 1.
+DIR/OWNER/NAME becomes a bare repository that holds this commit alone. What is there is skipped, so a second call goes on; what cannot be
+had is named at the end, and the exit code is then 1.
 """
 
 from __future__ import annotations

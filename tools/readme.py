@@ -102,7 +102,9 @@ def _others() -> str:
     """Return the README's table of everything else, one line each."""
     tested, methods = _read("dgsnet_b16", "table.json"), _read("method_comparison", "table.json")
     towers, forgetting = _read("more_sources", "towers.json"), _read("forgetting", "forgetting.json")
-    step, patches = (json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text()) for name in ("training_step", "patch_selection"))
+    step, patches = (
+        json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text()) for name in ("training_step", "patch_selection")
+    )
     coverage = [value for size in _read("bootstrap_coverage", "bootstrap_coverage.json")["coverage"].values() for value in size.values()]
     attack, parts = _read("attack", "dgsnet-b16.json")["figures"], _read("more_sources", "parts.json")["parts"]
     audit = {name: _read("audit", f"{name}.json")["shortcut_auc"] for name in ("flawed", "aligned")}
@@ -119,14 +121,24 @@ def _others() -> str:
         ["head from the corpus alone / from 378 sources (AUROC)", f"{of_parts['the corpus']} / {of_parts['all']}", "more_sources"],
         ["the same head on the tuned tower minus on the frozen one", interval(towers["tuned_minus_frozen"], 3, sign=True), "more_sources"],
         ["CKA with the frozen CLIP: surgery / LoRA", f"{interval(kept['dgs'])} / {interval(kept['lora'])}", "forgetting"],
-        ["files alone, of a collection with the field's flaws / after `align` (AUC)", " / ".join(f"{one:.2f}" for one in audit.values()), "audit"],
-        ["an earlier head, attacked with its weights by one grey level per pixel: AUROC before / after", f"{_auroc(attack['clean'])} / {_auroc(attack['attack 1'])}", "attack"],
+        [
+            "files alone, of a collection with the field's flaws / after `align` (AUC)",
+            " / ".join(f"{one:.2f}" for one in audit.values()),
+            "audit",
+        ],
+        [
+            "an earlier head, attacked with its weights by one grey level per pixel: AUROC before / after",
+            f"{_auroc(attack['clean'])} / {_auroc(attack['attack 1'])}",
+            "attack",
+        ],
         ["95 % intervals that hold the truth, simulated", f"{min(coverage):.1%} to {max(coverage):.1%}", "bootstrap_coverage"],
     ]
     links = [[title, value, f"[{study}](studies/{study})"] for title, value, study in rows]
     ratio = step["ratio"]
     speed = f"{ratio['teacher_in_every_step']:.2f} / {patches['ratio']:.1f} times"
-    links.append(["a training step / patch selection, against the published algorithm", f"{speed} as fast", "[benchmarks](benchmarks/results)"])
+    links.append(
+        ["a training step / patch selection, against the published algorithm", f"{speed} as fast", "[benchmarks](benchmarks/results)"]
+    )
     return tables.markdown(["measured", "", "in"], links)
 
 
