@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-browser lint types tests figures lock clean
+.PHONY: demo test test-browser lint types tests figures model lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/dgsnet demo $(foreach image,$(IMAGES),--image $(image))
@@ -27,9 +27,25 @@ test-browser: $(VENV)/.installed
 	  { echo "make test-browser needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"; exit 1; }
 	$(BIN)/pytest -m browser tests/service/test_page_browser.py
 
-# The tables of the README from results/.
+# The tables of the README from the committed results.
 figures: $(VENV)/.installed
-	$(BIN)/python experiments/readme.py
+	$(BIN)/python -m tools.readme
+
+# The shipped model from its lists: crops of the listed images, their features, head and calibration, graph and card. Restartable; hours.
+# The tower stays as it is shipped. CORPUS may name a corpus that is there; otherwise it is rebuilt, which studies/corpus/README.md explains.
+CORPUS ?= runs/corpus/images
+MORE ?= runs/more_sources/images
+SHIPPED ?= src/dgsnet/artifacts/shipped/dgsnet-b16
+
+model: $(VENV)/.installed
+	@test -n "$(REPOSITORIES)" || { echo "make model REPOSITORIES=DIR: DIR holds the listed repositories; \
+	$(BIN)/python -m tools.clone_sources DIR brings them"; exit 1; }
+	@test -e "$(CORPUS)/manifest.csv" || $(BIN)/python -m studies.corpus --repositories "$(REPOSITORIES)" --out "$(CORPUS)"
+	$(BIN)/python -m studies.more_sources crops --repositories "$(REPOSITORIES)" --out "$(MORE)"
+	$(BIN)/python -m studies.more_sources features --data "$(CORPUS)" corpus
+	$(BIN)/python -m studies.more_sources features --data "$(MORE)" more
+	$(BIN)/python -m studies.more_sources fit --corpus "$(CORPUS)" --more "$(MORE)"
+	$(BIN)/python -m studies.dgsnet_b16 ship "$(SHIPPED)"
 
 # The environment is rebuilt when what it is made from changes.
 $(VENV)/.installed: pyproject.toml constraints.txt

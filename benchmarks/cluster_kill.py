@@ -1,6 +1,6 @@
 """`dgsnet score --engine ray`, workers and drivers killed at random: is any row lost or doubled, does any byte differ from one process?
 
-    python benchmarks/cluster_kill.py --out results/benchmarks/cluster_kill.json
+    python benchmarks/cluster_kill.py --out benchmarks/results/cluster_kill.json
 
 The model is tiny and random: how often something is killed matters here, not what it says. Each call of the driver starts a cluster of two
 workers on this machine. Of each driver some workers are killed while they score; all drivers but the last are killed too.

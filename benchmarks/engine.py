@@ -1,6 +1,6 @@
 """The scoring pipeline: end to end against the bare forward pass of the same engine, and against the literal way, all on the same files.
 
-    python benchmarks/engine.py --out results/benchmarks/engine.json
+    python benchmarks/engine.py --out benchmarks/results/engine.json
 
 | part | what |
 |---|---|

@@ -3,7 +3,7 @@
 Each step runs in a process of its own, in which everything is imported first; what is reported is how far resident memory rises above that.
 `rows in a list` is how predictions were gathered before they were streamed; it is left out at the largest size. Linux only.
 
-    python benchmarks/evaluation_memory.py --out results/benchmarks/evaluation_memory.json
+    python benchmarks/evaluation_memory.py --out benchmarks/results/evaluation_memory.json
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Exported models against torch: seconds an image, AUROC, and verdicts that differ. One thread, one process, engines take turns by image.
 
     pip install nncf
-    python benchmarks/exported.py --model dgsnet-b16 --data DATA --limit 100 --out results/benchmarks/exported.json
+    python benchmarks/exported.py --model dgsnet-b16 --data DATA --limit 100 --out benchmarks/results/exported.json
 
 torch fp32, ONNX Runtime fp32, OpenVINO fp32, and OpenVINO int8: static, calibrated on DATA's train split, weights by channel,
 activations by tensor with SmoothQuant, as NNCF does it for transformers. Once with all layers in int8, and once with those in fp32 that

@@ -1,6 +1,6 @@
 """What somebody gets who installs dgsnet and looks at one picture: the built wheel in an empty environment, `dgsnet detect` twice and more.
 
-    python benchmarks/fresh_install.py --out results/benchmarks/fresh_install.json [--rounds 5] [--wheel FILE]
+    python benchmarks/fresh_install.py --out benchmarks/results/fresh_install.json [--rounds 5] [--wheel FILE]
 
 Builds the wheel of this checkout, makes a virtual environment, installs the wheel and nothing else with pip (base, no extra), and runs
 `dgsnet detect` on a picture made here, with a cache that is empty before the first run. Checks that it works, that nothing is written into

@@ -1,6 +1,6 @@
 """`dgsnet score`, killed at random moments: is any row lost or doubled, and does any byte differ from a run that nothing stopped?
 
-    python benchmarks/kill_test.py --out results/benchmarks/kill_test.json
+    python benchmarks/kill_test.py --out benchmarks/results/kill_test.json
 
 The model is tiny and random: how often a run is killed matters here, not what it says.
 """

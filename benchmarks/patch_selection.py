@@ -2,7 +2,7 @@
 
 Two transcriptions of the loop, torch and numpy, are timed; the ratio reported is against the faster one.
 
-    python benchmarks/patch_selection.py --out results/benchmarks/patch_selection.json
+    python benchmarks/patch_selection.py --out benchmarks/results/patch_selection.json
 """
 
 # ruff: noqa: E402

@@ -1,6 +1,6 @@
 """Memory of a whole `dgsnet score` run, from its first rows to its last, with a tiny exported model. Linux only.
 
-    python benchmarks/score_memory.py --out results/benchmarks/score_memory.json
+    python benchmarks/score_memory.py --out benchmarks/results/score_memory.json
 
 The pictures are small, lie in tar shards and all have other bytes, so that each of them passes the model. Resident memory is that of the
 process, sampled while it runs; compared are the means while the first and the last tenth of the rows were written.

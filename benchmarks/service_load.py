@@ -12,7 +12,7 @@ them:
 * *memory*: of the service and its decoding processes before and after 10,000 requests.
 * *stop*: SIGTERM while requests are being worked on.
 
-Every score of every stage is compared with the engine's, all digits. Writes ``results/benchmarks/service_load.json`` and the table in
+Every score of every stage is compared with the engine's, all digits. Writes ``benchmarks/results/service_load.json`` and the table in
 ``docs/service.md``; figures of models that are not asked for stay as they are.
 """
 
@@ -46,7 +46,7 @@ from http_client import Connection, Reply
 from served import Served, serving
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "results/benchmarks/service_load.json"
+OUT = ROOT / "benchmarks/results/service_load.json"
 PAGE = ROOT / "docs/service.md"
 QUEUE, CONNECTIONS, SLOW = 32, 8, 500
 SEED = 0

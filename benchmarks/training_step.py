@@ -3,7 +3,7 @@
 Three steps take turns, one thread, one process: the literal one; ours with the frozen teacher's pass in it; ours with the teacher's
 features cached, as over fixed views. A step is gradients and Adam. Before anything is timed, the gradients of all three are compared.
 
-    python benchmarks/training_step.py --out results/benchmarks/training_step.json
+    python benchmarks/training_step.py --out benchmarks/results/training_step.json
 
 `--backbone` is `random-b16` (a randomly initialised ViT-B/16, the default; nothing is downloaded), or a name or folder as in a recipe.
 """

@@ -247,16 +247,16 @@ def test_photographs_alone_leave_detection_open(corpus, tiny_model, wild, tmp_pa
     assert "Detection cannot be compared" in (tmp_path / "forgetting.md").read_text()
 
 
-def test_the_experiment_writes_its_folder(corpus, tiny_model, wild, tmp_path, capsys):
-    file = Path(__file__).parents[2] / "experiments" / "forgetting.py"
+def test_the_study_writes_its_folder(corpus, tiny_model, wild, tmp_path, capsys):
+    file = Path(__file__).parents[2] / "studies" / "forgetting" / "__main__.py"
     spec = importlib.util.spec_from_file_location("forgetting_experiment", file)
     experiment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(experiment)
     experiment.run(corpus, [tiny_model, wild], "test", 10, "caption", tmp_path / "results", tmp_path / "features.sqlite")
-    assert {file.name for file in (tmp_path / "results").iterdir()} == {"forgetting.json", "README.md", *PLOTS}
+    assert {file.name for file in (tmp_path / "results").iterdir()} == {"forgetting.json", "forgetting.md", *PLOTS}
     result = json.loads((tmp_path / "results" / "forgetting.json").read_text())
     assert (list(result["models"]), result["computed_from"]["images"]) == (["tiny", "wild"], 10)
-    assert "preserves more than wild" in (tmp_path / "results" / "README.md").read_text()
+    assert "preserves more than wild" in (tmp_path / "results" / "forgetting.md").read_text()
     assert "'cka'" in capsys.readouterr().out
 
 

@@ -144,7 +144,7 @@ def test_failures_are_listed_in_order(tmp_path: Path) -> None:
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """The experiment in small; its result file has 600 simulations."""
-    file = Path(__file__).parents[2] / "experiments" / "bootstrap_coverage.py"
+    file = Path(__file__).parents[2] / "studies" / "bootstrap_coverage" / "__main__.py"
     spec = importlib.util.spec_from_file_location("bootstrap_coverage", file)
     assert spec is not None
     assert spec.loader is not None

@@ -1,7 +1,7 @@
-"""Files that somebody might send to do harm, or by mistake, and what is to be said of each: ``python tests/hostile_files.py FOLDER``.
+"""Files that somebody might send to do harm, or by mistake, and what is to be said of each; `python -m tests.support.hostile_files FOLDER`.
 
-Every file is made here, the same bytes on every run of the same Pillow. `FILES` is the table; `tests/test_hostile.py` puts it to command
-line and service.
+Every file is made here, the same bytes on every run of the same Pillow. `FILES` is the table; `tests/service/test_hostile.py` puts it to
+command line and service.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ SCORING_SEED = 0
 
 MULTI_CROP_GAIN = 4 / 3
 """The mean over five views varies less from picture to picture than the logit of one view: by a quarter on photographs left out in training
-(`experiments/large_pictures.py`). Times this it varies as much, and thresholds chosen on single views go on meaning what they say."""
+(`studies/large_pictures`). Times this it varies as much, and thresholds chosen on single views go on meaning what they say."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the picture; right and bottom are the first beyond it."""

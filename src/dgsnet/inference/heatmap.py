@@ -8,7 +8,7 @@ Two rules give each cell its evidence, positive towards AI-generated:
   sums up to about the logit minus that of the blank view.
 
 Blank is 0 after normalisation, the mean colour the backbone was trained with. How well a rule ranks cells is measured with `deletion_curve`
-(Petsiuk et al., arXiv 1806.07421); `experiments/heatmap.py` does so. Occlusion is the default: gradients of a vision transformer are noisy,
+(Petsiuk et al., arXiv 1806.07421); `studies/heatmap` does so. Occlusion is the default: gradients of a vision transformer are noisy,
 and a gradient needs a method that lets it through, which `linear` does not.
 
 A picture that is scored by several views has the cells of all of them, each with its share of the picture's logit; their sides are

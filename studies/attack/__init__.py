@@ -1,0 +1,1 @@
+"""A white-box attack on the shipped model."""

@@ -1,0 +1,1 @@
+"""The audit, before and after aligning, on collections with known flaws."""

@@ -1,0 +1,1 @@
+"""How often bootstrap intervals hold the truth."""

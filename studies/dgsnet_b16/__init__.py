@@ -1,0 +1,1 @@
+"""The shipped model and the baselines it is compared with."""

@@ -1,0 +1,1 @@
+"""Forgetting: how much of the frozen CLIP survives in trained models."""

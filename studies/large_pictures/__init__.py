@@ -1,0 +1,1 @@
+"""Large pictures: one view of the centre against five views."""

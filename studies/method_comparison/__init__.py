@@ -1,0 +1,1 @@
+"""Seven methods on the same images."""

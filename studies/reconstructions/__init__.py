@@ -1,0 +1,1 @@
+"""Content-aligned pairs: photographs and their reconstructions as training images."""

@@ -1,0 +1,1 @@
+"""Detectors under 45 perturbations, side by side."""

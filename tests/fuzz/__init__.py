@@ -1,0 +1,1 @@
+"""Fuzzing by hand: scripts that pytest does not collect, and their last results."""

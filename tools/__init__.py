@@ -1,0 +1,1 @@
+"""Tools for those who work on the project; run them from its root: `python -m tools.NAME`."""
