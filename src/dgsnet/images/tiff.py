@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 _ORDERS = {b"II": "<", b"MM": ">"}
 _BIG = 43  # BigTIFF, with 64-bit places
@@ -33,7 +32,7 @@ class Directory:
         return self._unpack("Q" if self.big else "H", self.start)
 
     def values(self, wanted: Set[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield the wanted tags and their raw bytes, cut to 1 MiB; of each tag the first entry, and only values of bytes, text or pointers."""
+        """Yield the wanted tags and their raw bytes, cut to 1 MiB: the first entry of each tag whose values are bytes, text or pointers."""
         pointer, entry, head, inline = ("Q", "HHQ", 8, 8) if self.big else ("I", "HHI", 2, 4)
         place = self.start + head
         seen: set[int] = set()  # thousands of entries of one tag would else be thousands of copies
@@ -52,10 +51,10 @@ class Directory:
         """Return the directory that a value of this one points at."""
         return replace(self, start=struct.unpack_from(self.order + ("Q" if len(pointer) >= 8 else "I"), pointer)[0])
 
-    def _unpack(self, code: str, place: int) -> Any:
+    def _unpack(self, code: str, place: int) -> int:
         if place > len(self.block):  # struct takes no offset beyond what an index can hold
             raise struct.error
-        return struct.unpack_from(self.order + code, self.block, place)[0]
+        return int(struct.unpack_from(self.order + code, self.block, place)[0])
 
 
 def first_directory(block: bytes) -> Directory:

@@ -42,7 +42,11 @@ def routes(pipeline: Pipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:
         if len(answered) == 1 and (refusal := answered[0].refusal):
             raise refusal
         latency = round(1000 * (time.perf_counter() - request.state.start), 1)
-        return {"request_id": request.state.request_id, "latency_ms": latency, "results": [one.row.as_dict() for one in answered]}
+        return {
+            "request_id": request.state.request_id,
+            "latency_ms": latency,
+            "results": [one.row.as_dict(provenance=True) for one in answered],
+        }
 
     picture: dict[int | str, dict[str, Any]] = {
         200: {

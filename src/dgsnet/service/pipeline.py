@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from dgsnet.images.decode import DecodedImage
 from dgsnet.inference import heatmap
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
-from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.reports import detection_page
 from dgsnet.service.api_error import Refusal
 from dgsnet.service.decoder_pool import Decoders
@@ -36,7 +35,7 @@ refused, take their part of the processor."""
 class Answered:
     """What is said of one upload: a row, or with `refusal` the row of an image that could not be scored and why."""
 
-    row: VerdictWithProvenance
+    row: Verdict
     refusal: Refusal | None = None
 
 
@@ -83,7 +82,7 @@ class Pipeline:
             image = await asyncio.wrap_future(self.decoders.pixels(upload))
             return await asyncio.wrap_future(self._artist.submit(self._draw, image))
 
-    async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[VerdictWithProvenance, str]:
+    async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[Verdict, str]:
         """What is said of an upload, and a page of it, HTML.
 
         Args:
@@ -134,11 +133,11 @@ class Pipeline:
             if refusal.status == 503:
                 raise
             row = Verdict(upload.name, model=self.detector.name, error=refusal.message)
-            return Answered(_with(row), refusal)
+            return Answered(row, refusal)
         verdict = await asyncio.wrap_future(self._scorer.score(described.prepared))
         if verdict.error:
-            return Answered(_with(verdict), Refusal(422, "too_small", verdict.error))
-        return Answered(replace(_with(verdict), provenance=described.provenance))
+            return Answered(verdict, Refusal(422, "too_small", verdict.error))
+        return Answered(replace(verdict, provenance=described.provenance))
 
     def _draw(self, image: DecodedImage) -> bytes:
         try:
@@ -149,12 +148,8 @@ class Pipeline:
         drawn.save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
-    def _write(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
+    def _write(self, row: Verdict, image: DecodedImage, made: str) -> str:
         return detection_page.one_picture(self.detector, row, image.pixels, heatmap.explain(self.detector, image), made)
-
-
-def _with(verdict: Verdict) -> VerdictWithProvenance:
-    return VerdictWithProvenance(**{one.name: getattr(verdict, one.name) for one in fields(Verdict)})
 
 
 @asynccontextmanager
