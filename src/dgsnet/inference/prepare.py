@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet import provenance as metadata
 from dgsnet.core.errors import DecodeError
 from dgsnet.images import content_flags
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
@@ -51,7 +50,9 @@ def prepare_with_image(
         return Prepared(Verdict(path, model=model, error=str(error))), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
     if data is not None and prepared.verdict.error is None:
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=metadata.read(data)))
+        from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
+
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
     return prepared, image
 
 

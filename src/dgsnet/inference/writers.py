@@ -19,7 +19,6 @@ from rich.text import Text
 
 from dgsnet.core.errors import DgsnetError
 from dgsnet.inference.verdict import COLUMNS, PROVENANCE, Verdict
-from dgsnet.provenance import CAUTION
 
 _ESCAPED = "backslashreplace"
 
@@ -92,6 +91,8 @@ class TerminalTable:
         console = table_console()
         console.print(self.table)
         if self.findings is not None:
+            from dgsnet.provenance import CAUTION  # noqa: PLC0415 - only where it is asked for
+
             console.print(f"\nWhat the files say of their origin; {CAUTION}:")
             console.print(self.findings if self.findings.row_count else "nothing")
 
