@@ -43,7 +43,9 @@ def test_values_beyond_the_end_are_left_out():
     assert list(first_directory(block((0x010F, 2, 2**32 - 1, 8), (0x0110, 2, 8, 2**32 - 1))).values(TAGS)) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"II", b"XX*\0" + bytes(20), b"II*\0\x08\0", b"II*\0" + b"\xff" * 20, b"II+\0\x08\0\0\0" + b"\xff" * 8])
+@pytest.mark.parametrize(
+    "data", [b"", b"II", b"XX*\0" + bytes(20), b"II*\0\x08\0", b"II*\0" + b"\xff" * 20, b"II+\0\x08\0\0\0" + b"\xff" * 8]
+)
 def test_what_is_none_or_ends_early_says_so(data):
     with pytest.raises(struct.error):
         first_directory(data).entries()
