@@ -41,7 +41,7 @@ def test_rows_reach_parquet_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == groups
     assert file.schema_arrow.equals(evaluate.PREDICTION_SCHEMA)
     assert pq.read_table(target).to_pylist() == list(rows(0, count))
-    assert resumable_parquet.identity_in(target) == IDENTITY
+    assert resumable_parquet.read_identity(target) == IDENTITY
     assert [one.name for one in tmp_path.iterdir()] == [evaluate.PREDICTIONS]
 
 

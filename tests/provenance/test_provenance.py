@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
 from dgsnet.evaluation.audit.metadata import generator_mark
+from dgsnet.images import decode
 from dgsnet.provenance import CAUTION, read, read_metadata, xmp
 from dgsnet.provenance import c2pa as c2pa_findings
 from dgsnet.provenance.finding import EXCERPT
@@ -512,16 +513,41 @@ def test_the_table_and_the_report_show_it(run, tiny_model, pictures, tmp_path):
     assert content.count(CAUTION) == 2
 
 
-def test_a_file_that_changed_since_it_was_scored_is_not_read(pictures):
-    from dgsnet import Verdict
-    from dgsnet.core.files import sha256_file
-    from dgsnet.provenance.rows import add
+def test_each_file_is_read_and_decoded_once(run, tiny_model, pictures, tmp_path, monkeypatch):
+    reads, decoded = [], []
+    read_file, from_bytes = decode.read_file, decode._from_bytes
+    monkeypatch.setattr(decode, "read_file", lambda path, policy: reads.append(str(path)) or read_file(path, policy))
+    monkeypatch.setattr(decode, "_from_bytes", lambda data, policy: decoded.append(data) or from_bytes(data, policy))
+    paths = [str(pictures / name) for name in ("a.png", "b.jpg", "broken.png")]
+    for more in ((), ("--heatmap", tmp_path / "maps", "--report", tmp_path / "page.html")):
+        run("detect", *paths, "--model", tiny_model, "--provenance", *more)
+        assert (sorted(reads), len(decoded)) == (paths, 3)
+        reads.clear()
+        decoded.clear()
 
-    path = pictures / "a.png"
-    same = Verdict(str(path), sha256_file(path), 0.5, 0.0, "real")
-    assert add(same, 2**20).provenance.findings
-    changed = [Verdict(str(path), "0" * 64, 0.5), Verdict(str(pictures / "gone.png"), "0" * 64, 0.5)]
-    for one in changed:
-        provenance = add(one, 2**20).provenance
-        assert provenance.findings == []
-        assert "changed since it was scored" in provenance.summary
+
+def test_a_detector_reads_it_where_it_is_asked_for(detector, pictures):
+    contents = [(pictures / name).read_bytes() for name in ("a.png", "b.jpg")]
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    sources = [*contents, io.BytesIO(contents[0]), grey, b"no picture"]
+    rows = list(detector.detect_many(sources, provenance=True))
+    assert [row.provenance for row in rows] == [*(read(one) for one in (*contents, contents[0])), None, None]
+    sources[2].seek(0)
+    plain = list(detector.detect_many(sources))
+    assert [row.provenance for row in plain] == [None] * 5
+    assert [row.as_dict() for row in rows] == [row.as_dict() for row in plain]
+
+
+def test_a_picture_too_small_to_judge_has_none(detector):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    (row,) = detector.detect_many([stream.getvalue()], provenance=True)
+    assert (row.error is None, row.provenance) == (False, None)
+
+
+def test_signed_files_are_read_by_many_threads_at_once(sign, detector):
+    signed = [sign(encoded(kind), media) for kind, media in KINDS]
+    expected = [read(data) for data in signed]
+    assert all(len(one.findings) >= 4 for one in expected)
+    rows = list(detector.detect_many(signed * 20, workers=8, provenance=True))
+    assert [row.provenance for row in rows] == expected * 20

@@ -230,7 +230,7 @@ def test_what_a_kill_between_part_and_journal_leaves_is_deleted(tmp_path):
     """The part is renamed into place first, its journal deleted after that."""
     output = Output(tmp_path, "", {})
     output.part(0).touch()
-    finished, begun = (resumable_parquet.partial_of(output.part(number)) for number in (0, 1))
+    finished, begun = (resumable_parquet.partial_file(output.part(number)) for number in (0, 1))
     for left in (finished, begun):
         left.touch()
     output.delete_leftovers()

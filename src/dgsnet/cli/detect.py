@@ -6,7 +6,7 @@ import glob
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import typer
 
 from dgsnet.artifacts.shipped import DEFAULT
 from dgsnet.cli import options
-from dgsnet.core.errors import DecodeError, DgsnetError
+from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,31 +53,28 @@ def detect(
     from rich.progress import Progress
 
     from dgsnet.inference import writers
-    from dgsnet.provenance import rows as provenance_rows
 
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    open_sink = provenance_rows.open_sink if provenance else writers.open_sink
-    file = open_sink(out) if out else None
+    file = writers.open_sink(out, provenance=provenance) if out else None
     _check_pictures(heatmap, report)
 
     detector = options.loader(device, provider, threads)(model)
     failed, console = 0, Console(stderr=True)
-    table = provenance_rows.TerminalTable() if provenance else writers.TerminalTable()
+    table = writers.TerminalTable(provenance=provenance)
     with ExitStack() as stack:
         sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []
         if json:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
-            sinks.append(writers.JsonLines(sys.stdout))
+            sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        verdicts = stack.enter_context(closing(detector.detect_many(images, batch_size)))
-        described = (provenance_rows.add(verdict, detector.policy.max_bytes) for verdict in verdicts) if provenance else verdicts
-        for verdict in progress.track(described, total=len(images), description="scoring"):
+        scored = stack.enter_context(closing(_scored(detector, images, batch_size, provenance, bool(pictures))))
+        for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
             if pictures:
-                pictures.write(verdict)
+                pictures.write(verdict, image)
             if verdict.error:
                 failed += 1
                 console.print(f"not scored: {writers.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
@@ -93,6 +90,18 @@ def detect(
         raise DgsnetError(f"none of {len(images)} images could be scored")
     if failed:
         raise typer.Exit(1)
+
+
+def _scored(
+    detector: Detector, images: list[str], batch_size: int, provenance: bool, with_images: bool
+) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
+    if with_images:
+        from dgsnet.inference.with_images import detect_with_images
+
+        yield from detect_with_images(detector, images, batch_size, provenance=provenance)
+    else:
+        for verdict in detector.detect_many(images, batch_size, provenance=provenance):
+            yield verdict, None
 
 
 def _check_pictures(folder: Path | None, page: Path | None) -> None:
@@ -117,43 +126,32 @@ def _open_pictures(detector: Detector, folder: Path | None, page: Path | None, c
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Takes verdicts one by one; writes heatmaps into `folder` and cards onto `report`, of which one may be None."""
+    """A taker of verdicts, one by one: writes heatmaps into `folder` and cards onto `report`, of which one may be None."""
 
     detector: Detector
     folder: Path | None
     report: Report | None
     console: Console
 
-    def write(self, verdict: Verdict) -> None:
+    def write(self, verdict: Verdict, image: DecodedImage | None) -> None:
         """Write what belongs to one image; one that was not scored has a card only."""
-        from dgsnet.inference import writers
-
-        image = drawn = None
-        if verdict.error is None:
-            try:
-                image = self._decoded(verdict)
-                drawn = self._heatmap(image) if self.folder else None
-            except DgsnetError as error:
-                self.console.print(f"no picture: {writers.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
-        if self.folder and drawn:
-            from dgsnet.inference import heatmap
-
-            heatmap.save(drawn, heatmap.file_for(self.folder, verdict))
+        if verdict.error:
+            image = None
+        drawn = self._heatmap(self.folder, verdict, image) if self.folder and image else None
         if self.report:
             self.report.write(verdict, image.pixels if image else None, drawn)
 
-    def _heatmap(self, image: DecodedImage) -> Heatmap:
+    def _heatmap(self, folder: Path, verdict: Verdict, image: DecodedImage) -> Heatmap | None:
+        """Draw a heatmap and write it into a folder; print why where there is none."""
+        from dgsnet.inference import heatmap, writers
 
-        return self.detector.explain(image)
-
-    def _decoded(self, verdict: Verdict) -> DecodedImage:
-        """The picture once more: the detector does not keep those it has scored."""
-        from dgsnet.images.decode import decode
-
-        image = decode(verdict.path or "", self.detector.policy)
-        if image.sha256 != verdict.sha256:
-            raise DecodeError(f"{verdict.path}: has changed since it was scored")
-        return image
+        try:
+            drawn = self.detector.explain(image)
+        except DgsnetError as error:
+            self.console.print(f"no picture: {writers.printable(str(error))}", markup=False, highlight=False, soft_wrap=True)
+            return None
+        heatmap.save(drawn, heatmap.file_for(folder, verdict))
+        return drawn
 
 
 def _lines_of_stdin() -> list[str]:
@@ -164,7 +162,7 @@ def _lines_of_stdin() -> list[str]:
 
 
 def _images(paths: Iterable[str]) -> Iterator[str]:
-    """Files named, images below folders, matches of globs, in order. A name that matches nothing is passed on: its row will say so."""
+    """Yield files named, images below folders, matches of globs. A name that matches nothing is passed on: its row will say so."""
     for path in paths:
         if path == "-":
             raise DgsnetError("- stands for paths on standard input: give it alone")

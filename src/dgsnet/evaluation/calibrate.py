@@ -383,7 +383,7 @@ def _columns(predictions: Path, split: str | None) -> tuple[Floats, Labels, list
 def _checked_identity(folder: Path, predictions: Path, calibration: Calibration | None) -> dict[str, str]:
     """What a predictions file says it is of; refused unless that is this model, whichever build of its backbone it ran on, or, with no
     calibration given, any."""
-    identity = resumable_parquet.identity_in(predictions)
+    identity = resumable_parquet.read_identity(predictions)
     if not {"model", "data"} <= identity.keys():
         raise CalibrationError(f"{predictions} does not say of which model and data it is: score the data with `dgsnet evaluate`")
     if "perturbations" in identity:

@@ -121,7 +121,7 @@ def compare(
     for name, file, own in zip(detectors, files, thresholds, strict=True):
         result["detectors"][name] |= {
             "predictions": str(file.path),
-            "of": resumable_parquet.identity_in(file.path),
+            "of": resumable_parquet.read_identity(file.path),
             "threshold": own,
             "unscored": file.unscored,
             "dropped": len(file.rows) - len(common.labels),

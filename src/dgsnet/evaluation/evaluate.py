@@ -112,7 +112,7 @@ def evaluate(
         "by_generator": {name: report.as_dict() for name, report in by_generator.items()},
         "mean_over_generators": {name: vars(figure) for name, figure in mean.items()},
         "computed_from": {
-            "predictions": resumable_parquet.identity_in(predictions),
+            "predictions": resumable_parquet.read_identity(predictions),
             "images": images,
             "failed": images - table.num_rows,
             "group": group,
@@ -128,7 +128,7 @@ def evaluate(
 
 def recorded_threshold(predictions: Path) -> float:
     """The threshold of the model that made a predictions file; 0.5 where the file does not say."""
-    return float(resumable_parquet.identity_in(predictions).get("threshold", 0.5))
+    return float(resumable_parquet.read_identity(predictions).get("threshold", 0.5))
 
 
 def read_predictions(file: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -125,15 +125,21 @@ def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
     Raises `DecodeError`, and nothing else, when the source cannot be read, is no picture of a known format (`FormatError`), is damaged or
     exceeds `policy` (`SizeError`).
     """
+    return decode_with_data(source, policy)[0]
+
+
+def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT) -> tuple[DecodedImage, bytes | None]:
+    """Decode as `decode` does, and return the encoded bytes beside the image; None for an array or a PIL image, which have none."""
     name = _name(source)
     try:
         if isinstance(source, np.ndarray):
-            return _in_memory(_from_array(source, policy), "array")
+            return _in_memory(_from_array(source, policy), "array"), None
         if isinstance(source, Image.Image):
             _check_size(source.size, policy)
             source.load()
-            return _in_memory(_rgb(source), "pil")
-        return _from_bytes(_encoded(source, policy), policy)
+            return _in_memory(_rgb(source), "pil"), None
+        data = _encoded(source, policy)
+        return _from_bytes(data, policy), data
     except DecodeError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     except Image.DecompressionBombError as error:  # of readers that look at the size before `_check_size` can

@@ -12,6 +12,8 @@ import struct
 
 from PIL import TiffImagePlugin
 
+from dgsnet.images import tiff
+
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = {0x01, 0xD8}  # markers without a segment
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in data of a scan \xff stands before \x00 or a restart marker only
@@ -60,17 +62,13 @@ def tiff_tile(image: TiffImagePlugin.TiffImageFile) -> int:
 
 
 def directory_entries(block: bytes) -> int:
-    """Return how many entries the first directory of a TIFF structure announces; 0 where it has none.
+    """Return the number of entries that the first directory of a TIFF structure announces; 0 where it has none.
 
     Args:
         block: a TIFF file, or an EXIF block with or without its name.
     """
-    start = 6 * (block.startswith(b"Exif\0\0") + block.startswith(b"Exif\0\0Exif\0\0"))
-    order = "<" if block[start : start + 2] == b"II" else ">"
-    big = block[start + 2 : start + 4] in {b"+\0", b"\0+"}
+    name = b"Exif\0\0"  # which stands twice in some files
     try:
-        (place,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", block, start + (8 if big else 4))
-        (entries,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", block, start + place) if place <= len(block) else (0,)
-    except struct.error:  # it ends early
+        return tiff.first_directory(block.removeprefix(name).removeprefix(name)).entries()
+    except struct.error:  # it is none, or ends early
         return 0
-    return int(entries)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,19 +116,22 @@ class Detector:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
         return next(self.detect_many([source]))
 
-    def detect_many(self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None) -> Generator[Verdict, None, None]:
+    def detect_many(
+        self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None, *, provenance: bool = False
+    ) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
         Args:
             sources: as in `detect`; consumed as verdicts are taken, at most twice `batch_size` ahead.
             batch_size: images a GPU gets at once; on the CPU it changes nothing but how far decoding may run ahead.
             workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
+            provenance: read what the files claim of their origin too, into `Verdict.provenance`.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        with closing(prefetch.in_order(self._prepare, sources, workers, ahead)) as prepared:
+        with closing(prefetch.in_order(partial(self._prepare, provenance=provenance), sources, workers, ahead)) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -160,8 +164,8 @@ class Detector:
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
 
-    def _prepare(self, source: Source) -> Prepared:
-        return prepare(source, self.config.preprocessing, self.policy, self.name)
+    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
 
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)

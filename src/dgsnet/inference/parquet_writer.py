@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dgsnet.core.files import replacing
-from dgsnet.inference.verdict import Verdict
+from dgsnet.inference.verdict import PROVENANCE, Verdict
 
 SCHEMA = pa.schema(
     [
@@ -30,11 +30,15 @@ SCHEMA = pa.schema(
 )
 """Columns of a verdict in Parquet."""
 
+_FINDING = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
+SCHEMA_WITH_PROVENANCE = SCHEMA.append(pa.field(PROVENANCE, pa.struct([("findings", pa.list_(_FINDING)), ("summary", pa.string())])))
+"""The same and the optional column."""
+
 _ROW_GROUP = 1024
 
 
 def arrow_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table."""
+    """Return rows as an Arrow table."""
     return pa.Table.from_pylist([{name: _encodable(value) for name, value in row.items()} for row in rows], schema)
 
 
@@ -43,22 +47,22 @@ def _encodable(value: Any) -> Any:
 
 
 @contextmanager
-def open_sink(target: Path, *more: pa.Field) -> Iterator[_Parquet]:
-    """A sink for a Parquet file, which appears when it is whole; `more` are columns beside those of a verdict."""
-    schema = pa.schema([*SCHEMA, *more])
+def open_sink(target: Path, *, provenance: bool = False) -> Iterator[_Parquet]:
+    """Open a sink for a Parquet file, which appears when it is whole."""
+    schema = SCHEMA_WITH_PROVENANCE if provenance else SCHEMA
     with replacing(target) as aside, pq.ParquetWriter(aside, schema) as writer:
-        sink = _Parquet(writer, schema)
+        sink = _Parquet(writer, schema, provenance)
         yield sink
         sink.flush()
 
 
 class _Parquet:
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self.writer, self.schema = writer, schema
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, provenance: bool) -> None:
+        self.writer, self.schema, self.provenance = writer, schema, provenance
         self.waiting: list[dict[str, Any]] = []
 
     def write(self, verdict: Verdict) -> None:
-        self.waiting.append(verdict.as_dict())
+        self.waiting.append(verdict.as_dict(provenance=self.provenance))
         if len(self.waiting) == _ROW_GROUP:
             self.flush()
 

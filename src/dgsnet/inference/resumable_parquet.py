@@ -1,4 +1,4 @@
-"""Rows into one Parquet file: on disk one by one as they come, the file whole or absent, and it says what its rows follow from."""
+"""A Parquet file that can be resumed: rows are on disk one by one, the file is whole or absent, and it says what its rows follow from."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def write(
     total: int,
     progress: Progress | None = None,
 ) -> Path:
-    """Write rows into a Parquet file, each on disk as it comes, so that after `kill -9` the same call goes on from there.
+    """Write rows into a Parquet file, each on disk as it comes, so that after `kill -9` the same call resumes from there.
 
     Memory does not grow with the number of rows: they wait in a file of JSON lines, which is turned into Parquet in row groups at the end.
 
     Args:
         target: the Parquet file.
-        identity: what the rows follow from; a file of the same identity is gone on with, or if finished kept as it is.
+        identity: what the rows follow from; a file of the same identity is resumed, or if finished kept as it is.
         schema: of a row.
         rows_from: yields the rows from number `done` (0..`total`) on.
         total: number of rows.
@@ -49,10 +49,10 @@ def write(
         DatasetError: there are rows, finished or not, of another identity.
     """
     if target.exists():
-        if identity_in(target) != identity:
-            raise DatasetError(f"{target} holds predictions of {_others(identity)}: choose another folder")
+        if read_identity(target) != identity:
+            raise DatasetError(f"{target} holds predictions of {_otherwise(identity)}: choose another folder")
         return target
-    with AppendLog(partial_of(target), identity, _others(identity)) as finished:
+    with AppendLog(partial_file(target), identity, _otherwise(identity)) as finished:
         scored = rows_from(finished.done)
         if progress:
             scored = iter(progress.track(scored, total=total, completed=finished.done, description="scoring"))
@@ -64,28 +64,28 @@ def write(
             for group in chain([first], iter(lambda: list(islice(rows, _ROW_GROUP)), [])):
                 writer.write_table(arrow_table(group, schema))
     pa.default_memory_pool().release_unused()  # or Arrow keeps what the file took, some 10 MB, until the next one
-    partial_of(target).unlink()
+    partial_file(target).unlink()
     return target
 
 
-def partial_of(target: Path) -> Path:
-    """Where the rows of an unfinished file wait."""
+def partial_file(target: Path) -> Path:
+    """Return the file in which the rows of an unfinished one wait."""
     return target.with_name(f".{target.stem}.partial.jsonl")
 
 
-def unfinished(target: Path, identity: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """The rows of an unfinished file that are on disk; none where there is no such file.
+def read_unfinished(target: Path, identity: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an unfinished file that are on disk; none where there is no such file.
 
     Raises:
         DatasetError: they are of another identity, or damaged.
     """
-    if partial_of(target).exists():
-        with AppendLog(partial_of(target), identity, _others(identity)) as lines:
+    if partial_file(target).exists():
+        with AppendLog(partial_file(target), identity, _otherwise(identity)) as lines:
             yield from lines.entries()
 
 
-def identity_in(file: Path) -> dict[str, str]:
-    """What a file says its rows follow from; empty where it does not say.
+def read_identity(file: Path) -> dict[str, str]:
+    """Read what a file says its rows follow from; empty where it does not say.
 
     Raises:
         DatasetError: it cannot be read.
@@ -94,6 +94,6 @@ def identity_in(file: Path) -> dict[str, str]:
     return dict(json.loads(found)) if found else {}
 
 
-def _others(identity: dict[str, str]) -> str:
+def _otherwise(identity: dict[str, str]) -> str:
     perturbed = ", other perturbations" if "perturbations" in identity else ""
     return f"another model, other data{perturbed} or another version"

@@ -1,24 +1,30 @@
-"""A verdict: what dgsnet says of one image. Plain data, no torch."""
+"""Verdicts: the answers of dgsnet to single images. Plain data, no torch."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dgsnet.artifacts.calibration import Answer
+
+if TYPE_CHECKING:
+    from dgsnet.provenance import Provenance
 
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""
 
+PROVENANCE = "provenance"
+"""The optional column, last of a row."""
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one image. An image that could not be scored has `error`, and null where a figure would stand."""
+    """The answer to one image. An image that could not be scored has `error`, and null where a figure would stand."""
 
     path: str | None
     """As given; None for images handed over in memory."""
     sha256: str | None = None
-    """Of the encoded bytes."""
+    """Hash of the encoded bytes."""
     score: float | None = None
     """Probability that the image is AI-generated, 0..1."""
     logit: float | None = None
@@ -31,10 +37,15 @@ class Verdict:
     format: str | None = None
     model: str | None = None
     error: str | None = None
+    provenance: Provenance | None = None
+    """Claims of the file on its own origin; None where nobody asked for them and for an image that could not be scored."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The row of `dgsnet detect`."""
-        return asdict(self)
+    def as_dict(self, *, provenance: bool = False) -> dict[str, Any]:
+        """Return the row of `dgsnet detect`; `provenance` adds the column of that name."""
+        row = asdict(self)
+        if not provenance:
+            del row[PROVENANCE]
+        return row
 
 
 PLAIN: dict[str, str] = {
@@ -44,7 +55,7 @@ PLAIN: dict[str, str] = {
     "out_of_domain": "The image is unlike the photographs the model was trained on.",
     OTHER_BUILD: "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
 }
-"""What each warning means, in one sentence."""
+"""Each warning in one sentence."""
 
-COLUMNS: tuple[str, ...] = tuple(Verdict.__dataclass_fields__)
-"""Columns of a row, in order."""
+COLUMNS: tuple[str, ...] = tuple(name for name in Verdict.__dataclass_fields__ if name != PROVENANCE)
+"""Columns of a row, in order, without `PROVENANCE`."""

@@ -1,4 +1,4 @@
-"""What a C2PA manifest store says, checked with the optional package ``c2pa-python`` (extra ``provenance``) and never over the network.
+"""Findings of a C2PA manifest store, checked with the optional package ``c2pa-python`` (extra ``provenance``) and never over the network.
 
 No trust list is used: a signature that holds tells that the file is as it was when it was signed, not who may be believed.
 """
@@ -34,9 +34,9 @@ _STATES = {
 
 
 def findings(data: bytes) -> list[Finding]:
-    """What the manifest store of an encoded image says; call it where `dgsnet.provenance.metadata` has found one.
+    """Return the findings of the manifest store of an encoded image; call it where `dgsnet.provenance.metadata` has found one.
 
-    Without the package, or where it cannot read the store, that there is one and that the signature was not checked.
+    Without the package, or where it cannot read the store, they say that there is one and that the signature was not checked.
     """
     library = _library()
     if library is None:
@@ -44,18 +44,18 @@ def findings(data: bytes) -> list[Finding]:
     try:
         with library.Context.from_dict(_OFFLINE) as context, library.Reader(None, io.BytesIO(data), context=context) as reader:
             store = json.loads(reader.json())
-        return _of_store(store)[:_MOST]
+        return _findings_of(store)[:_MOST]
     except Exception as error:  # hostile bytes in a native library: whatever it answers, the manifest is unreadable and no more
         return [finding("c2pa.manifest", f"present but not readable, signature not checked ({error})", "unknown")]
 
 
 def is_available() -> bool:
-    """Whether manifests can be checked here. Loads the library."""
+    """Return whether manifests can be checked here. Loads the library."""
     return _library() is not None
 
 
 def is_invalid(found: list[Finding]) -> bool:
-    """Whether one of these findings is a signature that does not hold."""
+    """Return whether one of these findings is a signature that does not hold."""
     return any(one.kind == "c2pa.validation" and not one.value.startswith("valid") for one in found)
 
 
@@ -67,7 +67,7 @@ def _library() -> ModuleType | None:
     return c2pa if isinstance(c2pa, ModuleType) else None
 
 
-def _of_store(store: dict[str, Any]) -> list[Finding]:
+def _findings_of(store: dict[str, Any]) -> list[Finding]:
     manifests: dict[str, Any] = store.get("manifests") or {}
     active = store.get("active_manifest")
     state = str(store.get("validation_state"))
@@ -105,7 +105,7 @@ def _claim_generators(manifest: dict[str, Any]) -> list[str]:
 
 
 def _source_types(value: Any, action: str | None, depth: int) -> Iterator[tuple[str | None, str]]:
-    """(action, source type) of assertions: of actions, and of metadata assertions under a prefix, such as ``Iptc4xmpExt:``."""
+    """Yield (action, source type) of assertions: of actions, and of metadata assertions under a prefix, such as ``Iptc4xmpExt:``."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One piece of metadata and what it says."""
+"""One piece of metadata and its claim."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ EXCERPT = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """What stands at one place of a file's metadata."""
+    """The content of one place of a file's metadata."""
 
     kind: str
-    """Where it stands, such as ``exif.Software``, ``png.parameters``, ``xmp.DigitalSourceType``, ``c2pa.validation``."""
+    """The place, such as ``exif.Software``, ``png.parameters``, ``xmp.DigitalSourceType``, ``c2pa.validation``."""
     value: str
     """An excerpt, on one line."""
     says: Says
 
 
 def finding(kind: str, value: str, says: Says) -> Finding:
-    """A finding with text from outside cut to an excerpt without control characters and lone surrogates."""
+    """Return a finding with text from outside cut to an excerpt without control characters and lone surrogates."""
     return Finding(excerpt(kind, 100), excerpt(value, EXCERPT), says)
 
 
 def excerpt(text: str, longest: int) -> str:
-    """The beginning of a text from outside, on one line."""
+    """Return the beginning of a text from outside, on one line."""
     line = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * longest])
     line = " ".join(line.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}\u2026"

@@ -43,12 +43,12 @@ _EDITORS = re.compile(
 
 
 def by_key(key: str) -> str | None:
-    """The program that writes PNG text under this key."""
+    """Return the program that writes PNG text under this key."""
     return _KEYS.get(key.lower())
 
 
 def by_text(text: str) -> str | None:
-    """The generator that a text names, in lower case, or whose settings it lists. Nothing tells a mere mention from a signature."""
+    """Return the generator that a text names, in lower case, or whose settings it lists. Nothing tells a mere mention from a signature."""
     text = text[:LONGEST]
     if found := _NAMES.search(text):
         return found.group(0).lower()
@@ -56,5 +56,5 @@ def by_text(text: str) -> str | None:
 
 
 def is_editor(text: str) -> bool:
-    """Whether a text names a program that edits pictures."""
+    """Return whether a text names a program that edits pictures."""
     return _EDITORS.search(text[:LONGEST]) is not None

@@ -11,7 +11,7 @@ _MOST, _LONGEST = 64, 2000
 
 
 def datasets(block: bytes) -> list[tuple[str, str]]:
-    """Names and values of the wanted datasets, from a Photoshop block or bare IIM; what is damaged is left out."""
+    """Return names and values of the wanted datasets, from a Photoshop block or bare IIM; what is damaged is left out."""
     found: list[tuple[str, str]] = []
     place = max(0, block.find(_RECORD))
     while len(found) < _MOST and (match := _DATASET.search(block, place)):

@@ -29,7 +29,7 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 
 @dataclass
 class FileMetadata:
-    """What was found in a file."""
+    """The blocks of metadata found in a file."""
 
     exif: dict[int, bytes] = field(default_factory=dict)
     """Raw values by tag, see `dgsnet.provenance.exif`."""
@@ -40,12 +40,12 @@ class FileMetadata:
     texts: list[tuple[str, str]] = field(default_factory=list)
     """PNG text chunks, key and value."""
     comments: list[str] = field(default_factory=list)
-    """Of a JPEG or GIF."""
+    """Comments of a JPEG or GIF."""
     c2pa: bool = False
-    """Whether it holds a C2PA manifest store."""
+    """There is a C2PA manifest store."""
 
     def searchable(self) -> Iterator[str]:
-        """Every text that may name a generator."""
+        """Yield every text that may name a generator."""
         yield from (value for _, value in exif_texts(self.exif))
         yield from (value for _, value in self.texts)
         yield from self.comments
@@ -66,7 +66,7 @@ _EXIF_NAMES = {
 
 
 def exif_texts(tags: dict[int, bytes]) -> Iterator[tuple[str, str]]:
-    """Names and values of EXIF fields that hold text, those that are empty left out."""
+    """Yield names and values of EXIF fields that hold text, those that are empty left out."""
     for tag, name in _EXIF_NAMES.items():
         if value := exif.text(tags.get(tag, b"")).strip():
             yield name, value
@@ -77,7 +77,7 @@ def exif_texts(tags: dict[int, bytes]) -> Iterator[tuple[str, str]]:
 
 
 def read(data: bytes) -> FileMetadata:
-    """The metadata of an encoded JPEG, PNG, WebP, GIF or TIFF; anything else has none."""
+    """Read the metadata of an encoded JPEG, PNG, WebP, GIF or TIFF; anything else has none."""
     found = FileMetadata()
     if data.startswith(b"\xff\xd8\xff"):
         _read_jpeg(data, found)
@@ -168,7 +168,7 @@ def _inflated(data: bytes, longest: int) -> bytes:
 
 
 def _read_raw_profile(kind: str, value: bytes, found: FileMetadata) -> None:
-    """Three lines, the name, the length and hexadecimal digits."""
+    """Read three lines: the name, the length and hexadecimal digits."""
     digits = b"".join(value.strip().split(b"\n")[2:]).replace(b" ", b"")
     try:
         block = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
@@ -260,5 +260,5 @@ def _add_comment(body: bytes, found: FileMetadata) -> None:
 
 
 def _is_manifest(block: bytes | bytearray) -> bool:
-    """Both words stand in the first boxes of a manifest store; other JUMBF has the first only."""
+    """Look for two words, which both stand in the first boxes of a manifest store; other JUMBF has the first only."""
     return b"jumb" in block and b"c2pa" in block

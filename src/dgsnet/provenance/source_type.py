@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Says = Literal["generated", "camera", "edited", "unknown"]
-"""What a piece of metadata says of a picture, in plain words."""
+"""The claim of a piece of metadata on a picture, in plain words."""
 
 _SAYS: dict[str, Says] = {
     "trainedalgorithmicmedia": "generated",
@@ -25,5 +25,5 @@ _SAYS: dict[str, Says] = {
 
 
 def says(value: str) -> Says:
-    """What a source type, an address or its last part alone, says; drawings, screenshots and other terms are ``unknown``."""
+    """Return the claim of a source type, an address or its last part alone; drawings, screenshots and other terms are ``unknown``."""
     return _SAYS.get(value.strip().rstrip("/").replace(":", "/").rsplit("/", 1)[-1].lower(), "unknown")

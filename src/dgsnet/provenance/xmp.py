@@ -27,7 +27,7 @@ _PATTERNS = {
 
 
 def properties(packet: str) -> list[tuple[str, str]]:
-    """Names and values, in the order of `PROPERTIES`, at most four of each."""
+    """Return names and values, in the order of `PROPERTIES`, at most four of each."""
     found = []
     for name, pattern in _PATTERNS.items():
         values = []
@@ -40,5 +40,5 @@ def properties(packet: str) -> list[tuple[str, str]]:
 
 
 def text(packet: bytes) -> str:
-    """A packet as text: UTF-8, or UTF-16 or UTF-32 of Latin letters, which tags and source types are."""
+    """Decode a packet: UTF-8, or UTF-16 or UTF-32 of Latin letters, which tags and source types are."""
     return packet.replace(b"\0", b"").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""`dgsnet detect --report`: what a model says of each picture."""
+"""The page of `dgsnet detect --report` and of the service: a card per image with verdict, warnings, heatmap and provenance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from dgsnet import __version__
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
 from dgsnet.inference.verdict import PLAIN, Verdict
-from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.reports import html_shell, provenance_card
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ WORDS: dict[str, str] = {
 
 
 class Report:
-    """Takes verdicts one by one, with the picture and the heatmap where there are any."""
+    """A taker of verdicts, one by one, with the picture and the heatmap where there are any."""
 
     def __init__(self, cards: IO[str]) -> None:
         self.cards = cards
@@ -71,13 +70,13 @@ class Report:
                 notes="".join(f'<p class="note">{html_shell.text(note)}</p>' for note in _notes(verdict)),
                 figures="".join(figures),
                 facts=html_shell.facts(facts),
-                provenance=provenance_card.panel(verdict.provenance) if isinstance(verdict, VerdictWithProvenance) else "",
+                provenance=provenance_card.panel(verdict.provenance),
             )
         )
 
 
 def check_name(target: Path) -> None:
-    """Whether a report can have this name.
+    """Check that a report can have this name.
 
     Raises:
         DgsnetError: it does not end in ``.html``.
@@ -88,7 +87,7 @@ def check_name(target: Path) -> None:
 
 @contextmanager
 def open_report(target: Path, detector: Detector) -> Iterator[Report]:
-    """A report on what `detector` says; the file appears when it is whole.
+    """Open a report on the verdicts of `detector`; the file appears when it is whole.
 
     Raises:
         DgsnetError: as `check_name`.
@@ -108,7 +107,7 @@ def open_report(target: Path, detector: Detector) -> Iterator[Report]:
 def one_picture(
     detector: Detector, verdict: Verdict, pixels: NDArray[np.uint8] | None = None, heatmap: Heatmap | None = None, made: str = ""
 ) -> str:
-    """A report on one picture, which never touches the disk.
+    """Return a report on one picture, which never touches the disk.
 
     Args:
         detector: whose verdict it is.

@@ -14,7 +14,7 @@ STYLE = """
 
 
 def panel(provenance: Provenance | None) -> str:
-    """HTML; empty for None."""
+    """Return the panel as HTML; empty for None."""
     if provenance is None:
         return ""
     entries = "".join(

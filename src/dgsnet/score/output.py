@@ -90,7 +90,7 @@ class Output:
         target = self.part(number)
         if not target.exists():
             return False
-        if resumable_parquet.identity_in(target) != self.identity or pq.read_metadata(target).num_rows != size:
+        if resumable_parquet.read_identity(target) != self.identity or pq.read_metadata(target).num_rows != size:
             raise ScoringError(f"{target} is not the part that this run writes there: choose another folder for --out, or delete it")
         return True
 
@@ -128,7 +128,7 @@ class Output:
             for batch in _batches(self.part(number)):
                 yield from batch.to_pylist()
         else:
-            yield from resumable_parquet.unfinished(self.part(number), self.identity)
+            yield from resumable_parquet.read_unfinished(self.part(number), self.identity)
 
     def reasons(self, parts: int) -> Iterator[str]:
         """Yield why images could not be scored, in their order."""

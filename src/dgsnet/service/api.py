@@ -43,7 +43,11 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
         if len(results) == 1 and (error := results[0].error):
             raise error
         latency = round(1000 * (time.perf_counter() - request.state.start), 1)
-        return {"request_id": request.state.request_id, "latency_ms": latency, "results": [one.row.as_dict() for one in results]}
+        return {
+            "request_id": request.state.request_id,
+            "latency_ms": latency,
+            "results": [one.row.as_dict(provenance=True) for one in results],
+        }
 
     png: dict[int | str, dict[str, Any]] = {
         200: {

@@ -52,7 +52,7 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
         facts = {"shape": image.pixels.shape, "sha256": image.sha256, "format": image.format, "jpeg_quality": image.jpeg_quality}
         yield {"stage": "pixels", **facts}, image.pixels.data.cast("B")
         return
-    prepared = prepare.of_image(image, path, preprocessing, model)
+    prepared = prepare.prepare_image(image, path, preprocessing, model)
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dgsnet.core.errors import DgsnetError
 from dgsnet.images.decode import DecodedImage
 from dgsnet.inference.detector import Detector
-from dgsnet.provenance.rows import VerdictWithProvenance
+from dgsnet.inference.verdict import Verdict
 from dgsnet.reports import detection_page
 from dgsnet.service.api_error import ApiError
 
@@ -23,7 +23,7 @@ class HeatmapWorker:
         """Draw the heatmap of a picture, PNG. The future raises `ApiError` (422) where it has none."""
         return self._thread.submit(self._draw, image)
 
-    def write_report(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> Future[str]:
+    def write_report(self, row: Verdict, image: DecodedImage, made: str) -> Future[str]:
         """Write the page of a picture with its heatmap, HTML; `made` stands at its end."""
         return self._thread.submit(self._write_report, row, image, made)
 
@@ -40,5 +40,5 @@ class HeatmapWorker:
         drawn.save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
-    def _write_report(self, row: VerdictWithProvenance, image: DecodedImage, made: str) -> str:
+    def _write_report(self, row: Verdict, image: DecodedImage, made: str) -> str:
         return detection_page.one_picture(self._detector, row, image.pixels, self._detector.explain(image), made)

@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
-from dgsnet.provenance.rows import VerdictWithProvenance
 from dgsnet.reports import detection_page
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.batch_scorer import BatchScorer, seconds_per_image
@@ -30,7 +29,7 @@ refused, take their part of the processor."""
 class UploadResult:
     """Row of one upload, and where it could not be scored the error of the request that it was alone in."""
 
-    row: VerdictWithProvenance
+    row: Verdict
     error: ApiError | None = None
 
 
@@ -77,7 +76,7 @@ class RequestPipeline:
             image = await asyncio.wrap_future(self.decoders.decode(upload))
             return await asyncio.wrap_future(self._heatmaps.draw(image))
 
-    async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[VerdictWithProvenance, str]:
+    async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[Verdict, str]:
         """Score an upload and write a page on it, HTML.
 
         Args:
@@ -126,15 +125,11 @@ class RequestPipeline:
             if error.status == 503:
                 raise
             row = Verdict(upload.name, model=self.detector.name, error=error.message)
-            return UploadResult(_with(row), error)
+            return UploadResult(row, error)
         verdict = await asyncio.wrap_future(self._scorer.score(picture.prepared))
         if verdict.error:
-            return UploadResult(_with(verdict), ApiError(422, "too_small", verdict.error))
-        return UploadResult(replace(_with(verdict), provenance=picture.provenance))
-
-
-def _with(verdict: Verdict) -> VerdictWithProvenance:
-    return VerdictWithProvenance(**{one.name: getattr(verdict, one.name) for one in fields(Verdict)})
+            return UploadResult(verdict, ApiError(422, "too_small", verdict.error))
+        return UploadResult(replace(verdict, provenance=picture.provenance))
 
 
 @asynccontextmanager

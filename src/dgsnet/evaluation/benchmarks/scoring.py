@@ -107,7 +107,7 @@ def evaluate(
             | {name: figure.value for name, figure in one.figures.items()}
             for one in published.leaderboard(benchmark)
         ],
-        "computed_from": {"predictions": resumable_parquet.identity_in(predictions), "images": len(rows.labels), **settings},
+        "computed_from": {"predictions": resumable_parquet.read_identity(predictions), "images": len(rows.labels), **settings},
     }
     write_json(out / BENCHMARK_JSON, result)
     write_text(out / BENCHMARK_MD, page(result))

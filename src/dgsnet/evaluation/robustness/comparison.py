@@ -90,7 +90,7 @@ def compare(
             "photographs": int((common.labels == 0).sum()),
             "baseline": base,
             "resamples": resamples,
-            "predictions": {name: resumable_parquet.identity_in(file) for name, file in zip(detectors, predictions, strict=True)},
+            "predictions": {name: resumable_parquet.read_identity(file) for name, file in zip(detectors, predictions, strict=True)},
             "thresholds": dict(zip(detectors, thresholds, strict=True)),
         },
     }

@@ -75,7 +75,7 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
         "by_suite": {name: over(members) for name, members in suites.items() if set(members) <= set(keys)},
         "by_generator": _by_generator([clean, *perturbed.values()], resamples),
         "computed_from": {
-            "predictions": resumable_parquet.identity_in(predictions),
+            "predictions": resumable_parquet.read_identity(predictions),
             "images": len(clean),
             "rows": total,
             "failed_rows": total - sum(row["score"] is not None for rows in by_perturbation.values() for row in rows),
