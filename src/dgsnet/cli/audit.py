@@ -22,19 +22,21 @@ def audit(
     from rich.progress import Progress
 
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation import audit as measure
+    from dgsnet.evaluation import audit
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import audit_page
 
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "", console)
     with Progress(console=console) as progress:
-        result = measure.audit(dataset, out, progress)
+        result = audit.audit(dataset, out, progress)
+    page = audit_page.write(out, result)
     for row in result["unreadable"]:
         typer.echo(f"not read: {printable(row['error'])}", err=True)
     _show(result)
-    typer.echo(f"all figures: {out / measure.AUDIT_JSON}; to read: {out / measure.AUDIT_HTML}", err=True)
-    if strict and result["shortcut_auc"] >= measure.STRONG:
-        typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {measure.STRONG}", err=True)
+    typer.echo(f"all figures: {out / audit.AUDIT_JSON}; to read: {page}", err=True)
+    if strict and result["shortcut_auc"] >= audit.STRONG:
+        typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {audit.STRONG}", err=True)
         raise typer.Exit(2)
     if result["unreadable"]:
         raise typer.Exit(1)

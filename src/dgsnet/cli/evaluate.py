@@ -92,7 +92,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Scored:
-    """A predictions file, and what it was made of where that is at hand: then the report shows images, not only their names."""
+    """A predictions file, and what it was made from where that is at hand: then the report shows images, not only their names."""
 
     predictions: Path
     dataset: Dataset | None = None
@@ -102,22 +102,23 @@ class _Scored:
 def _report(
     scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, console: Console, cluster: str | None = None
 ) -> tuple[dict[str, Any], bool]:
-    """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
+    """Write all that is written about a predictions file whatever the data was; return the metrics, and whether some image has no score."""
     from rich.progress import Progress
 
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import evaluate
+    from dgsnet.evaluation.predictions import failures, recorded_threshold
     from dgsnet.inference.writers import printable
-    from dgsnet.reports import evaluation_page as page
+    from dgsnet.reports import evaluation_page
 
     predictions = scored.predictions
-    failed = evaluation.failures(predictions)
+    failed = failures(predictions)
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    threshold = evaluation.recorded_threshold(predictions)
-    result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
+    threshold = recorded_threshold(predictions)
+    result = evaluate.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
     with Progress(console=console) as progress:
-        page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
-    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / page.REPORT}", err=True)
+        evaluation_page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
+    typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / evaluation_page.REPORT}", err=True)
     return result, bool(failed)
 
 
@@ -130,11 +131,11 @@ def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
 def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, console: Console) -> _Scored:
     from rich.progress import Progress
 
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import predictions
 
     detector = load(model)
     with Progress(console=console) as progress:
-        return _Scored(evaluation.predict(detector, dataset, out, progress), dataset, detector)
+        return _Scored(predictions.predict(detector, dataset, out, progress), dataset, detector)
 
 
 def _benchmark(
@@ -148,16 +149,17 @@ def _benchmark(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet.evaluation.benchmarks import layouts, registry, scoring
+    from dgsnet.evaluation.benchmarks import layouts, protocol, registry
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import benchmark_page
 
-    chosen, strange = registry.benchmark(name), {}
+    chosen, unmatched = registry.benchmark(name), {}
     if predictions is None:
         if model is None or root is None:
             raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
         found = layouts.read(chosen, root)
-        strange = found.strange
-        for folder, count in strange.items():
+        unmatched = found.unmatched
+        for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
         scored = _predict(model, found.dataset, out, load, console)
     elif model is not None or root is not None:
@@ -165,7 +167,8 @@ def _benchmark(
     else:
         scored = _Scored(predictions)
     _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps, console)
-    result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
+    result = protocol.evaluate(chosen, scored.predictions, out, resamples=resamples, unmatched=unmatched)
+    page = benchmark_page.write(out, result)
     _show_benchmark(result)
     for subset, report in result["subsets"].items():
         if report["counts"]["ok"] is False:
@@ -173,7 +176,7 @@ def _benchmark(
             console.print(f"{subset}: {here}, but published are {report['counts']['published']} images", markup=False)
     if result["missing"]:
         console.print(f"missing: {', '.join(result['missing'])}", markup=False)
-    typer.echo(f"by the protocol of {chosen.title}: {out / scoring.BENCHMARK_MD}", err=True)
+    typer.echo(f"by the protocol of {chosen.title}: {page}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -188,28 +191,30 @@ def _compare(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet.evaluation import compare as comparison
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import compare
+    from dgsnet.evaluation.predictions import failures
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import comparison_page
 
-    names = comparison.short_names([Path(one) for one in given])
+    names = compare.short_names([Path(one) for one in given])
     files: list[Path] = []
     failed: dict[str, None] = {}  # an image that cannot be decoded fails for each model
     dataset = None
     for name, one in zip(names, given, strict=True):
-        file = comparison.locate(Path(one))
+        file = compare.locate(Path(one))
         if file is None:
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
             dataset = dataset or _chosen(data, split, console)
             file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
-            failed |= dict.fromkeys(evaluation.failures(file))
+            failed |= dict.fromkeys(failures(file))
         files.append(file)
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    result = comparison.compare(files, out, names=names, baseline=baseline, resamples=resamples)
+    result = compare.compare(files, out, names=names, baseline=baseline, resamples=resamples)
+    comparison_page.write(out, result)
     _show_comparison(result)
-    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .csv, .md, .tex", err=True)
+    typer.echo(f"all figures: {out / compare.COMPARISON}.json, .csv, .md, .tex", err=True)
     if failed:
         raise typer.Exit(1)
 

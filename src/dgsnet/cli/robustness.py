@@ -40,11 +40,12 @@ def robustness(
     from rich.progress import Progress
 
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation import evaluate
-    from dgsnet.evaluation import robustness as measure
+    from dgsnet.evaluation import robustness
+    from dgsnet.evaluation.evaluate import METRICS_JSON
+    from dgsnet.evaluation.predictions import read_predictions
     from dgsnet.images import perturb
     from dgsnet.inference.writers import printable
-    from dgsnet.reports import robustness_page
+    from dgsnet.reports import robustness_page, robustness_plots
 
     if compare:
         if model is not None or data is not None or split is not None or limit is not None:
@@ -63,15 +64,16 @@ def robustness(
 
     detector = options.loader(device, provider, threads)(model)
     with Progress(console=console) as progress:
-        predictions = measure.predict(detector, dataset, out, chosen, progress, batch_size)
-    errors = evaluate.read_predictions(predictions).column("error").to_pylist()
+        predictions = robustness.predict(detector, dataset, out, chosen, progress, batch_size)
+    errors = read_predictions(predictions).column("error").to_pylist()
     failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    result = measure.evaluate(predictions, out, resamples=resamples)
+    result = robustness.evaluate(predictions, out, resamples=resamples)
+    robustness_plots.write(out, result)
     robustness_page.write(out, result)
     _show(result)
-    typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
+    typer.echo(f"all figures: {out / METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -80,16 +82,19 @@ def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int)
     from rich.table import Table
     from rich.text import Text
 
-    from dgsnet.evaluation import compare as comparison
     from dgsnet.evaluation import robustness
+    from dgsnet.evaluation.compare import COMPARISON, locate, short_names
     from dgsnet.inference.writers import printable, table_console
+    from dgsnet.reports import robustness_page, robustness_plots
 
     files = []
     for one in given:
-        if (file := comparison.locate(one)) is None:
+        if (file := locate(one)) is None:
             raise DgsnetError(f"{one} is no predictions file nor a folder with one: run `dgsnet robustness --out {one}` first")
         files.append(file)
-    result = robustness.compare(files, out, names=comparison.short_names(given), baseline=baseline, resamples=resamples)
+    result = robustness.compare(files, out, names=short_names(given), baseline=baseline, resamples=resamples)
+    robustness_page.write_comparison(out, result)
+    robustness_plots.write_comparison(out, result)
     table = Table(box=None, pad_edge=False)
     table.add_column("detector", overflow="fold")
     for column in ("clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"):
@@ -100,7 +105,7 @@ def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int)
         figures = (interval(own["clean"]["auroc"]), interval(own["mean"]["auroc"]), difference, interval(own["changes"]["mean_flip_rate"]))
         table.add_row(Text(printable(name)), *figures)
     table_console().print(table)
-    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .md", err=True)
+    typer.echo(f"all figures: {out / COMPARISON}.json, .md", err=True)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 from dgsnet.core.files import replacing
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import metrics
-from dgsnet.evaluation.evaluate import read_predictions
+from dgsnet.evaluation.interval import Interval
+from dgsnet.evaluation.predictions import read_predictions
 
 _SEEN, _UNSEEN = "mean, seen", "mean, unseen"
 _COLOURS = ("#7f7f7f", "#1f77b4", "#d95f02", "#7570b3")
@@ -46,8 +47,8 @@ def figures(predictions: Path, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _chosen(estimates: dict[str, metrics.Estimate]) -> dict[str, dict[str, float | None]]:
-    return {name: vars(estimates[name]) for name in ("auroc", "balanced_acc")}
+def _chosen(estimates: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: estimates[name].as_dict() for name in ("auroc", "balanced_acc")}
 
 
 def show(console: Console, result: dict[str, Any], settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dgsnet.core.errors import DgsnetError
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.evaluation.evaluate import content
+from dgsnet.evaluation.predictions import content
 from dgsnet.inference.detector import Detector
 
 TOLERANCE = 1e-3
