@@ -91,10 +91,10 @@ class Cases:
     def make(self, number: int) -> tuple[bytes, Any]:
         """A damaged file, and the policy it is decoded with."""
         import numpy as np
+        from hostile_mutations import mutated
 
         from dgsnet.images.decode import DecodePolicy
         from dgsnet.service.settings import Settings
-        from hostile_mutations import mutated
 
         rng = np.random.default_rng([self.seed, number])
         data = mutated(self.files[int(rng.integers(len(self.files)))], self.files[int(rng.integers(len(self.files)))], rng)

@@ -43,18 +43,20 @@ from rich.progress import track
 from sklearn.metrics import roc_auc_score
 
 from dgsnet import __version__
+from dgsnet.artifacts import model_folder
 from dgsnet.core.errors import DecodeError
 from dgsnet.core.files import replacing, sha256_bytes, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import Dataset, load_dataset
-from dgsnet.evaluation import calibrate, metrics
+from dgsnet.evaluation import calibration_fit, metrics
+from dgsnet.evaluation.predictions import PREDICTIONS
 from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import suite
 from dgsnet.images.preprocess import SCORING_SEED, Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.model.methods.ridge import ridge_probe
-from dgsnet.reports import tables
+from dgsnet.reports import reliability_diagram, tables
 from dgsnet.training import refit_head
 
 Kind = Literal["tuned", "frozen", "changed"]
@@ -428,9 +430,9 @@ def steady(corpus: Path, more: Path) -> None:
             logits[new] = images.read[new] @ weight + bias
             copies = new[shifts.of]
             moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight
-        fitted = calibrate.fit(logits, labels, sources=images.sources.tolist())
+        fitted = calibration_fit.fit(logits, labels, sources=images.sources.tolist())
         scores, after = (np.array([fitted.score(one) for one in each.tolist()]) for each in (logits, moved))
-        cut = calibrate.thresholds(scores, labels, equal_sources=images.sources.tolist())
+        cut = calibration_fit.thresholds(scores, labels, equal_sources=images.sources.tolist())
         before, then = (np.digitize(each, [cut.real, cut.generated]) for each in (scores[shifts.of], after))
         figures = {
             "auroc": left_out(images, None, PENALTY, given)["auroc"],
@@ -551,8 +553,8 @@ def lines(corpus: Path, more: Path) -> None:
         left = refit_head.left_out_logits(images.read, dataset, PENALTY)
         if left is None:
             raise SystemExit("both labels need two sources at least")
-        fitted = calibrate.fit(left, images.labels, sources=sources)
-        cut = calibrate.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
+        fitted = calibration_fit.fit(left, images.labels, sources=sources)
+        cut = calibration_fit.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
         scores = np.array([fitted.score(one) for one in logits.tolist()])
         report = metrics.estimate(unseen.labels, scores, threshold=cut.generated).as_dict()
         figures = {
@@ -581,6 +583,7 @@ def fit(corpus: Path, more: Path) -> None:
     look = detector.config.preprocessing.model_copy(update={"multi_crop": True})
     detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": look})
     refit_head.refit_to(detector, by_line(images), images.read, MODEL, PENALTY)
+    reliability_diagram.write(MODEL, model_folder.load_config(MODEL).calibration, MODEL / refit_head.LEFT_OUT / PREDICTIONS)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from findings import read as _read
 from dgsnet.core.files import write_text
 from dgsnet.core.format import interval
 from dgsnet.evaluation import robustness
-from dgsnet.reports import tables
+from dgsnet.reports import robustness_page, robustness_plots, tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -62,8 +62,10 @@ def compare_robustness() -> None:
     """results/robustness, from the predictions of each run in it."""
     runs = [RESULTS / "robustness" / name / "predictions.parquet" for name in ROBUST]
     for run in runs:
-        robustness.evaluate(run, run.parent)
-    robustness.compare(runs, RESULTS / "robustness", names=ROBUST, baseline=ROBUST[-1])
+        robustness_plots.write(run.parent, robustness.evaluate(run, run.parent))
+    compared = robustness.compare(runs, RESULTS / "robustness", names=ROBUST, baseline=ROBUST[-1])
+    robustness_page.write_comparison(RESULTS / "robustness", compared)
+    robustness_plots.write_comparison(RESULTS / "robustness", compared)
 
 
 def figures() -> dict[str, str]:
