@@ -243,6 +243,7 @@ def test_the_command_finds_the_flaw_and_strict_says_so(flawed, tmp_path, run):
     code, out, _ = run("audit", flawed, "--out", tmp_path)
     result = json.loads((tmp_path / "audit.json").read_text())
     assert code == 0
+    assert "Columns, each alone" in (tmp_path / "audit.html").read_text()
     assert result["shortcut_auc"] == result["shortcut"]["value"] > 0.9
     assert {"name", "auc"} <= result["features"][0].keys()
     assert {feature["name"]: feature["auc"] for feature in result["features"]}["container"] > 0.9

@@ -20,7 +20,7 @@ from dgsnet.artifacts import model_folder
 from dgsnet.artifacts.model_folder import Calibration
 from dgsnet.core.errors import CalibrationError, DatasetError, ModelFolderError
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import bootstrap, calibrate, metrics
+from dgsnet.evaluation import bootstrap, calibrate, calibration_fit, metrics
 from dgsnet.evaluation.calibration_fit import fit, thresholds
 from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.predictions import predict
@@ -133,7 +133,7 @@ def test_the_sign_is_judged_as_the_fit_would_find_it(seed, n_real, n_fake):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=n_real + n_fake), np.repeat([0, 1], [n_real, n_fake])
     targets, weights = smoothed(labels)
-    slope, _ = calibrate._platt(logits, targets, weights)
+    slope, _ = calibration_fit._platt(logits, targets, weights)
     if slope > 0:
         fitted = fit(logits, labels)
         assert 1 / fitted.temperature == pytest.approx(slope, rel=1e-4, abs=1e-6)
@@ -637,7 +637,8 @@ def test_the_option_has_two_names(run, model, predictions, tmp_path):
         assert code == 0, err
         written.append(content(model))
     assert written[0] == written[1]
-    code, _, err = run("calibrate", "--model", model, "--predictions", others)
+    strange = with_identity(predictions, tmp_path / "q.parquet", model="e" * 64)
+    code, _, err = run("calibrate", "--model", model, "--predictions", strange)
     assert (code, "say --out-of-fold if" in err) == (2, True)
     code, _, err = run("calibrate", "--model", model, "--data", tmp_path, "--stand-ins")
     assert (code, "--out-of-fold says whose" in err) == (2, True)
