@@ -43,22 +43,16 @@ def audit(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("column", no_wrap=True)
-    table.add_column("auc", no_wrap=True)
-    table.add_column("real", overflow="fold")
-    table.add_column("fake", overflow="fold")
-    table.add_row("all together (95 %)", interval(result["shortcut"]))
-    table.add_row("  on unseen sources", interval(result["across_sources"]))
-    for feature in result["features"]:
-        name = feature["name"] + ("" if feature["counts"] else " (not counted)")
-        # Text, not str: a str is read as markup
-        table.add_row(name, f"{feature['auc']:.3f}", *(Text(printable(feature[side])) for side in ("real", "fake")))
-    table_console().print(table)
+    rows = [
+        ("all together (95 %)", interval(result["shortcut"])),
+        ("  on unseen sources", interval(result["across_sources"])),
+        *(
+            (one["name"] + ("" if one["counts"] else " (not counted)"), f"{one['auc']:.3f}", one["real"], one["fake"])
+            for one in result["features"]
+        ),
+    ]
+    tables.show(("column", "auc", "real", "fake"), rows, outside=(2, 3))
     for line in result["advice"]:
         typer.echo(f"* {line}")

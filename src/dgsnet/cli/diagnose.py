@@ -89,16 +89,11 @@ def _task(folder: str, limit: int) -> Dataset:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("model", overflow="fold")
-    for column in ("auroc (95 %)", "cka", "knn_overlap", "procrustes", "probe_retention"):
-        table.add_column(column, no_wrap=True)
-    for name, one in result["models"].items():
-        figures = (one["detection"]["auroc"], one["cka"], one["knn_overlap"], one["procrustes"], one["probe_retention"])
-        table.add_row(Text(printable(name)), *(interval(one, 3) for one in figures))
-    table_console().print(table)
+    headlines = ("cka", "knn_overlap", "procrustes", "probe_retention")
+    rows = [
+        (name, *(interval(figures, 3) for figures in (one["detection"]["auroc"], *(one[headline] for headline in headlines))))
+        for name, one in result["models"].items()
+    ]
+    tables.show(("model", "auroc (95 %)", *headlines), rows)

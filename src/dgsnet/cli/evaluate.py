@@ -220,55 +220,39 @@ def _compare(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from dgsnet.inference.writers import printable, table_console
+    from dgsnet.cli import tables
 
     plain = ("real_acc", "fake_acc", "tpr_at_fpr_5")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("generator", overflow="fold")
-    for column in ("images", "auroc (95 %)", *plain):
-        table.add_column(column, no_wrap=True)
     reports = [*result["by_generator"].items(), ("mean of these", result["mean_over_generators"]), ("overall", result["overall"])]
-    for name, report in reports:
-        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
-        # Text, not str: a str is read as markup, and brackets are legal in a generator's name
-        table.add_row(Text(printable(name)), images, interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
-    table_console().print(table)
+    rows = [
+        (name, _images(report), interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
+        for name, report in reports
+    ]
+    tables.show(("generator", "images", "auroc (95 %)", *plain), rows)
 
 
 def _show_benchmark(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("subset", overflow="fold")
-    for column in ("images", "acc (95 %)", "published", "ap (95 %)", "published"):
-        table.add_column(column, no_wrap=True)
+    rows = []
     for name, report in [*result["subsets"].items(), ("mean of these", result["mean"])]:
-        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
         cells = (cell for metric in ("acc", "ap") for cell in (interval(report[metric]), figure(report["published"].get(metric))))
-        table.add_row(Text(printable(name)), images, *cells)
-    table_console().print(table)
+        rows.append((name, _images(report), *cells))
+    tables.show(("subset", "images", "acc (95 %)", "published", "ap (95 %)", "published"), rows)
+
+
+def _images(report: dict[str, Any]) -> str:
+    return f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
 
 
 def _show_comparison(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("detector", overflow="fold")
-    for column in ("auroc (95 %)", "difference (95 %)", "first", "dropped"):
-        table.add_column(column, no_wrap=True)
     first = {one["detector"]: f"{one['shares'][0]:.0%}" for one in result["ranking"]["auroc"] or []}
+    rows = []
     for name, own in result["detectors"].items():
         other = result["differences"].get(name)
         difference = "baseline" if other is None else interval(other["mean_over_generators"]["auroc"], 3, sign=True)
         auroc = interval(own["mean_over_generators"]["auroc"])
-        table.add_row(Text(printable(name)), auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"]))
-    table_console().print(table)
+        rows.append((name, auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"])))
+    tables.show(("detector", "auroc (95 %)", "difference (95 %)", "first", "dropped"), rows)

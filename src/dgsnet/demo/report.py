@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dgsnet.core.files import replacing
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import metrics
 from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.predictions import read_predictions
+from dgsnet.reports.plotting import save_png
 
 _SEEN, _UNSEEN = "mean, seen", "mean, unseen"
 _COLOURS = ("#7f7f7f", "#1f77b4", "#d95f02", "#7570b3")
@@ -98,5 +98,4 @@ def plot(target: Path, result: dict[str, Any], settings: Settings) -> None:
     axes.set_title("Photographs held out, by decoder that made the twins", loc="left", fontsize=11)
     axes.legend(loc="lower left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    save_png(picture, target)

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 from dgsnet.evaluation.reliability import Reliability
-from dgsnet.reports.error_bars import bounds, error_bars
+from dgsnet.reports.plotting import bounds, error_bars
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

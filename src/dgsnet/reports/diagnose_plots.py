@@ -12,11 +12,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from dgsnet.core.files import replacing
 from dgsnet.data.dataset import Sample
 from dgsnet.evaluation.diagnose.measure import Diagnosis
 from dgsnet.evaluation.diagnose.similarity import effective_rank
-from dgsnet.reports.error_bars import bounds
+from dgsnet.reports.plotting import bounds, save_png
 
 Floats = NDArray[np.float64]
 
@@ -125,15 +124,10 @@ def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], 
     handles = [Line2D([], [], color=_REAL, marker=_MARKERS[0], label="photographs", **style)]
     handles += [Line2D([], [], color=_FAKE, marker=marker[name], label=name or "unknown", **style) for name in generators]
     picture.legend(handles=handles, loc="outside lower center", ncols=max(2, 2 * len(panels)), fontsize=7, frameon=False)
-    _save(picture, target)
+    save_png(picture, target)
 
 
 def _finish(picture: Figure, axes: Any, target: Path) -> None:
     axes.legend(frameon=False, fontsize=8, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
-    _save(picture, target)
-
-
-def _save(picture: Figure, target: Path) -> None:
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    save_png(picture, target)

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dgsnet.artifacts.model_folder import DIAGRAM, Calibration
-from dgsnet.core.files import replacing
 from dgsnet.evaluation.calibrate import reliabilities
 from dgsnet.evaluation.metrics import ECE_BINS
 from dgsnet.evaluation.reliability import Reliability
-from dgsnet.reports.error_bars import error_bars
+from dgsnet.reports.plotting import error_bars, save_png
 
 _REAL, _FAKE, _GREY = "#1f77b4", "#d95f02", "0.45"
 
@@ -63,8 +62,7 @@ def draw(target: Path, before: Reliability, after: Reliability, real: float, gen
             axes.axvline(threshold, color="0.3", linewidth=0.9, linestyle="--")
         axes.legend(frameon=False, fontsize=8, loc="best")
         axes.spines[["top", "right"]].set_visible(False)
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    save_png(picture, target)
 
 
 def _points(axes: Any, reliability: Reliability, colour: str, label: str) -> None:

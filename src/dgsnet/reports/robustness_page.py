@@ -26,9 +26,8 @@ def write(out: Path, result: dict[str, Any]) -> Path:
     }
     rows = [["none", interval(clean["auroc"]), figure(clean["balanced_acc"]["value"]), "-", "-", "-"]]
     for one in result["perturbations"]:
-        name = one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}")
         changes = [interval(one["flip_rate"]), *(figure(one["by_label"][label]["flip_rate"]["value"]) for label in ("real", "fake"))]
-        rows.append([name, interval(one["auroc"]), figure(one["balanced_acc"]["value"]), *changes])
+        rows.append([state_name(one), interval(one["auroc"]), figure(one["balanced_acc"]["value"]), *changes])
     header = ["perturbation", "AUROC", "balanced accuracy", "verdicts that change", "of photographs", "of generated"]
     facts = {key: str(value) for key, value in known.items() if key != "predictions"}
     written = {"page written by": f"dgsnet {__version__}"}
@@ -45,6 +44,11 @@ def write(out: Path, result: dict[str, Any]) -> Path:
     )
     write_text(out / REPORT, html_shell.document("dgsnet robustness", body))
     return out / REPORT
+
+
+def state_name(one: dict[str, Any]) -> str:
+    """Return the name and the severity of a result's entry for one perturbation."""
+    return str(one["perturbation"]) + ("" if one["severity"] is None else f" {one['severity']:g}")
 
 
 def write_comparison(out: Path, result: dict[str, Any]) -> None:
@@ -75,7 +79,7 @@ def _as_markdown(result: dict[str, Any]) -> str:
     by_kind = [[kind, *(interval(one["by_kind"][kind]["auroc"], 3, sign=True) for one in differences.values())] for kind in kinds]
     each = [
         [
-            one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}"),
+            state_name(one),
             *(interval(detector["perturbations"][number]["auroc"]) for detector in result["detectors"].values()),
         ]
         for number, one in enumerate(result["perturbations"])

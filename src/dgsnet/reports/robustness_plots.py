@@ -11,9 +11,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dgsnet.core.files import replacing
 from dgsnet.evaluation.robustness.compare_runs import COMPARED
-from dgsnet.reports.error_bars import error_bars
+from dgsnet.reports.plotting import error_bars, save_png
 
 SEVERITY_PNG, GENERATORS_PNG = "severity.png", "generators.png"
 
@@ -25,19 +24,14 @@ _State = Mapping[str, Any]  # a result's entry for one perturbation: `perturbati
 
 def write(out: Path, result: Mapping[str, Any]) -> None:
     """Write `out/severity.png` and `out/generators.png` of a result of `robustness.evaluate`."""
-    _save(severity_panels(result), out / SEVERITY_PNG)
-    _save(generator_panels(result), out / GENERATORS_PNG)
+    save_png(severity_panels(result), out / SEVERITY_PNG)
+    save_png(generator_panels(result), out / GENERATORS_PNG)
 
 
 def write_comparison(out: Path, result: Mapping[str, Any]) -> None:
     """Write a plot of each of `COMPARED`, such as `out/auroc.png`, of a result of `robustness.compare`."""
     for metric in COMPARED:
-        _save(method_panels(result["perturbations"], result["detectors"], metric), out / f"{metric}.png")
-
-
-def _save(picture: Figure, target: Path) -> None:
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+        save_png(method_panels(result["perturbations"], result["detectors"], metric), out / f"{metric}.png")
 
 
 def severity_panels(result: Mapping[str, Any]) -> Figure:

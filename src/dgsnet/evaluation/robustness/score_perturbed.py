@@ -13,15 +13,7 @@ from rich.progress import Progress
 
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.evaluation.predictions import (
-    PERTURBATION,
-    PREDICTION_SCHEMA,
-    PREDICTIONS,
-    content,
-    identity_of,
-    prediction,
-    read_predictions,
-)
+from dgsnet.evaluation.predictions import PERTURBATION, PREDICTION_SCHEMA, PREDICTIONS, content, identity_of, prediction, read_predictions
 from dgsnet.images.decode import Source, decode
 from dgsnet.images.perturb import Perturbation
 from dgsnet.inference import resumable_parquet

@@ -1,12 +1,15 @@
-"""Intervals as matplotlib draws them."""
+"""Parts of all plots: intervals as matplotlib draws them, and writing a PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dgsnet.core.files import replacing
 from dgsnet.evaluation.interval import PARTS
 
 Floats = NDArray[np.float64]
@@ -26,3 +29,9 @@ def error_bars(figures: Sequence[Mapping[str, float | None]]) -> tuple[Floats, F
     """
     value, low, high = bounds(figures)
     return value, np.maximum([value - low, high - value], 0)
+
+
+def save_png(picture: Figure, target: Path) -> None:
+    """Write a figure as a PNG; the file is replaced atomically."""
+    with replacing(target) as aside:
+        picture.savefig(aside, format="png", dpi=150)
