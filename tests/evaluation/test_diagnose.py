@@ -332,9 +332,9 @@ def test_probe_answers_what_features_hold_and_guesses_what_they_do_not():
     assert one.tuned == pytest.approx(0.25, abs=0.12)
     assert one.ratio == pytest.approx(one.tuned)
     assert abs(one.above_chance) < 0.15
-    assert one.known
+    assert one.answered
     guess = retention.answer(task, lost, held)
-    assert (guess.known, np.isnan(guess.above_chance)) == (False, True)
+    assert (guess.answered, np.isnan(guess.above_chance)) == (False, True)
     assert retention.answer(task, held, 1000 * held + 5).ratio == 1
 
 

@@ -357,6 +357,7 @@ def test_the_plot_has_a_panel_a_kind(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, target, **_: drawn.append(self) or target.write_bytes(b"png"))
     result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
+    robustness_plots.write(tmp_path, result)
     jpeg, flip = drawn[0].axes[:2]
     assert [axes.get_title(loc="left") for axes in (jpeg, flip)] == ["jpeg", "flip"]
     assert [label.get_text() for label in jpeg.get_xticklabels()] == ["90", "70"]

@@ -105,7 +105,7 @@ def test_a_model_without_gradient_or_without_a_method_has_heatmaps_by_occlusion(
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
     predictions = predict(detector, data, tmp_path)
     plain = detector.method.predict
-    monkeypatch.setattr(detector.method, "logits", torch.no_grad()(plain), raising=False)
+    monkeypatch.setattr(detector.method, "predict", torch.no_grad()(plain), raising=False)
     occluded, _ = written(tmp_path / "a", predictions, dataset=data, detector=detector, heatmaps=1)
     assert "In a heatmap, colour marks" in occluded.text
 
