@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.parquet_writer import arrow_table
 from process_memory import resident, status
@@ -60,17 +61,17 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 def streamed(folder: Path, count: int) -> None:
     """Predictions as the package writes them."""
-    resumable_parquet.write(folder / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    resumable_parquet.write(folder / PREDICTIONS, IDENTITY, PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 def gathered(folder: Path, count: int) -> None:
     """All rows in a list, then one table."""
-    pq.write_table(arrow_table(list(rows(0, count)), evaluate.PREDICTION_SCHEMA), folder / "gathered.parquet")
+    pq.write_table(arrow_table(list(rows(0, count)), PREDICTION_SCHEMA), folder / "gathered.parquet")
 
 
 def judged(folder: Path, _: int) -> None:
     """Metrics from the streamed predictions."""
-    evaluate.evaluate(folder / evaluate.PREDICTIONS, folder, resamples=10)
+    evaluate.evaluate(folder / PREDICTIONS, folder, resamples=10)
 
 
 STEPS = {"writing predictions": streamed, "writing predictions, rows in a list": gathered, "metrics": judged}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.evaluation import bootstrap_means, metrics
-from dgsnet.evaluation.metrics import Estimate
+from dgsnet.evaluation.interval import Interval, percentile_interval
 
 WANTED = (0.93, 0.97)
 SHIFT, OTHER_SHIFT, CORRELATION = 1.2, 0.9, 0.6
@@ -57,7 +57,7 @@ def expit(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-logit)))
 
 
-def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Estimate]:
+def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Interval]:
     """The estimates of one simulated test set."""
     rng = np.random.default_rng([seed, size])
     labels, scores, others = sample(size, rng)
@@ -70,7 +70,7 @@ def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Estimate]:
     ((point, drawn),) = bootstrap_means.means(
         np.concatenate([labels, more]), [np.concatenate([scores, harder])], parts, strata, resamples=resamples, seed=seed
     )
-    found["auroc_mean_of_two"] = metrics.percentile_interval(point["auroc"], drawn["auroc"])
+    found["auroc_mean_of_two"] = percentile_interval(point["auroc"], drawn["auroc"])
     return found
 
 

@@ -36,10 +36,11 @@ from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.files import write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import calibrate as calibration
-from dgsnet.evaluation import evaluate, metrics
+from dgsnet.evaluation import calibration_fit, metrics
+from dgsnet.evaluation.predictions import PREDICTIONS, predict, read_predictions
 from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import make_recipe
+from dgsnet.reports import reliability_diagram
 from dgsnet.training import refit_head, train
 from studies.common.halves import HALF, other_half
 from studies.common.paths import MODELS
@@ -72,7 +73,7 @@ def run(method: str, recipe: str, data: Path, splits: tuple[str, ...]) -> None:
     detector = Detector.from_pretrained(model)
     with Progress(console=console) as progress:
         for split in splits:
-            evaluate.predict(detector, load_dataset(data).with_split(split), results / split, progress)
+            predict(detector, load_dataset(data).with_split(split), results / split, progress)
     if (log := model / "training" / "log.jsonl").exists():  # a probe in closed form takes no steps
         shutil.copyfile(log, results / "log.jsonl")
 
@@ -92,9 +93,7 @@ def half(method: str, recipe: str, number: int, data: Path) -> None:
                 writer.writerow(asdict(sample) | {"path": (corpus.root / sample.path).absolute(), "caption_uniform": caption})
     train(manifest, model, make_recipe(method, config=HERE / RECIPES[recipe]), resume=True, console=console)
     with Progress(console=console) as progress:
-        evaluate.predict(
-            Detector.from_pretrained(model), other_half(corpus, number, SCORED), RESULTS / recipe / "halves" / str(number), progress
-        )
+        predict(Detector.from_pretrained(model), other_half(corpus, number, SCORED), RESULTS / recipe / "halves" / str(number), progress)
 
 
 def refit(method: str, data: Path) -> None:
@@ -104,18 +103,19 @@ def refit(method: str, data: Path) -> None:
     with Progress(console=console) as progress:
         if not model_folder.is_complete(model):
             refit_head.refit(Detector.from_pretrained(MODELS / "shipped" / method), corpus.with_split("train"), model, progress)
+            reliability_diagram.write(model, model_folder.load_config(model).calibration, model / refit_head.LEFT_OUT / PREDICTIONS)
         (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (model, results)))
-        evaluate.predict(Detector.from_pretrained(model), corpus.with_split("test"), results / "test", progress)
+        shutil.copyfile(*(folder / refit_head.LEFT_OUT / PREDICTIONS for folder in (model, results)))
+        predict(Detector.from_pretrained(model), corpus.with_split("test"), results / "test", progress)
 
 
 def more(data: Path) -> None:
     """Score `test` with the model that ships, into `results/more/dgs`."""
     results = RESULTS / "more" / "dgs"
     (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(*(folder / refit_head.LEFT_OUT / evaluate.PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
+    shutil.copyfile(*(folder / refit_head.LEFT_OUT / PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
     with Progress(console=Console(stderr=True)) as progress:
-        evaluate.predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
+        predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
 
 
 def ship(folder: Path) -> None:
@@ -140,7 +140,7 @@ class _Tested:
 
 def table() -> None:
     """Write the figures on `test` of every detector that was tested, at its own calibration."""
-    tested = {row: _tested(RESULTS / row / "test" / evaluate.PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
+    tested = {row: _tested(RESULTS / row / "test" / PREDICTIONS, _calibration(RESULTS / row)) for row in ROWS}
     if SAHU65.exists():
         tested["sahu65 1.1.0"] = _sahu65(tested[BASELINE].rows)
     base, found = tested[BASELINE].scores, {}
@@ -168,7 +168,7 @@ def table() -> None:
 
 
 def _tested(predictions: Path, fitted: Calibration) -> _Tested:
-    rows = evaluate.read_predictions(predictions).to_pylist()
+    rows = read_predictions(predictions).to_pylist()
     scores = np.array([fitted.score(row["logit"]) for row in rows])
     return _Tested(rows, scores, fitted.generated, fitted.model_dump(mode="json", exclude={"fitted"}))
 
@@ -183,16 +183,16 @@ def _sahu65(order: list[dict[str, Any]]) -> _Tested:
 
 def _calibration(results: Path) -> Calibration:
     """Fitted on sources left out, or on `val`, as `dgsnet calibrate` does it; the plain sigmoid where neither was scored."""
-    halves = [results.parent / "halves" / str(number) / evaluate.PREDICTIONS for number in (0, 1)]
-    choices = ([results / refit_head.LEFT_OUT / evaluate.PREDICTIONS], halves, [results / "val" / evaluate.PREDICTIONS])
+    halves = [results.parent / "halves" / str(number) / PREDICTIONS for number in (0, 1)]
+    choices = ([results / refit_head.LEFT_OUT / PREDICTIONS], halves, [results / "val" / PREDICTIONS])
     files = next((chosen for chosen in choices if all(file.exists() for file in chosen)), None)
     if files is None:
         return Calibration()
-    rows = [row for file in files for row in evaluate.read_predictions(file).to_pylist()]
+    rows = [row for file in files for row in read_predictions(file).to_pylist()]
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     sources = None if files is choices[-1] else [row["source"] for row in rows]
-    fitted = calibration.fit(logits, labels, sources=sources)
-    cut = calibration.thresholds([fitted.score(logit) for logit in logits], labels, equal_sources=sources)
+    fitted = calibration_fit.fit(logits, labels, sources=sources)
+    cut = calibration_fit.thresholds([fitted.score(logit) for logit in logits], labels, equal_sources=sources)
     return fitted.model_copy(update={"real": cut.real, "generated": cut.generated})
 
 

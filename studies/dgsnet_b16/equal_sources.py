@@ -14,7 +14,8 @@ import numpy as np
 
 from dgsnet import __version__
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import calibrate, evaluate
+from dgsnet.evaluation import calibration_fit
+from dgsnet.evaluation.predictions import PREDICTIONS, read_predictions
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
 
@@ -24,7 +25,7 @@ DRAWS, BINS = 200, 15
 
 def main() -> None:
     """Measure on the other half, every source weighing the same: errors of the calibration, and what the thresholds do, over the draws."""
-    rows = evaluate.read_predictions(RESULTS / "more" / "dgs" / refit_head.LEFT_OUT / evaluate.PREDICTIONS).to_pylist()
+    rows = read_predictions(RESULTS / "more" / "dgs" / refit_head.LEFT_OUT / PREDICTIONS).to_pylist()
     logits, labels = np.array([row["logit"] for row in rows]), np.array([row["label"] for row in rows])
     sources = np.array([row["source"] for row in rows])
     names, draws = np.unique(sources), np.random.default_rng(0)
@@ -34,9 +35,9 @@ def main() -> None:
         truth, weights = labels[~given], _weights(labels[~given], sources[~given])
         for unit, kept in drawn.items():
             equal = sources[given].tolist() if unit == "sources" else None
-            fitted = calibrate.fit(logits[given], labels[given], sources=equal)
+            fitted = calibration_fit.fit(logits[given], labels[given], sources=equal)
             fitted_to, scores = (np.array([fitted.score(one) for one in part.tolist()]) for part in (logits[given], logits[~given]))
-            called = scores >= calibrate.thresholds(fitted_to, labels[given], equal_sources=equal).generated
+            called = scores >= calibration_fit.thresholds(fitted_to, labels[given], equal_sources=equal).generated
             shares = [2 * float(weights[truth == label] @ called[truth == label]) for label in (0, 1)]
             kept.append([_error(scores, truth, weights), _log_loss(scores, truth, weights), *shares])
     columns = ("ece", "log_loss", "photographs_called_generated", "found")
@@ -46,10 +47,10 @@ def main() -> None:
         for unit, kept in given_by.items()
     }
     better = float(np.mean(given_by["sources"][:, 0] < given_by["images"][:, 0]))
-    header = {"target_fpr": calibrate.TARGET_FPR, "draws": DRAWS, "seed": 0, "dgsnet": __version__}
+    header = {"target_fpr": calibration_fit.TARGET_FPR, "draws": DRAWS, "seed": 0, "dgsnet": __version__}
     write_json(RESULTS / "equal_sources.json", header | {"figures": found, "ece_better_in": better})
     cells = [[unit, *(f"{one[name]['mean']:.3f} ± {one[name]['spread']:.3f}" for name in columns)] for unit, one in found.items()]
-    titles = ["what weighs the same", "ECE", "log loss", f"photographs called generated (target {calibrate.TARGET_FPR:g})", "found"]
+    titles = ["what weighs the same", "ECE", "log loss", f"photographs called generated (target {calibration_fit.TARGET_FPR:g})", "found"]
     write_text(RESULTS / "equal_sources.md", tables.markdown(titles, cells))
 
 

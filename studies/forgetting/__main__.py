@@ -17,6 +17,7 @@ from rich.progress import Progress
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.diagnose import measure
 from dgsnet.inference.detector import Detector
+from dgsnet.reports import diagnose_page, diagnose_plots
 from studies.common.paths import RUNS
 
 RESULTS, FEATURES = Path(__file__).parent / "results", RUNS / "forgetting" / measure.FEATURES
@@ -31,7 +32,10 @@ def run(data: Path, models: list[Path], split: str, limit: int, caption_column: 
         dataset = dataset.balanced_subset(limit, seed=0)
     detectors = {model.absolute().name: Detector.from_pretrained(model, provider="torch") for model in models}
     with Progress(console=Console(stderr=True)) as progress:
-        result = measure.diagnose(detectors, dataset, out, features=features, progress=progress)
+        diagnosis = measure.diagnose(detectors, dataset, out, features=features, progress=progress)
+        diagnose_plots.write(out, diagnosis, progress)
+    result = diagnosis.figures
+    diagnose_page.write(out, result, "README.md")
     for name, one in result["models"].items():
         print(name, {headline: one[headline]["value"] for headline in measure.HEADLINES})
 

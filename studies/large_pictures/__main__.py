@@ -24,7 +24,7 @@ from dgsnet import __version__
 from dgsnet.core.errors import DecodeError
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
-from dgsnet.evaluation import calibrate, metrics
+from dgsnet.evaluation import calibration_fit, metrics
 from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import decode
 from dgsnet.images.perturb import suite
@@ -93,8 +93,8 @@ def table(corpus: Path, more: Path) -> None:
     heads = [ridge_probe(images.read[fold != one], images.labels[fold != one], PENALTY) for one in range(FOLDS)]
     crops = np.array([row @ heads[at][0] + heads[at][1] for row, at in zip(images.read, fold, strict=True)])
     of_crops = images.sources.tolist()
-    fitted = calibrate.fit(crops, images.labels, sources=of_crops)
-    cut = calibrate.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=of_crops)
+    fitted = calibration_fit.fit(crops, images.labels, sources=of_crops)
+    cut = calibration_fit.thresholds([fitted.score(one) for one in crops.tolist()], images.labels, equal_sources=of_crops)
     labels: list[int] = []
     sources: list[str] = []
     logits: list[Floats] = []

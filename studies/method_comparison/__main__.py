@@ -21,6 +21,7 @@ from dgsnet.core.files import write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate, metrics
+from dgsnet.evaluation.predictions import PREDICTIONS, predict, read_predictions
 from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
@@ -51,7 +52,7 @@ def run(name: str, data: Path) -> None:
     train(data, model, recipe, resume=True, console=console)
     validate_on_held_out(data, model, recipe, console)
     with Progress(console=console) as progress:
-        predictions = evaluate.predict(Detector.from_pretrained(model), load_dataset(data).with_split("test"), kept, progress)
+        predictions = predict(Detector.from_pretrained(model), load_dataset(data).with_split("test"), kept, progress)
     result = evaluate.evaluate(predictions, kept)
     for source, target in (("config.json", "config.json"), ("metrics.json", "validation.json"), ("training/log.jsonl", "log.jsonl")):
         shutil.copyfile(model / source, kept / target)
@@ -60,11 +61,11 @@ def run(name: str, data: Path) -> None:
 
 def table() -> None:
     """Write one table of all finished runs, with paired differences against the baseline."""
-    runs = {name: _scores(RESULTS / name / evaluate.PREDICTIONS) for name in RUNS if (RESULTS / name / evaluate.PREDICTIONS).exists()}
+    runs = {name: _scores(RESULTS / name / PREDICTIONS) for name in RUNS if (RESULTS / name / PREDICTIONS).exists()}
     labels, generators, paths, base = runs[BASELINE]
     rows: dict[str, Any] = {}
     for name, (_, _, other_paths, scores) in runs.items():
-        evaluate.evaluate(RESULTS / name / evaluate.PREDICTIONS, RESULTS / name)
+        evaluate.evaluate(RESULTS / name / PREDICTIONS, RESULTS / name)
         if other_paths != paths:
             raise SystemExit(f"{name} was tested on other images than {BASELINE}")
         rows[name] = {
@@ -83,7 +84,7 @@ def table() -> None:
 
 
 def _scores(predictions: Path) -> tuple[np.ndarray, list[str], list[str], np.ndarray]:
-    table = evaluate.read_predictions(predictions).to_pydict()
+    table = read_predictions(predictions).to_pydict()
     return np.array(table["label"]), table["generator"], table["path"], np.array(table["score"])
 
 

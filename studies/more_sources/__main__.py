@@ -28,7 +28,10 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from dgsnet.artifacts import model_folder
+from dgsnet.evaluation.predictions import PREDICTIONS
 from dgsnet.inference.detector import Detector
+from dgsnet.reports import reliability_diagram
 from dgsnet.training import refit_head
 from studies.common.image_list import BATCHES
 from studies.common.left_out import PENALTY
@@ -51,6 +54,7 @@ def fit(corpus: Path, more: Path) -> None:
     preprocessing = detector.config.preprocessing.model_copy(update={"multi_crop": True})
     detector.method.recipe = detector.method.recipe.model_copy(update={"preprocessing": preprocessing})
     refit_head.refit_to(detector, by_family(images), images.read, MODEL, PENALTY)
+    reliability_diagram.write(MODEL, model_folder.load_config(MODEL).calibration, MODEL / refit_head.LEFT_OUT / PREDICTIONS)
 
 
 def main() -> None:

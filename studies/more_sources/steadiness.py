@@ -9,7 +9,7 @@ from rich.progress import track
 
 from dgsnet import __version__
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import calibrate
+from dgsnet.evaluation import calibration_fit
 from dgsnet.reports import tables
 from studies.common.left_out import FOLDS, PENALTY, Shifts, folds, left_out, steady_probe
 from studies.common.training_images import TrainingImages, stored_features, training_images
@@ -33,9 +33,9 @@ def steady(corpus: Path, more: Path) -> None:
             logits[new] = images.read[new] @ weight + bias
             copies = new[shifts.of]
             moved[copies] = logits[shifts.of[copies]] + shifts.by[copies] @ weight
-        fitted = calibrate.fit(logits, labels, sources=images.sources.tolist())
+        fitted = calibration_fit.fit(logits, labels, sources=images.sources.tolist())
         scores, after = (np.array([fitted.score(one) for one in each.tolist()]) for each in (logits, moved))
-        cut = calibrate.thresholds(scores, labels, equal_sources=images.sources.tolist())
+        cut = calibration_fit.thresholds(scores, labels, equal_sources=images.sources.tolist())
         before, then = (np.digitize(each, [cut.real, cut.generated]) for each in (scores[shifts.of], after))
         figures = {
             "auroc": left_out(images, None, PENALTY, given)["auroc"],

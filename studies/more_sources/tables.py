@@ -13,7 +13,7 @@ from dgsnet import __version__
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import calibrate, metrics
+from dgsnet.evaluation import calibration_fit, metrics
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
@@ -145,8 +145,8 @@ def model_families(corpus: Path, more: Path) -> None:
         left = refit_head.out_of_fold_logits(images.read, dataset, PENALTY)
         if left is None:
             raise SystemExit("both labels need two sources at least")
-        fitted = calibrate.fit(left, images.labels, sources=sources)
-        cut = calibrate.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
+        fitted = calibration_fit.fit(left, images.labels, sources=sources)
+        cut = calibration_fit.thresholds([fitted.score(one) for one in left.tolist()], images.labels, equal_sources=sources)
         scores = np.array([fitted.score(one) for one in logits.tolist()])
         report = metrics.estimate(unseen.labels, scores, threshold=cut.generated).as_dict()
         figures: dict[str, Any] = {

@@ -22,7 +22,7 @@ from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import metrics
-from dgsnet.evaluation.metrics import percentile_interval
+from dgsnet.evaluation.interval import percentile_interval
 from dgsnet.images.augment import Pixels
 from dgsnet.images.decode import decode
 from dgsnet.images.multi_crop import SCORING_SEED

@@ -15,6 +15,7 @@ from dgsnet.data import duplicates
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.audit import audit, classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, Column, measure
+from dgsnet.reports import audit_page
 from tests.support.pictures import textured
 
 
@@ -242,6 +243,7 @@ def test_the_command_finds_the_flaw_and_strict_says_so(flawed, tmp_path, run):
     code, out, _ = run("audit", flawed, "--out", tmp_path)
     result = json.loads((tmp_path / "audit.json").read_text())
     assert code == 0
+    assert "Columns, each alone" in (tmp_path / "audit.html").read_text()
     assert result["shortcut_auc"] == result["shortcut"]["value"] > 0.9
     assert {"name", "auc"} <= result["features"][0].keys()
     assert {feature["name"]: feature["auc"] for feature in result["features"]}["container"] > 0.9
@@ -257,8 +259,7 @@ def test_the_command_finds_the_flaw_and_strict_says_so(flawed, tmp_path, run):
 
 
 def test_the_page_needs_nothing_from_outside_and_obeys_no_name(flawed, tmp_path):
-    audit(load_dataset(flawed), tmp_path)
-    text = (tmp_path / "audit.html").read_text()
+    text = audit_page.write(tmp_path, audit(load_dataset(flawed), tmp_path)).read_text()
     assert "<b>net" not in text
     assert "&lt;b&gt;net" in text
     assert not re.search(r"src=|href=|url\(|<script|@import", text)

@@ -18,8 +18,10 @@ from sklearn.metrics import average_precision_score
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.dataset import Dataset
 from dgsnet.evaluation import metrics
-from dgsnet.evaluation.benchmarks import layouts, names, published, registry, scoring
+from dgsnet.evaluation.benchmarks import layouts, names, protocol, published, registry
 from dgsnet.evaluation.benchmarks.registry import Benchmark, Count
+from dgsnet.evaluation.interval import Interval
+from dgsnet.reports import benchmark_page
 
 
 def picture(number: int) -> bytes:
@@ -66,7 +68,7 @@ def scored(dataset: Dataset, out: Path, score: Callable[[int, int], float | None
 
 def judged(name: str, root: Path, out: Path, score: Callable[[int, int], float | None] | None = None) -> dict[str, Any]:
     here = found(name, root)
-    return scoring.evaluate(registry.benchmark(name), scored(here.dataset, out, score), out, resamples=30, strange=here.strange)
+    return protocol.evaluate(registry.benchmark(name), scored(here.dataset, out, score), out, resamples=30, unmatched=here.unmatched)
 
 
 # --- Names ---
@@ -190,7 +192,7 @@ def test_each_subset_is_set_against_its_own_photographs(tmp_path: Path) -> None:
 )
 def test_layouts(tmp_path: Path, name: str, folders: list[str], expected: dict[str, str]) -> None:
     read = found(name, tree(tmp_path, *folders))
-    assert read.strange == {}
+    assert read.unmatched == {}
     assert kinds(read.dataset) == {(0, "", place) for place in expected.values()} | {(1, one, place) for one, place in expected.items()}
     assert len(read.dataset) == 4 * len(expected)
     result = judged(name, tmp_path, tmp_path / "out")
@@ -206,10 +208,10 @@ def test_the_folder_of_one_subset_will_do(tmp_path: Path) -> None:
 def test_what_belongs_to_no_subset_is_left_out_and_named(tmp_path: Path) -> None:
     tree(tmp_path, *pair("ADM", "extra/drct"))
     read = found("aigcdetectbenchmark", tmp_path)
-    assert (len(read.dataset), read.strange) == (4, {"extra/drct": 4})
+    assert (len(read.dataset), read.unmatched) == (4, {"extra/drct": 4})
     result = judged("aigcdetectbenchmark", tmp_path, tmp_path / "out")
     assert result["left_out"] == {"extra/drct": 4}
-    assert "extra/drct (4)" in (tmp_path / "out" / "benchmark.md").read_text()
+    assert "extra/drct (4)" in benchmark_page.page(result)
     with pytest.raises(DatasetError, match=r"holds nothing of AIGIBench; expected folders named progan, .*, but found ADM/0_real/0.png"):
         found("aigibench", tmp_path)
 
@@ -294,7 +296,7 @@ def test_missing_subsets_and_wrong_counts_are_named(tmp_path: Path) -> None:
         "source": "README of HorizonTEL/AIGIBench, which corrects its paper: read",
     }
     assert result["subsets"]["progan"]["counts"] == {"published": None, "ok": None, "source": None}
-    text = (tmp_path / "out" / "benchmark.md").read_text()
+    text = benchmark_page.write(tmp_path / "out", result).read_text()
     assert "Not as many images as published: whichfaceisreal (1000 + 1000)" in text
     assert "Missing subsets: r3gan, " in text
     assert "without 23 subsets" in text
@@ -322,7 +324,7 @@ def test_images_without_score_count_as_there_but_not_as_judged(tmp_path: Path) -
         "genimage", "GenImage", "", (registry.Subset("adm", count=Count(real=3, fake=3)), registry.Subset("glide")), split="val"
     )
     predictions = scored(layouts.read(tiny, tmp_path).dataset, tmp_path / "out", lambda label, at: None if at == 0 else 0.2 + 0.6 * label)
-    report = scoring.evaluate(tiny, predictions, tmp_path / "out", resamples=10)["subsets"]["adm"]
+    report = protocol.evaluate(tiny, predictions, tmp_path / "out", resamples=10)["subsets"]["adm"]
     assert (report["n_real"] + report["n_fake"], report["failed"], report["counts"]["ok"]) == (5, 1, True)
 
 
@@ -367,9 +369,9 @@ def test_published_figures_carry_their_rounding() -> None:
     figure = published.Figure.printed("99.0")
     assert (figure.value, figure.rounding) == (0.99, 0.0005)
     assert published.Figure.printed("59.41").rounding == pytest.approx(0.00005)
-    assert figure.agrees(metrics.Estimate(0.98, 0.97, 0.9896)) is True
-    assert figure.agrees(metrics.Estimate(0.98, 0.97, 0.9894)) is False
-    assert figure.agrees(metrics.Estimate(None, None, None)) is None
+    assert figure.agrees(Interval(0.98, 0.97, 0.9896)) is True
+    assert figure.agrees(Interval(0.98, 0.97, 0.9894)) is False
+    assert figure.agrees(Interval(None, None, None)) is None
 
 
 def test_the_published_tables_agree_with_each_other() -> None:
@@ -400,10 +402,10 @@ def test_other_predictions_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, *pair("W_0900"))
     predictions = scored(found("hires50k", tmp_path).dataset, tmp_path / "out")
     with pytest.raises(DatasetError, match="holds no scored image of AIGIBench"):
-        scoring.evaluate(benchmark, predictions, tmp_path / "out")
+        protocol.evaluate(benchmark, predictions, tmp_path / "out")
     pq.write_table(pa.table({"label": [0, 1], "score": [0.1, 0.9]}), tmp_path / "bare.parquet")
     with pytest.raises(DatasetError, match=r"bare.parquet lacks generator, source"):
-        scoring.evaluate(benchmark, tmp_path / "bare.parquet", tmp_path / "out")
+        protocol.evaluate(benchmark, tmp_path / "bare.parquet", tmp_path / "out")
 
 
 # --- Command line ---

@@ -20,9 +20,12 @@ from dgsnet.artifacts import fingerprint, model_folder, names
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import CalibrationError, DatasetError, ModelFolderError
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import bootstrap, calibrate, evaluate, metrics
-from dgsnet.evaluation.calibrate import fit, thresholds
+from dgsnet.evaluation import bootstrap, calibrate, calibration_fit, metrics
+from dgsnet.evaluation.calibration_fit import fit, thresholds
+from dgsnet.evaluation.interval import Interval
+from dgsnet.evaluation.predictions import predict
 from dgsnet.evaluation.reliability import Reliability
+from dgsnet.reports import reliability_diagram
 
 
 def drawn(n_real, n_fake, *, slope=1.0, offset=0.0, seed=0):
@@ -129,7 +132,7 @@ def test_the_sign_is_judged_as_the_fit_would_find_it(seed, n_real, n_fake):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(size=n_real + n_fake), np.repeat([0, 1], [n_real, n_fake])
     targets, weights = smoothed(labels)
-    slope, _ = calibrate._platt(logits, targets, weights)
+    slope, _ = calibration_fit._platt(logits, targets, weights)
     if slope > 0:
         fitted = fit(logits, labels)
         assert 1 / fitted.temperature == pytest.approx(slope, rel=1e-4, abs=1e-6)
@@ -348,7 +351,7 @@ def test_bins_of_the_diagram():
     assert [one.mean for one in filled] == pytest.approx([0.1, 0.9])
     assert [one.fraction.value for one in filled] == pytest.approx([0.25, 0.75])
     assert all(0 <= one.fraction.low < one.fraction.value < one.fraction.high <= 1 for one in filled)
-    assert all(math.isnan(one.mean) and math.isnan(one.fraction.value) for one in bins if not one.images)
+    assert all(math.isnan(one.mean) and one.fraction == Interval() for one in bins if not one.images)
     doubled = Reliability(np.r_[labels, [0] * 4], np.r_[scores, [0.1, 0.1, 0.1, 0.9]], 10).bins()
     assert [one.fraction.value for one in doubled if one.images] == pytest.approx([0.25, 0.75])
 
@@ -375,7 +378,7 @@ def test_offset_and_temperature_make_the_score(logit, expected):
 def scored(tiny_model, corpus, tmp_path_factory):
     """A copy of the tiny model, and its predictions on the test split."""
     folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("scored") / "tiny")
-    return folder, calibrate.predict(folder, load_dataset(corpus).with_split("test"))
+    return folder, calibrate.predict_uncalibrated(folder, load_dataset(corpus).with_split("test"))
 
 
 @pytest.fixture
@@ -427,15 +430,23 @@ def content(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
+def calibrated(model, predictions, **settings):
+    """Calibrate a model folder and draw its diagram, as the command does."""
+    calibration = calibrate.calibrate(model, predictions, **settings)
+    reliability_diagram.write(model, calibration, predictions)
+    return calibration
+
+
 def test_calibrating_again_gives_the_same_bytes(model, predictions, corpus):
-    calibrate.calibrate(model, predictions, resamples=20)
+    calibrated(model, predictions, resamples=20)
     first = content(model)
-    calibrate.calibrate(model, predictions, resamples=20)
+    assert "reliability.png" in first
+    calibrated(model, predictions, resamples=20)
     assert content(model) == first
-    calibrate.calibrate(model, predictions, method="temperature", resamples=20)
+    calibrated(model, predictions, method="temperature", resamples=20)
     assert content(model)["config.json"] != first["config.json"]
-    assert calibrate.predict(model, load_dataset(corpus).with_split("test")) == predictions  # whatever the calibration
-    calibrate.calibrate(model, predictions, resamples=20)
+    assert calibrate.predict_uncalibrated(model, load_dataset(corpus).with_split("test")) == predictions  # whatever the calibration
+    calibrated(model, predictions, resamples=20)
     assert content(model) == first
 
 
@@ -443,17 +454,17 @@ def test_finished_predictions_are_reused(model, predictions, corpus, monkeypatch
     written = predictions.stat().st_mtime_ns
     monkeypatch.setattr(Detector, "detect_many", None)
     test = load_dataset(corpus).with_split("test")
-    assert calibrate.predict(model, test) == predictions
+    assert calibrate.predict_uncalibrated(model, test) == predictions
     assert predictions.stat().st_mtime_ns == written
     with pytest.raises(TypeError):  # other data are scored, into a folder of their own
-        calibrate.predict(model, load_dataset(corpus).with_split("val"))
+        calibrate.predict_uncalibrated(model, load_dataset(corpus).with_split("val"))
 
 
 def test_the_card_tells_what_the_score_means(model, predictions):
     plain = (model / "README.md").read_text()
     assert "| calibration | none: the score is the sigmoid of the logit, the threshold 0.5 |" in plain
     assert "## Calibration" not in plain
-    written = calibrate.calibrate(model, predictions, resamples=20)
+    written = calibrated(model, predictions, resamples=20)
     card = (model / "README.md").read_text()
     assert f"| calibration | platt on 6 photographs, 6 generated images: score = sigmoid((logit - {written.offset:.4g})" in card
     assert "equal numbers of photographs and generated images" in card
@@ -519,7 +530,7 @@ def test_predictions_of_evaluate_serve_before_and_after(model, corpus, tmp_path)
     """Those of the plain and of the calibrated model hold the same logits, so they give the same fit; each serves twice."""
     test, found = load_dataset(corpus).with_split("test"), []
     for name in ("plain", "calibrated"):
-        made = evaluate.predict(Detector.from_pretrained(model), test, tmp_path / name)
+        made = predict(Detector.from_pretrained(model), test, tmp_path / name)
         for _ in range(2):
             found.append(calibrate.calibrate(model, made, resamples=20))
     assert len({(one.temperature, one.offset, one.real, one.generated) for one in found}) == 1
@@ -605,19 +616,43 @@ def test_images_that_cannot_be_scored_are_left_out_and_said(run, model, corpus, 
     assert model_folder.load_config(model).calibration.fitted["n_real"] == 3
 
 
-def test_stand_ins_may_speak_for_a_model_and_the_card_says_so(model, predictions, tmp_path):
+def test_out_of_fold_predictions_may_speak_for_a_model_and_the_card_says_so(model, predictions, tmp_path):
     others = with_identity(predictions, tmp_path / "p.parquet", model="f" * 64)
-    found = calibrate.calibrate(model, others, stand_ins=True, resamples=20)
+    found = calibrate.calibrate(model, others, out_of_fold=True, resamples=20)
     own = calibrate.calibrate(model, predictions, resamples=20)
     assert (found.temperature, found.offset, found.generated) == (own.temperature, own.offset, own.generated)
     assert found.fitted["stand_ins"]
     assert any("stand-ins" in text for text in found.fitted["warnings"])
     assert not own.fitted["stand_ins"]
     with pytest.raises(CalibrationError, match="perturbed copies"):
-        calibrate.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), stand_ins=True)
+        calibrate.calibrate(model, with_identity(predictions, tmp_path / "q.parquet", perturbations="jpeg"), out_of_fold=True)
 
 
-def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, predictions, tmp_path):
+def test_the_option_has_two_names(run, model, predictions, tmp_path):
+    others = with_identity(predictions, tmp_path / "p.parquet", model="f" * 64)
+    written = []
+    for option in ("--out-of-fold", "--stand-ins"):
+        code, _, err = run("calibrate", "--model", model, "--predictions", others, option, "--resamples", "20")
+        assert code == 0, err
+        written.append(content(model))
+    assert written[0] == written[1]
+    strange = with_identity(predictions, tmp_path / "q.parquet", model="e" * 64)
+    code, _, err = run("calibrate", "--model", model, "--predictions", strange)
+    assert (code, "say --out-of-fold if" in err) == (2, True)
+    code, _, err = run("calibrate", "--model", model, "--data", tmp_path, "--stand-ins")
+    assert (code, "--out-of-fold says whose" in err) == (2, True)
+
+
+def test_a_diagram_needs_a_calibration_that_was_fitted(model, predictions):
+    with pytest.raises(CalibrationError, match="set by hand"):
+        calibrate.reliabilities(Calibration(temperature=2.0), predictions)
+    fitted = calibrate.calibrate(model, predictions, resamples=20)
+    before, after = calibrate.reliabilities(model_folder.load_config(model).calibration, predictions)
+    assert {name: one.as_dict() for name, one in before.figures().items()} == fitted.fitted["before"]
+    assert {name: one.as_dict() for name, one in after.figures().items()} == fitted.fitted["after"]
+
+
+def test_out_of_fold_all_sources_weigh_the_same_and_the_card_says_so(model, predictions, tmp_path):
     table = pq.read_table(predictions)
     labels = table["label"].to_pylist()
     rank = [sum(one == label for one in labels[:number]) for number, label in enumerate(labels)]
@@ -627,7 +662,7 @@ def test_for_stand_ins_all_sources_weigh_the_same_and_the_card_says_so(model, pr
     for name, column in (("source", sources), ("logit", logits)):
         table = table.set_column(table.column_names.index(name), name, pa.array(column))
     pq.write_table(table, tmp_path / "p.parquet")
-    found = calibrate.calibrate(model, tmp_path / "p.parquet", stand_ins=True, target_fpr=0.3, target_fnr=0.3, resamples=20)
+    found = calibrate.calibrate(model, tmp_path / "p.parquet", out_of_fold=True, target_fpr=0.3, target_fnr=0.3, resamples=20)
     fitted = fit(logits, labels, sources=sources)
     scores = [fitted.score(logit) for logit in logits]
     pooled, equal = (thresholds(scores, labels, target_fpr=0.3, target_fnr=0.3, equal_sources=given) for given in (None, sources))

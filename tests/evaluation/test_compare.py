@@ -16,10 +16,10 @@ import pytest
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.evaluation import bootstrap, bootstrap_means, metrics
-from dgsnet.evaluation import compare as comparison
-from dgsnet.evaluation.compare import compare
+from dgsnet.evaluation.compare import RANKED, compare, short_names
+from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.metrics import METRICS
-from dgsnet.reports import tables
+from dgsnet.reports import comparison_page, tables
 
 COUNT = 90
 LABELS = np.repeat([0, 1], [40, 50])
@@ -71,7 +71,7 @@ def test_figures_and_intervals_are_those_of_the_metrics(three: list[Path], tmp_p
     own = {name: scores(seed, shift) for name, seed, shift in (("weak", 1, 0.5), ("good", 2, 3.0), ("fair_1", 3, 1.5))}
     assert list(result["detectors"]) == list(own)
 
-    def dicts(estimates: dict[str, metrics.Estimate]) -> dict[str, Any]:
+    def dicts(estimates: dict[str, Interval]) -> dict[str, Any]:
         return {name: vars(one) for name, one in estimates.items()}
 
     names = [name or "unknown" for name in GENERATORS]
@@ -118,7 +118,7 @@ def test_what_only_some_scored_is_dropped_and_counted(tmp_path: Path) -> None:
     assert result["computed_from"]["images"] == COUNT - 4
     assert result["computed_from"]["joined_by"] == "sha256"
     assert [(one["dropped"], one["unscored"]) for one in result["detectors"].values()] == [(4, 0), (0, 1)]
-    text = (tmp_path / "out" / "comparison.md").read_text()
+    text = comparison_page.as_markdown(result)
     assert "86 images that all scored, joined by sha256. Dropped: a: 4 that another lacks; b: 1 without score or label." in text
     kept = slice(1, COUNT - 3)
     assert result["detectors"]["b"]["overall"] == metrics.estimate(LABELS[kept], scores(2, 2.0)[kept], resamples=20).as_dict()
@@ -164,15 +164,15 @@ def test_different_thresholds_are_replaced_and_said(tmp_path: Path) -> None:
     result = compare(files, tmp_path / "out", resamples=5)
     assert result["computed_from"]["threshold"] == 0.5
     assert [one["threshold"] for one in result["detectors"].values()] == [0.3, 0.3, 0.7]
-    assert "0.5 was used for all" in (tmp_path / "out" / "comparison.md").read_text()
+    assert "0.5 was used for all" in comparison_page.as_markdown(result)
 
 
 def test_photographs_alone_have_no_ranking(tmp_path: Path) -> None:
     files = [write(tmp_path / name, rows(scores(seed, 1.0))[:40]) for seed, name in enumerate("ab")]
     result = compare(files, tmp_path / "out", resamples=5)
-    assert result["ranking"] == dict.fromkeys(comparison.RANKED)
+    assert result["ranking"] == dict.fromkeys(RANKED)
     assert result["differences"]["b"]["overall"]["real_acc"]["value"] is not None
-    assert latex_cells((tmp_path / "out" / "comparison.tex").read_text())
+    assert latex_cells(comparison_page.as_latex(result))
 
 
 def test_csv_holds_the_figures_of_the_json(three: list[Path], tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def latex_cells(text: str) -> list[list[str]]:
 
 def test_latex_is_whole_and_escaped(tmp_path: Path) -> None:
     files = [write(tmp_path / name, rows(scores(seed, 1.0))) for seed, name in enumerate(("a_b%", "c&d{#1}", r"e\f~^$"))]
-    compare(files, tmp_path / "out", resamples=5)
+    comparison_page.write(tmp_path / "out", compare(files, tmp_path / "out", resamples=5))
     cells = latex_cells((tmp_path / "out" / "comparison.tex").read_text())
     assert {row[0] for row in cells} >= {
         r"a\_b\%",
@@ -252,7 +252,7 @@ def test_cells_of_markdown_keep_the_table_whole() -> None:
     ],
 )
 def test_names_tell_paths_apart(given: list[str], names: list[str]) -> None:
-    assert comparison.short_names([Path(one) for one in given]) == names
+    assert short_names([Path(one) for one in given]) == names
 
 
 # --- Resampling ---

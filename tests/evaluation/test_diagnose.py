@@ -19,9 +19,9 @@ from dgsnet.artifacts.names import ADAPTER
 from dgsnet.core.errors import DatasetError, ModelFolderError
 from dgsnet.data.dataset import Sample, load_dataset
 from dgsnet.evaluation.diagnose import measure, retention
-from dgsnet.evaluation.diagnose.features import Keys, Towers
+from dgsnet.evaluation.diagnose.towers import Keys, Towers
 from dgsnet.model.recipe import make_recipe
-from dgsnet.reports import diagnose_page
+from dgsnet.reports import diagnose_page, diagnose_plots
 from dgsnet.training import train
 from tests.support.pictures import textured
 
@@ -53,7 +53,10 @@ def seen(corpus, tiny_model, linear, wild, tmp_path_factory):
     """Three models diagnosed together: (folder, content of `forgetting.json`)."""
     out = tmp_path_factory.mktemp("diagnosed")
     detectors = {one.name: Detector.from_pretrained(one) for one in (tiny_model, linear, wild)}
-    return out, measure.diagnose(detectors, load_dataset(corpus), out)
+    diagnosis = measure.diagnose(detectors, load_dataset(corpus), out)
+    diagnose_plots.write(out, diagnosis)
+    diagnose_page.write(out, diagnosis.figures)
+    return out, diagnosis.figures
 
 
 def test_the_files_hold_what_is_returned(seen):
@@ -92,7 +95,7 @@ def test_more_damage_is_more_forgetting(seen):
 @torch.no_grad()
 def test_figures_are_those_of_the_towers(corpus, tiny_model, seen):
     detector, data = Detector.from_pretrained(tiny_model), load_dataset(corpus)
-    frozen, tuned = Towers(detector, seen[0] / "features.sqlite").readings(Keys.of(data).keys)
+    frozen, tuned = Towers(detector, seen[0] / "features.sqlite").features(Keys.of(data).keys)
     sample = data.samples[3]
     pixels = detector._prepare(data.read(sample)).views[0]
     shown, tower = torch.from_numpy(pixels)[None], detector.method.backbone
@@ -161,7 +164,7 @@ def test_command_line_writes_the_contract_and_does_nothing_twice(run, corpus, ti
     assert result["computed_from"]["images"] == 12  # the test split
     assert "tiny" in out
     assert "features of tiny" in err
-    monkeypatch.setattr(Towers, "_see", None)  # not callable: no image may pass a tower again
+    monkeypatch.setattr(Towers, "_vector", None)  # not callable: no image may pass a tower again
     assert run("diagnose", "--model", tiny_model, "--data", corpus, "--out", tmp_path)[0] == 0
     assert json.loads((tmp_path / "forgetting.json").read_text()) == result
 
@@ -241,10 +244,10 @@ def test_photographs_alone_leave_detection_open(corpus, tiny_model, wild, tmp_pa
     data = load_dataset(corpus)
     photographs = replace(data, samples=tuple(sample for sample in data if sample.label == 0)[:12])
     detectors = {one.name: Detector.from_pretrained(one) for one in (tiny_model, wild)}
-    result = measure.diagnose(detectors, photographs, tmp_path)
+    result = measure.diagnose(detectors, photographs, tmp_path).figures
     assert result["models"]["tiny"]["detection"]["auroc"]["value"] is None
     assert result["cka"] > result["models"]["wild"]["cka"]["value"]
-    assert "Detection cannot be compared" in (tmp_path / "forgetting.md").read_text()
+    assert "Detection cannot be compared" in diagnose_page.write(tmp_path, result).read_text()
 
 
 def test_the_study_writes_its_folder(corpus, tiny_model, wild, tmp_path, capsys):
@@ -269,7 +272,7 @@ class Killed(BaseException):
 
 def test_a_killed_run_loses_at_most_what_was_not_saved_yet(corpus, tiny_model, tmp_path, monkeypatch):
     detector, data, shown = Detector.from_pretrained(tiny_model), load_dataset(corpus), []
-    keys, original = Keys.of(data), Towers._see
+    keys, original = Keys.of(data), Towers._vector
 
     def dying(self, pixels, *, tuned):
         shown.append(tuned)
@@ -279,26 +282,26 @@ def test_a_killed_run_loses_at_most_what_was_not_saved_yet(corpus, tiny_model, t
 
     whole = Towers(detector, tmp_path / "whole.sqlite")
     assert whole.extract(data, keys) == {}
-    monkeypatch.setattr(Towers, "_see", dying)
+    monkeypatch.setattr(Towers, "_vector", dying)
     with pytest.raises(Killed):
         measure.diagnose({"tiny": detector}, data, tmp_path)
     assert not (tmp_path / "forgetting.json").exists()
     resumed = Towers(detector, tmp_path / "features.sqlite")
     assert resumed.extract(data, keys) == {}
     assert len(shown) - 41 == 2 * (44 - 16)  # of 20 images seen, 16 were saved
-    for mine, theirs in zip(resumed.readings(keys.keys), whole.readings(keys.keys), strict=True):
+    for mine, theirs in zip(resumed.features(keys.keys), whole.features(keys.keys), strict=True):
         np.testing.assert_array_equal(mine.states, theirs.states)
         np.testing.assert_array_equal(mine.embedding, theirs.embedding)
 
 
 def test_models_of_one_backbone_and_preprocessing_share_the_frozen_features(corpus, tiny_model, wild, tmp_path, monkeypatch):
-    data, shown, original = load_dataset(corpus).with_split("val"), [], Towers._see
+    data, shown, original = load_dataset(corpus).with_split("val"), [], Towers._vector
 
     def counting(self, pixels, *, tuned):
         shown.append(tuned)
         return original(self, pixels, tuned=tuned)
 
-    monkeypatch.setattr(Towers, "_see", counting)
+    monkeypatch.setattr(Towers, "_vector", counting)
     for folder in (tiny_model, wild):
         Towers(Detector.from_pretrained(folder), tmp_path / "features.sqlite").extract(data, Keys.of(data))
     assert (shown.count(False), shown.count(True)) == (8, 16)
@@ -329,9 +332,9 @@ def test_probe_answers_what_features_hold_and_guesses_what_they_do_not():
     assert one.tuned == pytest.approx(0.25, abs=0.12)
     assert one.ratio == pytest.approx(one.tuned)
     assert abs(one.above_chance) < 0.15
-    assert one.known
+    assert one.answered
     guess = retention.answer(task, lost, held)
-    assert (guess.known, np.isnan(guess.above_chance)) == (False, True)
+    assert (guess.answered, np.isnan(guess.above_chance)) == (False, True)
     assert retention.answer(task, held, 1000 * held + 5).ratio == 1
 
 
@@ -371,7 +374,7 @@ def test_captions_rank_images_of_the_same_label():
     assert retention.answer(task, content, np.ones((144, 3))).tuned == 0.5
 
 
-def test_mean_ratio_without_an_image_leaves_every_task_it_is_in():
+def test_mean_ratio_leave_one_out_an_image_leaves_every_task_it_is_in():
     data = samples(40, source=lambda i: f"s{(i // 2) % 2}", generator=lambda i: f"g{(i // 2) % 2}")
     tasks, _ = retention.tasks_of(data)
     rng = np.random.default_rng(0)
@@ -382,6 +385,6 @@ def test_mean_ratio_without_an_image_leaves_every_task_it_is_in():
 
     def ratio(one, begin, image):
         places = list(begin + one.task.members)
-        return one.ratio_without[places.index(image)] if image in places else one.ratio
+        return one.ratio_leave_one_out[places.index(image)] if image in places else one.ratio
 
     np.testing.assert_allclose(without, [np.mean([ratio(*answer, image) for answer in answers]) for image in range(50)])

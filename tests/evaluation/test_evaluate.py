@@ -21,6 +21,7 @@ from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, predict, recorded_threshold
 from tests.support.fakes import Fake
 
 METRICS = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
@@ -55,7 +56,7 @@ def data(corpus):
 @pytest.fixture(scope="module")
 def predictions(corpus, detector, tmp_path_factory):
     """Of the real, tiny model on the test split."""
-    return evaluate.predict(detector, load_dataset(corpus).with_split("test"), tmp_path_factory.mktemp("predictions"))
+    return predict(detector, load_dataset(corpus).with_split("test"), tmp_path_factory.mktemp("predictions"))
 
 
 def rows_of(predictions):
@@ -75,12 +76,12 @@ def row(label, score, generator="", **more):
 def test_predictions_are_rows_of_detect_with_what_is_known(predictions, data, detector):
     rows = rows_of(predictions)
     assert [one["path"] for one in rows] == [sample.path for sample in data]
-    assert pq.read_schema(predictions).equals(evaluate.PREDICTION_SCHEMA)
+    assert pq.read_schema(predictions).equals(PREDICTION_SCHEMA)
     for one, sample in zip(rows, data, strict=True):
         expected = detector.detect(data.root / sample.path).as_dict() | {"path": sample.path}
         facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "group")}
         assert one == facts | expected
-    assert sorted(path.name for path in predictions.parent.iterdir()) == [evaluate.PREDICTIONS]
+    assert sorted(path.name for path in predictions.parent.iterdir()) == [PREDICTIONS]
 
 
 def test_metrics_json_is_the_contracts(predictions, tmp_path):
@@ -183,29 +184,29 @@ def test_a_generator_may_be_called_overall(tmp_path):
 
 
 def test_the_threshold_is_the_models(data, tmp_path):
-    predictions = evaluate.predict(Scripted(), data, tmp_path)
-    assert evaluate.recorded_threshold(predictions) == 0.6
+    predictions = predict(Scripted(), data, tmp_path)
+    assert recorded_threshold(predictions) == 0.6
     result = evaluate.evaluate(predictions, tmp_path, threshold=0.6, resamples=10)
     fakes = [one["score"] for one in rows_of(predictions) if one["label"] == 1]
     assert result["overall"]["fake_acc"]["value"] == pytest.approx(np.mean(np.array(fakes) >= 0.6))
-    assert evaluate.recorded_threshold(file_of(tmp_path, [row(0, 0.1)])) == 0.5
+    assert recorded_threshold(file_of(tmp_path, [row(0, 0.1)])) == 0.5
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 7, 12])
 def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
-    whole = evaluate.predict(Scripted(), data, tmp_path / "whole")
+    whole = predict(Scripted(), data, tmp_path / "whole")
     dying, going_on = Scripted(dies_at=dies_at), Scripted()
     if dies_at < len(data):
         with pytest.raises(Killed):
-            evaluate.predict(dying, data, tmp_path / "killed")
-        assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
+            predict(dying, data, tmp_path / "killed")
+        assert not (tmp_path / "killed" / PREDICTIONS).exists()
         with (tmp_path / "killed" / PARTIAL).open("a") as stream:
             stream.write('{"label": 0, "pa')  # a line that a kill cut
-    resumed = evaluate.predict(going_on, data, tmp_path / "killed")
+    resumed = predict(going_on, data, tmp_path / "killed")
     assert resumed.read_bytes() == whole.read_bytes()
     assert [len(dying.seen), len(going_on.seen)] == [dies_at % len(data), len(data) - dies_at % len(data)]
     assert dying.seen + going_on.seen == [one["sha256"] for one in rows_of(whole)]
-    assert evaluate.predict(Scripted(dies_at=0), data, tmp_path / "killed") == resumed  # finished: nothing is scored
+    assert predict(Scripted(dies_at=0), data, tmp_path / "killed") == resumed  # finished: nothing is scored
 
 
 def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
@@ -216,35 +217,35 @@ def test_a_killed_process_keeps_every_row_it_scored(corpus, data, tmp_path):
         "        for number, verdict in enumerate(super().detect_many(sources)):\n"
         "            os._exit(9) if number == 5 else None\n"
         "            yield verdict\n"
-        "evaluate.predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), Path(sys.argv[2]))"
+        "predict(Dying(), load_dataset(sys.argv[1]).with_split('test'), Path(sys.argv[2]))"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script, str(corpus), str(tmp_path / "out"), str(Path(__file__).parents[2])]
     assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == 9
     going_on = Scripted()
-    resumed = evaluate.predict(going_on, data, tmp_path / "out")
+    resumed = predict(going_on, data, tmp_path / "out")
     assert len(going_on.seen) == len(data) - 5
-    assert resumed.read_bytes() == evaluate.predict(Scripted(), data, tmp_path / "whole").read_bytes()
+    assert resumed.read_bytes() == predict(Scripted(), data, tmp_path / "whole").read_bytes()
 
 
 def test_predictions_of_another_model_or_data_are_refused(corpus, data, tmp_path):
-    evaluate.predict(Scripted(), data, tmp_path / "done")
+    predict(Scripted(), data, tmp_path / "done")
     with pytest.raises(Killed):
-        evaluate.predict(Scripted(dies_at=3), data, tmp_path / "begun")
+        predict(Scripted(dies_at=3), data, tmp_path / "begun")
     begun = (tmp_path / "begun" / PARTIAL).read_bytes()
     for folder in (tmp_path / "done", tmp_path / "begun"):
         with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
-            evaluate.predict(Scripted(fingerprint="g"), data, folder)
+            predict(Scripted(fingerprint="g"), data, folder)
         with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
-            evaluate.predict(Scripted(), load_dataset(corpus), folder)
+            predict(Scripted(), load_dataset(corpus), folder)
     assert (tmp_path / "begun" / PARTIAL).read_bytes() == begun
 
 
-@pytest.mark.parametrize("name", [PARTIAL, evaluate.PREDICTIONS])
+@pytest.mark.parametrize("name", [PARTIAL, PREDICTIONS])
 def test_a_damaged_file_is_named(data, tmp_path, name):
     (tmp_path / name).write_text("nonsense\n")
     with pytest.raises(DatasetError, match=name):
-        evaluate.predict(Scripted(), data, tmp_path)
+        predict(Scripted(), data, tmp_path)
 
 
 def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
@@ -252,7 +253,7 @@ def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
     (root / "real" / "1.png").write_bytes(b"not a picture")
     dataset = load_dataset(root)
     (root / "fake" / "2.png").unlink()
-    predictions = evaluate.predict(detector, dataset, tmp_path)
+    predictions = predict(detector, dataset, tmp_path)
     failed = {one["path"]: one["error"] for one in rows_of(predictions) if one["error"]}
     assert failed == {
         "fake/2.png": "fake/2.png: cannot be read; restore it or leave it out",
@@ -263,14 +264,14 @@ def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
     assert (result["computed_from"]["images"], result["computed_from"]["failed"]) == (12, 2)
     (root / "fake" / "3.png").unlink()
     with pytest.raises(DatasetError, match="other data"):
-        evaluate.predict(detector, load_dataset(root), tmp_path)
+        predict(detector, load_dataset(root), tmp_path)
 
 
 def test_a_file_name_that_is_no_utf8_reaches_the_predictions(corpus, tmp_path):
     for label in ("real", "fake"):
         (tmp_path / "data" / label).mkdir(parents=True)
         shutil.copy(corpus / "test" / label / "0.png", tmp_path / "data" / label / "odd\udcff.png")
-    predictions = evaluate.predict(Scripted(), load_dataset(tmp_path / "data"), tmp_path / "out")
+    predictions = predict(Scripted(), load_dataset(tmp_path / "data"), tmp_path / "out")
     assert [one["path"] for one in rows_of(predictions)] == [r"fake/odd\udcff.png", r"real/odd\udcff.png"]
 
 

@@ -17,9 +17,9 @@ from sklearn import metrics as oracle
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_calibration_error, binary_stat_scores
 
 from dgsnet.evaluation import bootstrap
+from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.metrics import (
     METRICS,
-    Estimate,
     by_generator,
     estimate,
     macro_average,
@@ -192,7 +192,7 @@ def test_one_class_only(label: int) -> None:
     report = estimate([label] * 4, [0.2, 0.4, 0.6, 0.9], resamples=50)
     present, missing = ("fake_acc", "real_acc") if label else ("real_acc", "fake_acc")
     for name in (*TWO_CLASS, missing):
-        assert report.figures[name] == Estimate(None, None, None)
+        assert report.figures[name] == Interval(None, None, None)
     assert report.figures["acc"] == report.figures[present]
     assert report.figures["acc"].value == 0.5
     assert report.figures["ece"].value == pytest.approx(calibration_error(np.full(4, label), np.array([0.2, 0.4, 0.6, 0.9]), np.ones(4)))
@@ -245,7 +245,7 @@ def test_clusters_are_drawn_whole() -> None:
     order = np.random.default_rng(0).permutation(600)
     copied_labels, copied_scores, images = (np.repeat(column, 10)[order] for column in (labels, scores, np.arange(60)))
 
-    def width(one: Estimate) -> float:
+    def width(one: Interval) -> float:
         assert one.low is not None
         assert one.high is not None
         return one.high - one.low
@@ -273,7 +273,7 @@ def test_clusters_of_one_are_no_clusters() -> None:
 
 def test_classes_are_resampled_separately() -> None:
     # Everything is called fake, so accuracy is the share of fakes: fixed by design, not by chance.
-    assert estimate([0] * 5 + [1] * 15, [0.9] * 20, resamples=100).figures["acc"] == Estimate(0.75, 0.75, 0.75)
+    assert estimate([0] * 5 + [1] * 15, [0.9] * 20, resamples=100).figures["acc"] == Interval(0.75, 0.75, 0.75)
 
 
 def test_interval_covers_the_truth() -> None:
@@ -342,11 +342,11 @@ def test_macro_average_shares_photographs_and_resamples_fakes_apart() -> None:
     assert_close({"real_acc": shared["real_acc"]}, {"real_acc": alone["real_acc"]})
     # One generator always caught, one never: resampled within each, the mean stays at half.
     extreme = macro_average([0, 1, 1, 1, 1], [0.1, 0.9, 0.9, 0.2, 0.2], ["", "adm", "adm", "flux", "flux"], resamples=100)
-    assert extreme["fake_acc"] == Estimate(0.5, 0.5, 0.5)
+    assert extreme["fake_acc"] == Interval(0.5, 0.5, 0.5)
 
 
 def test_nothing_to_average() -> None:
-    nothing = Estimate(None, None, None)
+    nothing = Interval(None, None, None)
     assert by_generator([0, 0], [0.1, 0.2], ["", ""]) == {}
     assert macro_average([0, 0], [0.1, 0.2], ["", ""], resamples=5) == dict.fromkeys(METRICS, nothing)
     without_photographs = macro_average([1, 1], [0.1, 0.7], ["adm", "flux"], resamples=5)
@@ -356,7 +356,7 @@ def test_nothing_to_average() -> None:
 
 def test_identical_detectors_differ_by_exactly_nothing() -> None:
     labels, scores, generators = three_generators()
-    nothing = dict.fromkeys(METRICS, Estimate(0.0, 0.0, 0.0))
+    nothing = dict.fromkeys(METRICS, Interval(0.0, 0.0, 0.0))
     assert paired_difference(labels, scores, scores.copy(), resamples=100) == nothing
     assert paired_macro_difference(labels, scores, scores.copy(), generators, resamples=100) == nothing
 
@@ -371,7 +371,7 @@ def test_difference_is_a_minus_b() -> None:
     for name in METRICS:
         assert pooled[name].value == (of_a[name].value or 0) - (of_b[name].value or 0)
         assert macro[name].value == pytest.approx((macro_a[name].value or 0) - (macro_b[name].value or 0), abs=1e-12)
-    assert paired_difference([1, 1], [0.1, 0.9], [0.2, 0.8], resamples=5)["auroc"] == Estimate(None, None, None)
+    assert paired_difference([1, 1], [0.1, 0.9], [0.2, 0.8], resamples=5)["auroc"] == Interval(None, None, None)
 
 
 def test_pairing_cancels_what_both_detectors_share() -> None:
@@ -414,13 +414,13 @@ def test_wrong_weights_and_generators_are_refused() -> None:
         paired_difference([0, 1], [0.1, 0.2], [0.1])
 
 
-def bounds(figure: Estimate) -> tuple[float, float]:
+def bounds(figure: Interval) -> tuple[float, float]:
     assert figure.low is not None
     assert figure.high is not None
     return figure.low, figure.high
 
 
-def assert_close(left: dict[str, Estimate], right: dict[str, Estimate]) -> None:
+def assert_close(left: dict[str, Interval], right: dict[str, Interval]) -> None:
     assert left.keys() == right.keys()
     for name, figure in left.items():
         for field in ("value", "low", "high"):

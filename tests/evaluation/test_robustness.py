@@ -23,9 +23,11 @@ from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate, robustness
-from dgsnet.evaluation.benchmarks import registry, scoring
+from dgsnet.evaluation.benchmarks import protocol, registry
+from dgsnet.evaluation.predictions import PREDICTIONS, predict
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
+from dgsnet.reports import robustness_page, robustness_plots
 from tests.support.fakes import Fake
 from tests.support.pictures import textured
 
@@ -103,7 +105,7 @@ def values(one, *names):
 def test_rows_are_what_the_detector_says_of_the_image_and_of_the_perturbed_image(detector, data, tmp_path):
     some = data.balanced_subset(4, seed=0)
     rows = rows_of(robustness.predict(detector, some, tmp_path, FEW))
-    assert pq.read_schema(tmp_path / evaluate.PREDICTIONS).equals(robustness.SCHEMA)
+    assert pq.read_schema(tmp_path / PREDICTIONS).equals(robustness.SCHEMA)
     assert len(rows) == 4 * (1 + len(FEW))
     for number, sample in enumerate(some):
         clean, *perturbed = rows[number * (1 + len(FEW)) : (number + 1) * (1 + len(FEW))]
@@ -115,7 +117,7 @@ def test_rows_are_what_the_detector_says_of_the_image_and_of_the_perturbed_image
             verdict = detector.detect(perturbation.apply(image.pixels, image.sha256)).as_dict() | {"path": sample.path}
             assert row == {"perturbation": perturbation.name, "severity": perturbation.severity} | facts | verdict
         assert len({row["logit"] for row in (clean, *perturbed)}) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == [evaluate.PREDICTIONS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PREDICTIONS]
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 4, 18, 47])
@@ -124,7 +126,7 @@ def test_a_killed_run_goes_on_and_scores_nothing_twice(data, tmp_path, dies_at):
     dying, going_on = Scripted(dies_at=dies_at), Scripted()
     with pytest.raises(Killed):
         robustness.predict(dying, data, tmp_path / "killed", FEW)
-    assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
+    assert not (tmp_path / "killed" / PREDICTIONS).exists()
     with (tmp_path / "killed" / PARTIAL).open("a") as stream:
         stream.write('{"perturbation": "jp')  # a line that a kill cut
     resumed = robustness.predict(going_on, data, tmp_path / "killed", FEW)
@@ -167,8 +169,8 @@ def test_predictions_of_another_model_data_or_perturbations_are_refused(corpus, 
             with pytest.raises(DatasetError, match=refusal):
                 robustness.predict(model, images, folder, perturbations)
         with pytest.raises(DatasetError, match="choose another folder"):
-            evaluate.predict(Scripted(), data, folder)
-    evaluate.predict(SimpleEvaluation(), data, tmp_path / "evaluated")
+            predict(Scripted(), data, folder)
+    predict(SimpleEvaluation(), data, tmp_path / "evaluated")
     with pytest.raises(DatasetError, match=refusal):
         robustness.predict(Scripted(), data, tmp_path / "evaluated", FEW)
 
@@ -314,6 +316,7 @@ def test_one_label_alone_and_a_perturbation_that_always_fails(tmp_path):
     assert (resize["images"], resize["failed"], result["overall"]["images"]) == (0, 2, 0)
     assert result["overall"]["flips_any"] == NOTHING
     assert result["overall"]["mean_flip_rate"]["value"] == 0.5
+    robustness_plots.write(tmp_path, result)
     assert (tmp_path / "severity.png").exists()
 
 
@@ -331,7 +334,9 @@ def test_the_files_follow_from_the_predictions_alone(data, tmp_path):
     predictions = robustness.predict(Scripted(), data, tmp_path / "a", FEW)
     result = robustness.evaluate(predictions, tmp_path / "a", resamples=50)
     assert json.loads((tmp_path / "a" / "metrics.json").read_text()) == result
-    robustness.evaluate(Path(shutil.copy(predictions, tmp_path / "copy.parquet")), tmp_path / "b", resamples=50)
+    again = robustness.evaluate(Path(shutil.copy(predictions, tmp_path / "copy.parquet")), tmp_path / "b", resamples=50)
+    for name, figures in (("a", result), ("b", again)):
+        robustness_plots.write(tmp_path / name, figures)
     for name in ("metrics.json", "metrics.csv", "severity.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert result["computed_from"]["predictions"]["perturbations"] == "jpeg 70, noise 5, flip"
@@ -354,6 +359,7 @@ def test_the_plot_has_a_panel_a_kind(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, target, **_: drawn.append(self) or target.write_bytes(b"png"))
     result = robustness.evaluate(table_of(tmp_path, HAND_MADE, HAND_MADE_PERTURBATIONS), tmp_path, resamples=20)
+    robustness_plots.write(tmp_path, result)
     jpeg, flip = drawn[0].axes[:2]
     assert [axes.get_title(loc="left") for axes in (jpeg, flip)] == ["jpeg", "flip"]
     assert [label.get_text() for label in jpeg.get_xticklabels()] == ["90", "70"]
@@ -378,7 +384,7 @@ def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, images, re
 
 
 def test_predictions_of_evaluate_are_told_from_those_of_robustness(data, tmp_path):
-    predictions = evaluate.predict(SimpleEvaluation(), data, tmp_path)
+    predictions = predict(SimpleEvaluation(), data, tmp_path)
     with pytest.raises(DatasetError, match="holds no predictions under perturbations: it lacks perturbation, severity"):
         robustness.evaluate(predictions, tmp_path)
 
@@ -394,6 +400,7 @@ def test_each_generator_has_its_curve(data, tmp_path):
             chosen = [row for row in rows if row["perturbation"] == state and (row["label"] == 0 or row["generator"] == name)]
             expected = roc_auc_score([row["label"] for row in chosen], [row["score"] for row in chosen])
             assert figure["value"] == pytest.approx(expected)
+    robustness_plots.write(tmp_path, result)
     assert Image.open(tmp_path / "generators.png").format == "PNG"
 
 
@@ -437,6 +444,8 @@ def test_runs_are_compared_in_pairs(data, tmp_path):
     assert difference["mean"]["auroc"]["value"] == pytest.approx(means[1] - means[0])
     by_kind = [one["auroc"]["value"] for one in difference["by_kind"].values()]
     assert np.mean(by_kind) == pytest.approx(means[1] - means[0])  # one severity of each kind
+    robustness_page.write_comparison(tmp_path / "both", result)
+    robustness_plots.write_comparison(tmp_path / "both", result)
     assert "| run1 |" in (tmp_path / "both" / "comparison.md").read_text()
     assert {Image.open(tmp_path / "both" / f"{name}.png").format for name in ("auroc", "balanced_acc")} == {"PNG"}
 
@@ -481,6 +490,7 @@ def test_the_command_compares_finished_runs(run, data, tmp_path):
     options = ("--compare", tmp_path / "run0", tmp_path / "run1", "--out", tmp_path / "out", "--resamples", 20)
     code, out, _ = run("robustness", *options, "--baseline", "run1")
     assert code == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"comparison.json", "comparison.md", "auroc.png", "balanced_acc.png"}
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
     lines = out.splitlines()
     assert lines[1].split()[0] == "run0"
@@ -546,7 +556,7 @@ def test_predictions_under_perturbations_are_not_pooled(data, tmp_path, run):
     predictions = robustness.predict(Scripted(), data, tmp_path / "robust", (Perturbation("flip"),))
     for judged in (
         lambda: evaluate.evaluate(predictions, tmp_path / "out"),
-        lambda: scoring.evaluate(registry.benchmark("corpus"), predictions, tmp_path / "out"),
+        lambda: protocol.evaluate(registry.benchmark("corpus"), predictions, tmp_path / "out"),
     ):
         with pytest.raises(DatasetError, match=r"predictions\.parquet holds predictions under perturbations, each image many times"):
             judged()

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.stats import ortho_group
 
-from dgsnet.evaluation.diagnose.jackknife import jackknife, without_each
+from dgsnet.evaluation.diagnose.jackknife import jackknife, mean_leaving_one_out
 from dgsnet.evaluation.diagnose.similarity import (
     biased_cka,
     cosine,
@@ -158,7 +158,7 @@ def test_other_images_are_refused():
 
 def test_jackknife_of_a_mean_is_the_usual_interval():
     values = gaussian(40, 1).ravel()
-    mean, without = without_each(values, np.zeros(40, np.intp))
+    mean, without = mean_leaving_one_out(values, np.zeros(40, np.intp))
     np.testing.assert_allclose(without, [np.delete(values, i).mean() for i in range(40)])
     found = jackknife(mean, without)
     assert found.high - found.value == pytest.approx(1.959964 * values.std(ddof=1) / np.sqrt(40), rel=1e-5)
@@ -166,7 +166,7 @@ def test_jackknife_of_a_mean_is_the_usual_interval():
 
 def test_strata_count_equally():
     values, strata = np.array([1.0, 0, 1, 1, 0, 0, 0]), np.array([0, 0, 1, 1, 1, 1, 1])
-    mean, without = without_each(values, strata)
+    mean, without = mean_leaving_one_out(values, strata)
     assert mean == pytest.approx((1 / 2 + 2 / 5) / 2)
     brute = [np.mean([np.delete(values, i)[np.delete(strata, i) == s].mean() for s in (0, 1)]) for i in range(7)]
     np.testing.assert_allclose(without, brute)

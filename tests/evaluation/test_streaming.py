@@ -16,6 +16,7 @@ import pytest
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, columns_of, failures, names_in, read_predictions
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.parquet_writer import arrow_table
 
@@ -30,7 +31,7 @@ def rows(start: int, stop: int) -> Iterator[dict[str, Any]]:
 
 
 def write(out: Path, count: int) -> Path:
-    return resumable_parquet.write(out / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, lambda done: rows(done, count), count)
+    return resumable_parquet.write(out / PREDICTIONS, IDENTITY, PREDICTION_SCHEMA, lambda done: rows(done, count), count)
 
 
 @pytest.mark.parametrize(("count", "groups"), [(0, [0]), (1, [1]), (4, [4]), (9, [4, 4, 1]), (12, [4, 4, 4])])
@@ -39,10 +40,10 @@ def test_rows_reach_parquet_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path:
     target = write(tmp_path, count)
     file = pq.ParquetFile(target)
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == groups
-    assert file.schema_arrow.equals(evaluate.PREDICTION_SCHEMA)
+    assert file.schema_arrow.equals(PREDICTION_SCHEMA)
     assert pq.read_table(target).to_pylist() == list(rows(0, count))
     assert resumable_parquet.read_identity(target) == IDENTITY
-    assert [one.name for one in tmp_path.iterdir()] == [evaluate.PREDICTIONS]
+    assert [one.name for one in tmp_path.iterdir()] == [PREDICTIONS]
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -78,14 +79,14 @@ def test_a_kill_while_parquet_is_written_costs_no_row(monkeypatch: pytest.Monkey
         write(tmp_path / "killed", 10)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert not (tmp_path / "killed" / evaluate.PREDICTIONS).exists()
+    assert not (tmp_path / "killed" / PREDICTIONS).exists()
     asked: list[int] = []
 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         asked.append(done)
         return rows(done, 10)
 
-    resumed = resumable_parquet.write(tmp_path / "killed" / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, rows_from, 10)
+    resumed = resumable_parquet.write(tmp_path / "killed" / PREDICTIONS, IDENTITY, PREDICTION_SCHEMA, rows_from, 10)
     assert asked == [10]
     assert resumed.read_bytes() == whole.read_bytes()
 
@@ -100,7 +101,7 @@ def test_a_line_that_was_cut_anywhere_is_scored_again(tmp_path: Path, cut: int) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        resumable_parquet.write(tmp_path / "cut" / evaluate.PREDICTIONS, IDENTITY, evaluate.PREDICTION_SCHEMA, dying, 6)
+        resumable_parquet.write(tmp_path / "cut" / PREDICTIONS, IDENTITY, PREDICTION_SCHEMA, dying, 6)
     os.truncate(partial, partial.stat().st_size - cut)
     assert write(tmp_path / "cut", 6).read_bytes() == whole.read_bytes()
 
@@ -123,23 +124,23 @@ def test_metrics_read_no_column_they_do_not_use(tmp_path: Path) -> None:
             data[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     predictions.write_bytes(data)
     with pytest.raises(DatasetError, match="cannot be read"):
-        evaluate.read_predictions(predictions)
+        read_predictions(predictions)
     assert evaluate.evaluate(predictions, tmp_path / "damaged", resamples=10) == expected
 
 
 def test_columns_are_read_by_name_and_may_be_lacking(tmp_path: Path) -> None:
     predictions = write(tmp_path, 3)
-    assert evaluate.read_predictions(predictions, ("score", "nonsense", "label")).column_names == ["score", "label"]
-    assert evaluate.columns_of(predictions) == evaluate.PREDICTION_SCHEMA.names
-    assert evaluate.names_in(pa.chunked_array([["a", None, ""], ["a"]])) == ["a", "unknown", "unknown", "a"]
+    assert read_predictions(predictions, ("score", "nonsense", "label")).column_names == ["score", "label"]
+    assert columns_of(predictions) == PREDICTION_SCHEMA.names
+    assert names_in(pa.chunked_array([["a", None, ""], ["a"]])) == ["a", "unknown", "unknown", "a"]
 
 
 def test_failures_are_listed_in_order(tmp_path: Path) -> None:
     table = pa.table({"label": [0, 1, 1], "score": [None, 0.5, None], "error": ["b: broken", None, "a: broken"]})
     pq.write_table(table, tmp_path / "p.parquet")
-    assert evaluate.failures(tmp_path / "p.parquet") == ["b: broken", "a: broken"]
+    assert failures(tmp_path / "p.parquet") == ["b: broken", "a: broken"]
     pq.write_table(table.drop(["error"]), tmp_path / "q.parquet")
-    assert evaluate.failures(tmp_path / "q.parquet") == []
+    assert failures(tmp_path / "q.parquet") == []
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

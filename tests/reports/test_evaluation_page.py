@@ -13,6 +13,7 @@ from dgsnet.core.errors import DgsnetError
 from dgsnet.core.format import figure, interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate, robustness
+from dgsnet.evaluation.predictions import predict
 from dgsnet.images.perturb import Perturbation
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import evaluation_page as page
@@ -76,7 +77,7 @@ def test_one_class_alone_has_a_page_without_curves(tmp_path):
 
 def test_mistakes_are_shown_with_their_heatmaps(tmp_path, corpus, tiny_model):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluate.predict(detector, data, tmp_path)
+    predictions = predict(detector, data, tmp_path)
     rows = pq.read_table(predictions).to_pylist()
     wrong = [row for row in rows if (row["score"] >= 0.5) != bool(row["label"])]
     bare, shown, explained = (
@@ -90,7 +91,7 @@ def test_mistakes_are_shown_with_their_heatmaps(tmp_path, corpus, tiny_model):
 
 def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluate.predict(detector, data, tmp_path)
+    predictions = predict(detector, data, tmp_path)
     missed = sum(row["score"] < 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 1)
     accused = sum(row["score"] >= 0.5 for row in pq.read_table(predictions).to_pylist() if row["label"] == 0)
     for heatmaps in (0, 1):
@@ -102,7 +103,7 @@ def test_heatmaps_are_budgeted_and_explained(tmp_path, corpus, tiny_model):
 
 def test_a_model_without_gradient_or_without_a_method_has_heatmaps_by_occlusion(tmp_path, corpus, tiny_model, monkeypatch):
     data, detector = load_dataset(corpus).with_split("test"), Detector.from_pretrained(tiny_model)
-    predictions = evaluate.predict(detector, data, tmp_path)
+    predictions = predict(detector, data, tmp_path)
     plain = detector.method.predict
     monkeypatch.setattr(detector.method, "predict", torch.no_grad()(plain), raising=False)
     occluded, _ = written(tmp_path / "a", predictions, dataset=data, detector=detector, heatmaps=1)

@@ -1,6 +1,8 @@
 """A new head on a trained tower: it is the ridge on what the tower says, the tower stays, and the calibration is of sources left out."""
 
+import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from dgsnet.artifacts import model_folder, names
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
-from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import read_predictions
 from dgsnet.images.decode import decode
 from dgsnet.model.methods import Method
 from dgsnet.model.methods.ridge import ridge_probe
@@ -84,7 +86,7 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
     assert fitted["stand_ins"]
     assert (fitted["n_real"], fitted["n_fake"]) == (12, 12)
     assert not any("these very images" in warning for warning in fitted["warnings"])
-    rows = {row["path"]: row for row in evaluate.read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()}
+    rows = {row["path"]: row for row in read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()}
     detector = Detector.from_pretrained(tiny_model)
     with torch.inference_mode():
         views = [detector.config.preprocessing(decode(dataset.read(sample)).pixels, 0) for sample in dataset]
@@ -173,6 +175,21 @@ def test_the_command_names_what_it_left_out(run, tiny_model, tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["data"]["n_real"] == 3
     code, _, err = run("refit", "--model", tiny_model, "--data", tmp_path / "data", "--out", tmp_path / "out")
     assert (code, "is not empty" in err) == (2, True)
+
+
+def test_the_command_draws_the_diagram_that_the_card_shows(run, tiny_model, corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "data")
+    with (tmp_path / "data" / "manifest.csv").open("r+", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+        stream.seek(0)
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"source": f"{('camera', 'decoder')[int(row['label'])]}{at % 3}"} for at, row in enumerate(rows))
+        stream.truncate()
+    code, _, err = run("refit", "--model", tiny_model, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert (code, "not calibrated" in err) == (0, False), err
+    assert f"]({names.DIAGRAM})" in (tmp_path / "out" / names.CARD).read_text()
+    assert Image.open(tmp_path / "out" / names.DIAGRAM).format == "PNG"
 
 
 def test_a_head_that_ranks_new_sources_in_reverse_leaves_nothing_behind(tiny_model, training, tmp_path):

@@ -22,41 +22,37 @@ def audit(
     from rich.progress import Progress
 
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation import audit as measure
+    from dgsnet.evaluation import audit
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import audit_page
 
     console = Console(stderr=True)
     dataset = splits.chosen(load_dataset(data), split, "", console)
     with Progress(console=console) as progress:
-        result = measure.audit(dataset, out, progress)
+        result = audit.audit(dataset, out, progress)
+    page = audit_page.write(out, result)
     for row in result["unreadable"]:
         typer.echo(f"not read: {printable(row['error'])}", err=True)
     _show(result)
-    typer.echo(f"all figures: {out / measure.AUDIT_JSON}; to read: {out / measure.AUDIT_HTML}", err=True)
-    if strict and result["shortcut_auc"] >= measure.STRONG:
-        typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {measure.STRONG}", err=True)
+    typer.echo(f"all figures: {out / audit.AUDIT_JSON}; to read: {page}", err=True)
+    if strict and result["shortcut_auc"] >= audit.STRONG:
+        typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {audit.STRONG}", err=True)
         raise typer.Exit(2)
     if result["unreadable"]:
         raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("column", no_wrap=True)
-    table.add_column("auc", no_wrap=True)
-    table.add_column("real", overflow="fold")
-    table.add_column("fake", overflow="fold")
-    table.add_row("all together (95 %)", interval(result["shortcut"]))
-    table.add_row("  on unseen sources", interval(result["across_sources"]))
-    for feature in result["features"]:
-        name = feature["name"] + ("" if feature["counts"] else " (not counted)")
-        # Text, not str: a str is read as markup
-        table.add_row(name, f"{feature['auc']:.3f}", *(Text(printable(feature[side])) for side in ("real", "fake")))
-    table_console().print(table)
+    rows = [
+        ("all together (95 %)", interval(result["shortcut"])),
+        ("  on unseen sources", interval(result["across_sources"])),
+        *(
+            (one["name"] + ("" if one["counts"] else " (not counted)"), f"{one['auc']:.3f}", one["real"], one["fake"])
+            for one in result["features"]
+        ),
+    ]
+    tables.show(("column", "auc", "real", "fake"), rows, outside=(2, 3))
     for line in result["advice"]:
         typer.echo(f"* {line}")

@@ -36,10 +36,12 @@ def calibrate(
     every_source: Annotated[
         bool, typer.Option("--every-source", help="Hold --target-fpr for the photographs of each source, not only for all together.")
     ] = False,
-    stand_ins: Annotated[
+    out_of_fold: Annotated[
         bool,
         typer.Option(
-            "--stand-ins", help="With --predictions: they are those of models trained as this one was, on other images than they scored."
+            "--out-of-fold",
+            "--stand-ins",
+            help="With --predictions: they are those of models trained as this one was, on other images than they scored.",
         ),
     ] = False,
     method: Annotated[_Method, typer.Option("--method", help="Fit slope and offset, or only the slope.")] = _Method.platt,
@@ -52,22 +54,23 @@ def calibrate(
     from rich.console import Console
 
     from dgsnet.artifacts import model_folder, names
-    from dgsnet.evaluation import calibrate as calibration
-    from dgsnet.evaluation import evaluate
+    from dgsnet.evaluation import calibrate
+    from dgsnet.evaluation.predictions import failures
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import reliability_diagram
 
     if (predictions is None) == (data is None):
         raise CalibrationError("calibrate needs either --data or --predictions")
-    if stand_ins and data is not None:
-        raise CalibrationError("--stand-ins says whose --predictions are; with --data the model scores for itself")
+    if out_of_fold and data is not None:
+        raise CalibrationError("--out-of-fold says whose --predictions are; with --data the model scores for itself")
     model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
     if data is not None:
         predictions, split = _predict(model, data, split, device, provider, threads, Console(stderr=True)), None
     assert predictions is not None  # noqa: S101 - one of the two was given
-    failed = [row["error"] for row in evaluate.read_predictions(predictions).to_pylist() if row.get("error")]
+    failed = failures(predictions)
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    fitted = calibration.calibrate(
+    calibration = calibrate.calibrate(
         model,
         predictions,
         method=method.value,
@@ -75,10 +78,11 @@ def calibrate(
         target_fnr=target_fnr,
         split=split,
         every_source=every_source,
-        stand_ins=stand_ins,
+        out_of_fold=out_of_fold,
         resamples=resamples,
     )
-    _show(fitted)
+    reliability_diagram.write(model, calibration, predictions)
+    _show(calibration)
     typer.echo(f"written to {model}: {names.CONFIG}, {names.CARD}, {names.DIAGRAM}", err=True)
     if failed:
         raise typer.Exit(1)
@@ -88,15 +92,15 @@ def _predict(model: Path, data: Path, split: str | None, device: str, provider: 
     from rich.progress import Progress
 
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation import calibrate as calibration
+    from dgsnet.evaluation.calibrate import predict_uncalibrated
 
     dataset = _chosen(load_dataset(data), split, console)
     with Progress(console=console) as progress:
-        return calibration.predict(model, dataset, device=device, provider=provider, threads=threads, progress=progress)
+        return predict_uncalibrated(model, dataset, device=device, provider=provider, threads=threads, progress=progress)
 
 
 def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
-    """The split asked for; otherwise `val`, or all of data that is of one piece."""
+    """Return the split asked for; otherwise `val`, or all of data that is of one piece."""
     known = splits.names(dataset)
     if split is None and "val" not in known and len(known) > 1:
         raise CalibrationError(

@@ -50,22 +50,26 @@ def diagnose(
 
     from dgsnet.evaluation.diagnose import measure
     from dgsnet.inference.detector import Detector
+    from dgsnet.reports import diagnose_page, diagnose_plots
 
     detectors: dict[str, Detector] = {
         name: Detector.from_pretrained(one, device=device, provider="torch") for name, one in _named(model).items()
     }
     with Progress(console=console) as progress:
-        result = measure.diagnose(detectors, dataset, out, tasks=tasks, progress=progress)
+        diagnosis = measure.diagnose(detectors, dataset, out, tasks=tasks, progress=progress)
+        diagnose_plots.write(out, diagnosis, progress)
+    result = diagnosis.figures
+    page = diagnose_page.write(out, result)
     for error in result["failed"].values():
         typer.echo(f"not used: {printable(error)}", err=True)
     _show(result)
-    typer.echo(f"all figures: {out / measure.FORGETTING_JSON}, in words: {out / measure.FORGETTING_MD}", err=True)
+    typer.echo(f"all figures: {out / measure.FORGETTING_JSON}, in words: {page}", err=True)
     if result["failed"]:
         raise typer.Exit(1)
 
 
 def _named(given: list[str]) -> dict[str, str]:
-    """What was given, by its last folder's name, or in full where two would share it."""
+    """Name what was given by its last folder's name, or in full where two would share it."""
     if len(set(given)) < len(given):
         raise DgsnetError(f"expected each model and each task once, but got {', '.join(given)}")
     names = [Path(one).absolute().name for one in given]
@@ -73,7 +77,7 @@ def _named(given: list[str]) -> dict[str, str]:
 
 
 def _task(folder: str, limit: int) -> Dataset:
-    """The images of a folder of classes, each with its class as its source, so that a subset is balanced over classes."""
+    """Return the images of a folder of classes, each with its class as its source, so that a subset is balanced over classes."""
     from dgsnet.data.dataset import load_dataset
     from dgsnet.evaluation.diagnose.retention import class_of
 
@@ -85,16 +89,11 @@ def _task(folder: str, limit: int) -> Dataset:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("model", overflow="fold")
-    for column in ("auroc (95 %)", "cka", "knn_overlap", "procrustes", "probe_retention"):
-        table.add_column(column, no_wrap=True)
-    for name, one in result["models"].items():
-        figures = (one["detection"]["auroc"], one["cka"], one["knn_overlap"], one["procrustes"], one["probe_retention"])
-        table.add_row(Text(printable(name)), *(interval(one, 3) for one in figures))
-    table_console().print(table)
+    headlines = ("cka", "knn_overlap", "procrustes", "probe_retention")
+    rows = [
+        (name, *(interval(figures, 3) for figures in (one["detection"]["auroc"], *(one[headline] for headline in headlines))))
+        for name, one in result["models"].items()
+    ]
+    tables.show(("model", "auroc (95 %)", *headlines), rows)

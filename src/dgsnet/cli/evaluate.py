@@ -90,7 +90,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Scored:
-    """A predictions file, and what it was made of where that is at hand: then the report shows images, not only their names."""
+    """A predictions file, and what it was made from where that is at hand: then the report shows images, not only their names."""
 
     predictions: Path
     dataset: Dataset | None = None
@@ -100,22 +100,23 @@ class _Scored:
 def _report(
     scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, console: Console, cluster: str | None = None
 ) -> tuple[dict[str, Any], bool]:
-    """All that is written of a predictions file whatever the data was: the metrics, and whether some image could not be scored."""
+    """Write all that is written about a predictions file whatever the data was; return the metrics, and whether some image has no score."""
     from rich.progress import Progress
 
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import evaluate
+    from dgsnet.evaluation.predictions import failures, recorded_threshold
     from dgsnet.inference.writers import printable
-    from dgsnet.reports import evaluation_page as page
+    from dgsnet.reports import evaluation_page
 
     predictions = scored.predictions
-    failed = evaluation.failures(predictions)
+    failed = failures(predictions)
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    threshold = evaluation.recorded_threshold(predictions)
-    result = evaluation.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
+    threshold = recorded_threshold(predictions)
+    result = evaluate.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
     with Progress(console=console) as progress:
-        page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
-    typer.echo(f"all figures: {out / evaluation.METRICS_JSON}; to read: {out / page.REPORT}", err=True)
+        evaluation_page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
+    typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / evaluation_page.REPORT}", err=True)
     return result, bool(failed)
 
 
@@ -128,11 +129,11 @@ def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
 def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, console: Console) -> _Scored:
     from rich.progress import Progress
 
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import predictions
 
     detector = load(model)
     with Progress(console=console) as progress:
-        return _Scored(evaluation.predict(detector, dataset, out, progress), dataset, detector)
+        return _Scored(predictions.predict(detector, dataset, out, progress), dataset, detector)
 
 
 def _benchmark(
@@ -146,16 +147,17 @@ def _benchmark(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet.evaluation.benchmarks import layouts, registry, scoring
+    from dgsnet.evaluation.benchmarks import layouts, protocol, registry
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import benchmark_page
 
-    chosen, strange = registry.benchmark(name), {}
+    chosen, unmatched = registry.benchmark(name), {}
     if predictions is None:
         if model is None or root is None:
             raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
         found = layouts.read(chosen, root)
-        strange = found.strange
-        for folder, count in strange.items():
+        unmatched = found.unmatched
+        for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
         scored = _predict(model, found.dataset, out, load, console)
     elif model is not None or root is not None:
@@ -163,7 +165,8 @@ def _benchmark(
     else:
         scored = _Scored(predictions)
     _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps, console)
-    result = scoring.evaluate(chosen, scored.predictions, out, resamples=resamples, strange=strange)
+    result = protocol.evaluate(chosen, scored.predictions, out, resamples=resamples, unmatched=unmatched)
+    page = benchmark_page.write(out, result)
     _show_benchmark(result)
     for subset, report in result["subsets"].items():
         if report["counts"]["ok"] is False:
@@ -171,7 +174,7 @@ def _benchmark(
             console.print(f"{subset}: {here}, but published are {report['counts']['published']} images", markup=False)
     if result["missing"]:
         console.print(f"missing: {', '.join(result['missing'])}", markup=False)
-    typer.echo(f"by the protocol of {chosen.title}: {out / scoring.BENCHMARK_MD}", err=True)
+    typer.echo(f"by the protocol of {chosen.title}: {page}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -186,82 +189,68 @@ def _compare(
     load: options.Load,
     console: Console,
 ) -> None:
-    from dgsnet.evaluation import compare as comparison
-    from dgsnet.evaluation import evaluate as evaluation
+    from dgsnet.evaluation import compare
+    from dgsnet.evaluation.predictions import failures
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import comparison_page
 
-    names = comparison.short_names([Path(one) for one in given])
+    names = compare.short_names([Path(one) for one in given])
     files: list[Path] = []
     failed: dict[str, None] = {}  # an image that cannot be decoded fails for each model
     dataset = None
     for name, one in zip(names, given, strict=True):
-        file = comparison.locate(Path(one))
+        file = compare.locate(Path(one))
         if file is None:
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
             dataset = dataset or _chosen(data, split, console)
             file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
-            failed |= dict.fromkeys(evaluation.failures(file))
+            failed |= dict.fromkeys(failures(file))
         files.append(file)
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    result = comparison.compare(files, out, names=names, baseline=baseline, resamples=resamples)
+    result = compare.compare(files, out, names=names, baseline=baseline, resamples=resamples)
+    comparison_page.write(out, result)
     _show_comparison(result)
-    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .csv, .md, .tex", err=True)
+    typer.echo(f"all figures: {out / compare.COMPARISON}.json, .csv, .md, .tex", err=True)
     if failed:
         raise typer.Exit(1)
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from dgsnet.inference.writers import printable, table_console
+    from dgsnet.cli import tables
 
     plain = ("real_acc", "fake_acc", "tpr_at_fpr_5")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("generator", overflow="fold")
-    for column in ("images", "auroc (95 %)", *plain):
-        table.add_column(column, no_wrap=True)
     reports = [*result["by_generator"].items(), ("mean of these", result["mean_over_generators"]), ("overall", result["overall"])]
-    for name, report in reports:
-        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
-        # Text, not str: a str is read as markup, and brackets are legal in a generator's name
-        table.add_row(Text(printable(name)), images, interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
-    table_console().print(table)
+    rows = [
+        (name, _images(report), interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
+        for name, report in reports
+    ]
+    tables.show(("generator", "images", "auroc (95 %)", *plain), rows)
 
 
 def _show_benchmark(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("subset", overflow="fold")
-    for column in ("images", "acc (95 %)", "published", "ap (95 %)", "published"):
-        table.add_column(column, no_wrap=True)
+    rows = []
     for name, report in [*result["subsets"].items(), ("mean of these", result["mean"])]:
-        images = f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
         cells = (cell for metric in ("acc", "ap") for cell in (interval(report[metric]), figure(report["published"].get(metric))))
-        table.add_row(Text(printable(name)), images, *cells)
-    table_console().print(table)
+        rows.append((name, _images(report), *cells))
+    tables.show(("subset", "images", "acc (95 %)", "published", "ap (95 %)", "published"), rows)
+
+
+def _images(report: dict[str, Any]) -> str:
+    return f"{report['n_real']} + {report['n_fake']}" if "n_real" in report else ""
 
 
 def _show_comparison(result: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from dgsnet.cli import tables
 
-    from dgsnet.inference.writers import printable, table_console
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("detector", overflow="fold")
-    for column in ("auroc (95 %)", "difference (95 %)", "first", "dropped"):
-        table.add_column(column, no_wrap=True)
     first = {one["detector"]: f"{one['shares'][0]:.0%}" for one in result["ranking"]["auroc"] or []}
+    rows = []
     for name, own in result["detectors"].items():
         other = result["differences"].get(name)
         difference = "baseline" if other is None else interval(other["mean_over_generators"]["auroc"], 3, sign=True)
         auroc = interval(own["mean_over_generators"]["auroc"])
-        table.add_row(Text(printable(name)), auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"]))
-    table_console().print(table)
+        rows.append((name, auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"])))
+    tables.show(("detector", "auroc (95 %)", "difference (95 %)", "first", "dropped"), rows)

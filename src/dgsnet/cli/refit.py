@@ -27,8 +27,10 @@ def refit(
 
     from dgsnet.artifacts import model_folder
     from dgsnet.data.dataset import load_dataset
+    from dgsnet.evaluation.predictions import PREDICTIONS
     from dgsnet.inference.detector import Detector
     from dgsnet.inference.writers import printable
+    from dgsnet.reports import reliability_diagram
     from dgsnet.training import refit_head
 
     console = Console(stderr=True)
@@ -40,7 +42,10 @@ def refit(
         failed = refit_head.refit(detector, dataset, out, progress, penalty)
     for why in failed:
         typer.echo(f"left out: {printable(why)}", err=True)
-    if model_folder.load_config(out).calibration.fitted is None:
+    calibration = model_folder.load_config(out).calibration
+    if calibration.fitted is not None:
+        reliability_diagram.write(out, calibration, out / refit_head.LEFT_OUT / PREDICTIONS)
+    else:
         typer.echo("not calibrated: a label has too few sources to leave some out; use `dgsnet calibrate`", err=True)
     typer.echo(f"model folder: {out}", err=True)
     if failed:

@@ -38,11 +38,12 @@ def robustness(
     from rich.progress import Progress
 
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation import evaluate
-    from dgsnet.evaluation import robustness as measure
+    from dgsnet.evaluation import robustness
+    from dgsnet.evaluation.evaluate import METRICS_JSON
+    from dgsnet.evaluation.predictions import read_predictions
     from dgsnet.images import perturb
     from dgsnet.inference.writers import printable
-    from dgsnet.reports import robustness_page
+    from dgsnet.reports import robustness_page, robustness_plots
 
     if compare:
         if model is not None or data is not None or split is not None or limit is not None:
@@ -61,64 +62,58 @@ def robustness(
 
     detector = options.loader(device, provider, threads)(model)
     with Progress(console=console) as progress:
-        predictions = measure.predict(detector, dataset, out, chosen, progress, batch_size)
-    errors = evaluate.read_predictions(predictions).column("error").to_pylist()
+        predictions = robustness.predict(detector, dataset, out, chosen, progress, batch_size)
+    errors = read_predictions(predictions).column("error").to_pylist()
     failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
     for error in failed:
         typer.echo(f"not scored: {printable(error)}", err=True)
-    result = measure.evaluate(predictions, out, resamples=resamples)
+    result = robustness.evaluate(predictions, out, resamples=resamples)
+    robustness_plots.write(out, result)
     robustness_page.write(out, result)
     _show(result)
-    typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
+    typer.echo(f"all figures: {out / METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
     if failed:
         raise typer.Exit(1)
 
 
 def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from dgsnet.evaluation import compare as comparison
+    from dgsnet.cli import tables
     from dgsnet.evaluation import robustness
-    from dgsnet.inference.writers import printable, table_console
+    from dgsnet.evaluation.compare import COMPARISON, locate, short_names
+    from dgsnet.reports import robustness_page, robustness_plots
 
     files = []
     for one in given:
-        if (file := comparison.locate(one)) is None:
+        if (file := locate(one)) is None:
             raise DgsnetError(f"{one} is no predictions file nor a folder with one: run `dgsnet robustness --out {one}` first")
         files.append(file)
-    result = robustness.compare(files, out, names=comparison.short_names(given), baseline=baseline, resamples=resamples)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("detector", overflow="fold")
-    for column in ("clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"):
-        table.add_column(column, no_wrap=True)
+    result = robustness.compare(files, out, names=short_names(given), baseline=baseline, resamples=resamples)
+    robustness_page.write_comparison(out, result)
+    robustness_plots.write_comparison(out, result)
+    rows = []
     for name, own in result["detectors"].items():
         other = result["differences"].get(name)
         difference = "baseline" if other is None else interval(other["mean"]["auroc"], 3, sign=True)
         figures = (interval(own["clean"]["auroc"]), interval(own["mean"]["auroc"]), difference, interval(own["changes"]["mean_flip_rate"]))
-        table.add_row(Text(printable(name)), *figures)
-    table_console().print(table)
-    typer.echo(f"all figures: {out / comparison.COMPARISON}.json, .md", err=True)
+        rows.append((name, *figures))
+    tables.show(("detector", "clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"), rows)
+    typer.echo(f"all figures: {out / COMPARISON}.json, .md", err=True)
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
+    from dgsnet.cli import tables
+    from dgsnet.reports.robustness_page import state_name
 
-    from dgsnet.inference.writers import table_console
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"):
-        table.add_column(column, no_wrap=True)
-
-    def line(name: str, one: dict[str, Any], flips: str = "flip_rate", opposite: str = "opposite_rate") -> None:
+    def line(name: str, one: dict[str, Any], flips: str = "flip_rate", opposite: str = "opposite_rate") -> tuple[str, ...]:
         accuracy = (interval(one["auroc"]), figure(one["balanced_acc"]["value"])) if "auroc" in one else ("", "")
         labels = (figure(one["by_label"][label][flips]["value"]) for label in ("real", "fake"))
-        table.add_row(name, *accuracy, interval(one[flips]), *labels, figure(one[opposite]["value"]))
+        return (name, *accuracy, interval(one[flips]), *labels, figure(one[opposite]["value"]))
 
-    clean = result["clean"]
-    table.add_row("none", interval(clean["auroc"]), figure(clean["balanced_acc"]["value"]))
-    for one in result["perturbations"]:
-        line(one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}"), one)
-    line("mean of these", result["overall"], "mean_flip_rate", "mean_opposite_rate")
-    line("any of these", result["overall"], "flips_any", "opposite_any")
-    table_console().print(table)
+    clean, overall = result["clean"], result["overall"]
+    rows = [
+        ("none", interval(clean["auroc"]), figure(clean["balanced_acc"]["value"])),
+        *(line(state_name(one), one) for one in result["perturbations"]),
+        line("mean of these", overall, "mean_flip_rate", "mean_opposite_rate"),
+        line("any of these", overall, "flips_any", "opposite_any"),
+    ]
+    tables.show(("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"), rows, outside=())

@@ -7,7 +7,8 @@ from typing import Any
 
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import metrics
-from dgsnet.evaluation.evaluate import read_predictions
+from dgsnet.evaluation.interval import Interval
+from dgsnet.evaluation.predictions import read_predictions
 
 
 def figures(predictions: Path, settings: Settings) -> dict[str, Any]:
@@ -26,5 +27,5 @@ def figures(predictions: Path, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _chosen(estimates: dict[str, metrics.Estimate]) -> dict[str, dict[str, float | None]]:
-    return {name: vars(estimates[name]) for name in ("auroc", "balanced_acc")}
+def _chosen(estimates: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: estimates[name].as_dict() for name in ("auroc", "balanced_acc")}

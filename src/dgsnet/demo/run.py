@@ -24,6 +24,7 @@ from dgsnet.demo.make_pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
 from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import predict
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import demo_report
 from dgsnet.training import train
@@ -97,7 +98,7 @@ def _timed(part: str, seconds: dict[str, float]) -> Iterator[None]:
 def _predict(model: Path, pairs: Path, out: Path, backbone: str, console: Console) -> Path:
     detector = Detector.from_pretrained(model, backbone=backbone)
     with Progress(console=console, transient=True) as progress:
-        return evaluate.predict(detector, load_dataset(pairs).with_split("test"), out, progress)
+        return predict(detector, load_dataset(pairs).with_split("test"), out, progress)
 
 
 def _claim(out: Path, found: list[Photograph], settings: Settings, backbone: str) -> None:

@@ -1,1 +1,1 @@
-"""How good a model is: predictions, metrics and intervals, calibration, comparison."""
+"""Evaluation of a model: predictions, metrics and intervals, calibration, comparison."""

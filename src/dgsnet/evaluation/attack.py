@@ -95,10 +95,10 @@ def auto_pgd(detector: Detector, pixels: Pixels, label: int, epsilon: float, ste
 
 
 def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats]:
-    """sign * logit of a picture (H, W, 3) of any grey levels, and its gradient by the pixels, straight through the choice of cells."""
-    look = detector.config.preprocessing
-    parts = look.parts(*point.shape[:2])
-    logit, gradient, weight = 0.0, np.zeros(point.shape), look.weight(len(parts))
+    """Return sign * logit of a picture (H, W, 3) of any grey levels, and its gradient by pixel, straight through the choice of cells."""
+    preprocessing = detector.config.preprocessing
+    parts = preprocessing.parts(*point.shape[:2])
+    logit, gradient, weight = 0.0, np.zeros(point.shape), preprocessing.weight(len(parts))
     for left, top, right, bottom in parts:
         of_part, by_part = _logit(detector, point[top:bottom, left:right])
         logit += weight * of_part
@@ -107,23 +107,23 @@ def _gain(detector: Detector, point: Floats, sign: float) -> tuple[float, Floats
 
 
 def _logit(detector: Detector, point: Floats) -> tuple[float, Floats]:
-    """The logit of the view of one part of a picture, and its gradient by the part's pixels."""
-    look, method = detector.config.preprocessing, detector.method
-    rounded, boxes = look.take_view_with_boxes(np.rint(point).astype(np.uint8), SCORING_SEED)
+    """Return the logit of the view of one part of a picture, and its gradient by the part's pixels."""
+    preprocessing, method = detector.config.preprocessing, detector.method
+    rounded, boxes = preprocessing.take_view_with_boxes(np.rint(point).astype(np.uint8), SCORING_SEED)
     view = rounded.astype(np.float64)
-    if look.view != "resize":  # the cells are pixels of the picture, so the view can be taken of what is not rounded
-        view = _gather(point, view, boxes, look.patch)
+    if preprocessing.view != "resize":  # the cells are pixels of the picture, so the view can be taken of what is not rounded
+        view = _gather(point, view, boxes, preprocessing.patch)
     with torch.inference_mode(False), torch.enable_grad():
-        shown = torch.from_numpy(look.normalise(view)).unsqueeze(0).to(method.backbone.device).requires_grad_()
+        shown = torch.from_numpy(preprocessing.normalise(view)).unsqueeze(0).to(method.backbone.device).requires_grad_()
         logit = method.predict(shown)[0]
         (gradient,) = torch.autograd.grad(logit, shown)
     # d normalised / d grey level is 1 / (255 * std) by channel.
-    by_view = (gradient[0].double().cpu().numpy() / (255 * np.array(look.std))[:, None, None]).transpose(1, 2, 0)
-    return float(logit.detach()), _scatter(by_view, boxes, point.shape, look.patch)
+    by_view = (gradient[0].double().cpu().numpy() / (255 * np.array(preprocessing.std))[:, None, None]).transpose(1, 2, 0)
+    return float(logit.detach()), _scatter(by_view, boxes, point.shape, preprocessing.patch)
 
 
 def _gather(point: Floats, view: Floats, boxes: NDArray[np.int64], patch: int) -> Floats:
-    """The view with each cell that is a plain piece of the picture taken from `point`; mirrored edges stay rounded."""
+    """Return the view with each cell that is a plain piece of the picture taken from `point`; mirrored edges stay rounded."""
     taken = view.copy()
     for (row, column), (left, top, right, bottom) in _cells(boxes, view.shape[1], patch):
         cell = taken[row : row + patch, column : column + patch]
@@ -133,7 +133,7 @@ def _gather(point: Floats, view: Floats, boxes: NDArray[np.int64], patch: int) -
 
 
 def _scatter(by_view: Floats, boxes: NDArray[np.int64], shape: tuple[int, ...], patch: int) -> Floats:
-    """Gradients by the view's pixels at the picture's pixels they were taken from; a box of another size than its cell is sampled."""
+    """Return gradients by the view's pixels at the picture's pixels they come from; a box of another size than its cell is sampled."""
     by_picture = np.zeros(shape)
     for (row, column), (left, top, right, bottom) in _cells(boxes, by_view.shape[1], patch):
         cell = by_view[row : row + patch, column : column + patch]
@@ -147,6 +147,6 @@ def _scatter(by_view: Floats, boxes: NDArray[np.int64], shape: tuple[int, ...], 
 
 
 def _cells(boxes: NDArray[np.int64], side: int, patch: int) -> list[tuple[tuple[int, int], tuple[int, int, int, int]]]:
-    """((row, column) of a cell in the view, its box in the picture)."""
+    """Return ((row, column) of a cell in the view, its box in the picture)."""
     grid = -(-side // patch)
     return [((number // grid * patch, number % grid * patch), tuple(map(int, box))) for number, box in enumerate(boxes)]  # type: ignore[misc]

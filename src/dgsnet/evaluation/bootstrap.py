@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Figures = dict[str, NDArray[np.float64]]
+"""Figures by name, each (R,)."""
+
+Statistic = Callable[[NDArray[np.float64]], Figures]
+"""From R weightings (R, N) of the same N samples to their figures."""
 
 _CHUNK_CELLS = 2**18  # resamples x samples at a time: bounds memory, and 2 MB a matrix stays near the cache
 
@@ -39,8 +45,34 @@ def weightings(strata: ArrayLike, resamples: int, seed: int = 0, clusters: Array
         yield weights
 
 
+def draws(
+    statistics: Sequence[Statistic], strata: ArrayLike, resamples: int, seed: int = 0, clusters: ArrayLike | None = None
+) -> list[tuple[dict[str, float], Figures]]:
+    """Compute several statistics of the same N samples on the same resamples.
+
+    Args:
+        statistics: each from weights (R, N) to figures (R,) by name.
+        strata: as `weightings`, like the other arguments.
+        resamples: at least 1.
+        seed: at least 0.
+        clusters: (N,), or None.
+
+    Returns:
+        For each statistic its figures of the samples as they are, and of each resample (`resamples`,).
+    """
+    points = [statistic(np.ones((1, np.asarray(strata).size))) for statistic in statistics]
+    chunks: list[list[Figures]] = [[] for _ in statistics]
+    for weights in weightings(strata, resamples, seed, clusters):
+        for statistic, found in zip(statistics, chunks, strict=True):
+            found.append(statistic(weights))
+    return [
+        ({name: float(value[0]) for name, value in point.items()}, {name: np.concatenate([one[name] for one in found]) for name in point})
+        for point, found in zip(points, chunks, strict=True)
+    ]
+
+
 def _ranks(places: NDArray[np.intp], clusters: ArrayLike | None) -> NDArray[np.intp]:
-    """Of the samples at these places, the number of what each is drawn with: 0 to the count of them minus 1."""
+    """Return for the samples at these places the number of what each is drawn with: 0 to the count of them minus 1."""
     if clusters is None:
         return np.arange(len(places))
     return np.unique(np.asarray(clusters)[places], return_inverse=True)[1].ravel()

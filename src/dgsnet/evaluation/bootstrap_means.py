@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dgsnet.evaluation.bootstrap import weightings
-from dgsnet.evaluation.metrics import METRICS, Figures, Floats, weighted_metrics
+from dgsnet.evaluation.bootstrap import Figures, draws
+from dgsnet.evaluation.metrics import Floats, mean_over_parts
 
 
 def means(
@@ -24,7 +24,7 @@ def means(
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[tuple[dict[str, float], Figures]]:
-    """Of each detector the mean over parts of every metric, and that mean in each resample.
+    """Compute for each detector the mean over parts of every metric, and that mean in each resample.
 
     Images may belong to several parts, as photographs do that all generators share: one draw of them serves all, so that what they do to
     every part at once does not average out.
@@ -44,26 +44,11 @@ def means(
     Raises:
         ValueError: an input is empty, of another shape, or outside its range.
     """
-    truth = np.asarray(labels)
-    columns = [np.asarray(one, dtype=np.float64) for one in scores]
-
-    def over_parts(column: Floats, weights: Floats) -> Figures:
-        found = [weighted_metrics(truth[part], column[part], weights[:, part], threshold) for part in parts]
-        return {name: np.mean([one[name] for one in found], axis=0) for name in METRICS}
-
-    points = [{name: float(value[0]) for name, value in over_parts(one, np.ones((1, len(truth)))).items()} for one in columns]
-    drawn: list[list[Figures]] = [[] for _ in columns]
-    for weights in weightings(strata, resamples, seed):
-        for column, chunks in zip(columns, drawn, strict=True):
-            chunks.append(over_parts(column, weights))
-    return [
-        (point, {name: np.concatenate([chunk[name] for chunk in chunks]) for name in METRICS})
-        for point, chunks in zip(points, drawn, strict=True)
-    ]
+    return draws([mean_over_parts(labels, one, parts, threshold) for one in scores], strata, resamples, seed)
 
 
 def rank_shares(drawn: Sequence[Floats]) -> NDArray[np.float64]:
-    """(D, D) shares: in how much of the resamples detector d is ranked k-th, the highest figure first. Ties share their ranks equally.
+    """Return (D, D) shares: in how much of the resamples detector d is ranked k-th, the highest figure first. Ties share ranks equally.
 
     Args:
         drawn: of each of D detectors the (R,) draws of one figure, finite.

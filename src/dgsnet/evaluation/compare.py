@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import bootstrap_means, evaluate, metrics
-from dgsnet.evaluation.metrics import METRICS, Estimate, Floats
+from dgsnet.evaluation import bootstrap_means, metrics
+from dgsnet.evaluation.interval import PARTS, Interval
+from dgsnet.evaluation.metrics import METRICS, Floats
+from dgsnet.evaluation.predictions import PREDICTIONS, names_in, recorded_threshold, scored_only, unperturbed
 from dgsnet.inference import resumable_parquet
-from dgsnet.reports.comparison_page import as_latex, as_markdown
 
 COMPARISON = "comparison"
-"""Stem of the files it writes: `.json`, `.csv`, `.md`, `.tex`."""
+"""Stem of the files of a comparison: `.json`, `.csv`; `.md` and `.tex` are of `dgsnet.reports.comparison_page`."""
 
 RANKED = ("auroc", "ap", "balanced_acc")
 """Figures that detectors are ranked by, as means over generators."""
@@ -38,7 +39,7 @@ class _Common:
     """Images that every detector scored, in the order of their keys."""
 
     labels: NDArray[np.int64]  # (N,)
-    scores: list[Floats]  # of each detector (N,)
+    scores: list[Floats]  # for each detector (N,)
     generators: NDArray[np.object_]  # (N,)
     sources: NDArray[np.object_]  # (N,)
 
@@ -53,15 +54,15 @@ class _File:
 
 
 def locate(given: Path) -> Path | None:
-    """The predictions file meant by a path: itself, or the one in a folder; None where there is none."""
-    inside = given / evaluate.PREDICTIONS
+    """Return the predictions file meant by a path: itself, or the one in a folder; None where there is none."""
+    inside = given / PREDICTIONS
     return given if given.is_file() else inside if inside.is_file() else None
 
 
 def short_names(given: Sequence[Path]) -> list[str]:
-    """A name for each path: the last folders that tell them apart, since `predictions.parquet` says nothing. Equal paths are numbered."""
+    """Name each path by the last folders that tell them apart, since `predictions.parquet` says nothing. Equal paths are numbered."""
     parts = [one.resolve().with_suffix("").parts if one.suffix == ".parquet" else one.resolve().parts for one in given]
-    parts = [one[:-1] if one[-1] == Path(evaluate.PREDICTIONS).stem and len(one) > 1 else one for one in parts]
+    parts = [one[:-1] if one[-1] == Path(PREDICTIONS).stem and len(one) > 1 else one for one in parts]
     names: list[str] = []
     for own in parts:
         others = [one for one in parts if one != own]
@@ -71,7 +72,7 @@ def short_names(given: Sequence[Path]) -> list[str]:
 
 
 def named(predictions: Sequence[Path], names: Sequence[str] | None, baseline: str | None) -> tuple[list[str], str]:
-    """Names of the detectors compared, from the paths where none are given, and which is the baseline: by default the first.
+    """Return the names of the detectors compared, from the paths where none are given, and which is the baseline: by default the first.
 
     Raises:
         DatasetError: there is one file only, or the baseline is none of the names.
@@ -88,7 +89,7 @@ def named(predictions: Sequence[Path], names: Sequence[str] | None, baseline: st
 def compare(
     predictions: Sequence[Path], out: Path, *, names: Sequence[str] | None = None, baseline: str | None = None, resamples: int = 1000
 ) -> dict[str, Any]:
-    """Compare detectors into `out/comparison.json`, `.csv`, `.md` and `.tex`.
+    """Compare detectors into `out/comparison.json` and `.csv`.
 
     Images are joined by their sha256, or by path where a file lacks it; those that some detector did not score are dropped, and counted.
 
@@ -111,7 +112,7 @@ def compare(
     detectors, base = named(predictions, names, baseline)
     files, key = _read(predictions)
     common = _join(files)
-    thresholds = [evaluate.recorded_threshold(file) for file in predictions]
+    thresholds = [recorded_threshold(file) for file in predictions]
     threshold = thresholds[0] if len(set(thresholds)) == 1 else 0.5
     settings: dict[str, Any] = {"threshold": threshold, "resamples": resamples}
     try:
@@ -131,8 +132,6 @@ def compare(
         result["computed_from"]["note"] = "the detectors have different thresholds of their own: 0.5 was used for all"
     write_json(out / f"{COMPARISON}.json", result)
     write_text(out / f"{COMPARISON}.csv", _as_csv(result))
-    write_text(out / f"{COMPARISON}.md", as_markdown(result))
-    write_text(out / f"{COMPARISON}.tex", as_latex(result))
     return result
 
 
@@ -140,8 +139,8 @@ def compare(
 
 
 def _read(predictions: Sequence[Path]) -> tuple[list[_File], str]:
-    tables = [evaluate.unperturbed(file, _COLUMNS) for file in predictions]
-    scored = [evaluate.scored_only(table) for table in tables]
+    tables = [unperturbed(file, _COLUMNS) for file in predictions]
+    scored = [scored_only(table) for table in tables]
     key = "sha256" if all("sha256" in one.column_names and not one["sha256"].null_count for one in scored) else "path"
     lacking = next((file for file, one in zip(predictions, scored, strict=True) if key not in one.column_names), None)
     if lacking is not None:
@@ -152,9 +151,9 @@ def _read(predictions: Sequence[Path]) -> tuple[list[_File], str]:
 
 
 def _by_key(table: pa.Table, key: str) -> dict[tuple[str, int], tuple[int, float, str, str]]:
-    """The same bytes may come more than once, with a score of their own each time: repetitions are told apart by the order of paths."""
+    """Index rows by image. The same bytes may come more than once, each time with a score: the order of paths tells them apart."""
     paths = table["path"].to_pylist() if "path" in table.column_names else [""] * table.num_rows
-    facts = [evaluate.names_in(table[name]) if name in table.column_names else ["unknown"] * table.num_rows for name in _COLUMNS[4:6]]
+    facts = [names_in(table[name]) if name in table.column_names else ["unknown"] * table.num_rows for name in _COLUMNS[4:6]]
     columns = zip(table[key].to_pylist(), paths, table["label"].to_pylist(), table["score"].to_pylist(), *facts, strict=True)
     rows: dict[tuple[str, int], tuple[int, float, str, str]] = {}
     seen: dict[str, int] = {}
@@ -215,12 +214,12 @@ def _figures(common: _Common, detectors: list[str], base: int, settings: dict[st
     return result | {"ranking": _ranking(common, list(members), detectors, settings)}
 
 
-def _dicts(estimates: dict[str, Estimate]) -> dict[str, Any]:
-    return {name: asdict(one) for name, one in estimates.items()}
+def _dicts(figures: dict[str, Interval]) -> dict[str, Any]:
+    return {name: one.as_dict() for name, one in figures.items()}
 
 
 def _ranking(common: _Common, generators: list[str], detectors: list[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """By each of `RANKED`; None where a class is missing."""
+    """Rank by each of `RANKED`; None where a class is missing."""
     if not generators or not (common.labels == 0).any():
         return dict.fromkeys(RANKED)
     codes = {name: code for code, name in enumerate(generators, start=1)}
@@ -243,11 +242,10 @@ def _ranking(common: _Common, generators: list[str], detectors: list[str], setti
 
 
 def _as_csv(result: dict[str, Any]) -> str:
-    """One line a detector, part and metric: the figure where it is computed for the part, and the difference to the baseline."""
+    """Return one line per detector, part and metric: the figure where it is computed for the part, and the difference to the baseline."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("value", "low", "high")
-    writer.writerow(["detector", "part", "name", "metric", *parts, *(f"difference{end}" for end in ("", "_low", "_high"))])
+    writer.writerow(["detector", "part", "name", "metric", *PARTS, *(f"difference{end}" for end in ("", "_low", "_high"))])
     for detector, own in result["detectors"].items():
         differences = result["differences"].get(detector, {})
         lines = [(part, "", own[part], differences.get(part)) for part in ("overall", "mean_over_generators")]
@@ -256,6 +254,6 @@ def _as_csv(result: dict[str, Any]) -> str:
         lines += [("source", name, None, one) for name, one in differences.get("by_source", {}).items()]
         for part, name, figures, difference in lines:
             for metric in METRICS:
-                cells = [None if one is None else one[metric][end] for one in (figures, difference) for end in parts]
+                cells = [None if one is None else one[metric][end] for one in (figures, difference) for end in PARTS]
                 writer.writerow([detector, part, name, metric, *("" if cell is None else f"{cell:.6f}" for cell in cells)])
     return text.getvalue()

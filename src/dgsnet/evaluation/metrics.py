@@ -17,13 +17,14 @@ Results do not depend on the order of samples (but for rounding), only on the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dgsnet.evaluation.bootstrap import weightings
+from dgsnet.evaluation.bootstrap import Figures, Statistic, draws
+from dgsnet.evaluation.interval import Interval, percentile_interval
 
 METRICS: tuple[str, ...] = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
 """Names of all figures, in the order of every report."""
@@ -33,46 +34,23 @@ ECE_BINS = 15
 
 
 Floats = NDArray[np.float64]
-Figures = dict[str, Floats]
-Statistic = Callable[[Floats], Figures]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its interval; all three are None where the figure is undefined because a class is missing."""
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
 class Report:
     """All figures of one set of samples: `figures` by the names in `METRICS`, and the size of each class."""
 
-    figures: dict[str, Estimate]
+    figures: dict[str, Interval]
     n_real: int
     n_fake: int
 
     def as_dict(self) -> dict[str, dict[str, float | None] | int]:
-        """The report as `metrics.json` holds it: `{metric: {"value", "low", "high"}, ..., "n_real", "n_fake"}`."""
-        return {**{name: asdict(figure) for name, figure in self.figures.items()}, "n_real": self.n_real, "n_fake": self.n_fake}
-
-
-def percentile_interval(value: float, drawn: Floats, confidence: float = 0.95) -> Estimate:
-    """A figure and the percentile interval of its draws (R,); undefined where it is NaN.
-
-    Every stratum keeps its size in every resample, so a figure is undefined in all of them or in none.
-    """
-    if np.isnan(value):
-        return Estimate(None, None, None)
-    tail = (1 - confidence) / 2
-    low, high = (float(bound) for bound in np.quantile(drawn, [tail, 1 - tail]))
-    return Estimate(value, low, high)
+        """Return the report as `metrics.json` holds it: `{metric: {"value", "low", "high"}, ..., "n_real", "n_fake"}`."""
+        return {**{name: figure.as_dict() for name, figure in self.figures.items()}, "n_real": self.n_real, "n_fake": self.n_fake}
 
 
 def weighted_metrics(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, threshold: float = 0.5) -> Figures:
-    """Every metric under R weightings of the same N samples; weight k means the same as repeating a sample k times.
+    """Compute every metric under R weightings of the same N samples; weight k means the same as repeating a sample k times.
 
     With TP(t) and FP(t) the weight of fakes and of photographs with score >= t, P and N their totals, TPR = TP/P and FPR = FP/N:
 
@@ -96,13 +74,45 @@ def weighted_metrics(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, t
     Raises:
         ValueError: an input is empty, of another shape, or outside its range.
     """
-    is_fake, (checked,) = _check(labels, (scores,), threshold)
+    statistic, count = pooled(labels, scores, threshold), np.asarray(labels).size
     weights = np.asarray(weights, dtype=np.float64)
-    if weights.ndim != 2 or weights.shape[1] != len(is_fake):
-        raise ValueError(f"expected weights of shape (R, {len(is_fake)}) but got {weights.shape}")
+    if weights.ndim != 2 or weights.shape[1] != count:
+        raise ValueError(f"expected weights of shape (R, {count}) but got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("expected finite weights of at least 0 but got others")
-    return _Ranking.of(is_fake, checked, threshold).metrics(weights)
+    return statistic(weights)
+
+
+def pooled(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> Statistic:
+    """Return the metrics of (N,) samples as a statistic of their weights; see `weighted_metrics`, whose weights it does not check."""
+    is_fake, (checked,) = _check(labels, (scores,), threshold)
+    return _Ranking.of(is_fake, checked, threshold).metrics
+
+
+def mean_over_parts(labels: ArrayLike, scores: ArrayLike, parts: Sequence[NDArray[np.intp]], threshold: float = 0.5) -> Statistic:
+    """Return the mean over parts of every metric as a statistic of the weights of all samples: the one macro average there is.
+
+    Samples may belong to several parts, as photographs do that all generators share.
+
+    Args:
+        labels: (N,), 0 or 1.
+        scores: (N,), 0..1.
+        parts: for each the indices of its samples; without any every figure is NaN.
+        threshold: a score of at least this is called AI-generated.
+
+    Raises:
+        ValueError: an input is empty, of another shape, or outside its range.
+    """
+    truth, column = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    statistics = [pooled(truth[part], column[part], threshold) for part in parts]
+
+    def mean(weights: Floats) -> Figures:
+        if not statistics:
+            return {name: np.full(len(weights), np.nan) for name in METRICS}
+        found = [statistic(weights[:, part]) for statistic, part in zip(statistics, parts, strict=True)]
+        return {name: np.mean([one[name] for one in found], axis=0) for name in METRICS}
+
+    return mean
 
 
 def estimate(
@@ -115,7 +125,7 @@ def estimate(
     confidence: float = 0.95,
     clusters: ArrayLike | None = None,
 ) -> Report:
-    """Every metric of (N,) labels and scores, with bootstrap intervals.
+    """Compute every metric of (N,) labels and scores, with bootstrap intervals.
 
     Args:
         labels: (N,), 0 or 1.
@@ -146,7 +156,7 @@ def by_generator(
     confidence: float = 0.95,
     clusters: ArrayLike | None = None,
 ) -> dict[str, Report]:
-    """One report a generator, by name in alphabetical order: the generator's fakes pooled with all photographs.
+    """Compute one report per generator, by name in alphabetical order: the generator's fakes pooled with all photographs.
 
     `generators` (N,) names the generator of each fake; what it says of a photograph is not read. Other arguments and errors as `estimate`.
     """
@@ -176,8 +186,8 @@ def macro_average(
     seed: int = 0,
     confidence: float = 0.95,
     clusters: ArrayLike | None = None,
-) -> dict[str, Estimate]:
-    """Mean over generators of each figure of `by_generator`, every generator counting the same; None throughout without fakes.
+) -> dict[str, Interval]:
+    """Compute the mean over generators of each figure of `by_generator`, every generator counting the same; None throughout without fakes.
 
     Fakes are resampled within each generator, and one resample of the photographs serves all generators: sharing photographs makes their
     figures vary together, which averaging independent intervals would miss. Arguments and errors as `by_generator`.
@@ -195,8 +205,8 @@ def paired_difference(
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> dict[str, Estimate]:
-    """Each metric of detector a minus that of detector b, -1..1, both scoring the same (N,) samples.
+) -> dict[str, Interval]:
+    """Compute each metric of detector a minus that of detector b, -1..1, both scoring the same (N,) samples.
 
     Both are resampled together, so what makes a sample hard for both cancels out: the interval is that of the difference, and one that
     excludes 0 is evidence of a difference. Other arguments and errors as `estimate`.
@@ -215,15 +225,15 @@ def paired_macro_difference(
     resamples: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> dict[str, Estimate]:
-    """Each `macro_average` of detector a minus that of detector b, -1..1, on the same resamples; see `paired_difference`."""
+) -> dict[str, Interval]:
+    """Compute each `macro_average` of detector a minus that of detector b, -1..1, on the same resamples; see `paired_difference`."""
     samples = _Samples.of(labels, (scores_a, scores_b), threshold, generators)
     return _bootstrap(_difference(samples.macro(0), samples.macro(1)), samples, resamples, seed, confidence)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What all weightings of the same samples share: their order by falling score, and where ties and bins begin in it."""
+    """All that weightings of the same samples share: their order by falling score, and where ties and bins begin in it."""
 
     order: NDArray[np.intp]  # (N,) indices of samples
     is_fake: NDArray[np.bool_]  # (N,) in that order, as the next two
@@ -242,7 +252,7 @@ class _Ranking:
         return cls(order, is_fake, scores - is_fake, tie_starts, _run_starts(bins), called)
 
     def metrics(self, weights: Floats) -> Figures:
-        """Weights (R, N), in the samples' own order, to one array (R,) a metric; formulas in `weighted_metrics`."""
+        """Take weights (R, N), in the samples' own order, to one array (R,) per metric; formulas in `weighted_metrics`."""
         weights = weights[:, self.order]
         tp = self._cumulative(weights * self.is_fake)
         fp = self._cumulative(weights * ~self.is_fake)
@@ -280,7 +290,7 @@ class _Samples:
     """Checked samples in canonical order, by stratum and then by score, so that resamples do not depend on the order they came in."""
 
     is_fake: NDArray[np.bool_]  # (N,)
-    scores: tuple[Floats, ...]  # one (N,) a detector
+    scores: tuple[Floats, ...]  # one (N,) per detector
     strata: NDArray[np.intp]  # (N,), rising: 0 photographs, k >= 1 fakes of generator names[k - 1]
     names: list[str]
     threshold: float
@@ -305,38 +315,27 @@ class _Samples:
         return cls(is_fake[order], tuple(s[order] for s in checked), strata[order], names, threshold, together)
 
     def with_photographs(self, code: int) -> NDArray[np.intp]:
-        """Indices of all photographs and the fakes of one generator."""
+        """Return indices of all photographs and the fakes of one generator."""
         return np.flatnonzero((self.strata == 0) | (self.strata == code))
 
     def pooled(self, detector: int) -> Statistic:
-        """The metrics of all samples together."""
-        return _Ranking.of(self.is_fake, self.scores[detector], self.threshold).metrics
+        """Return the metrics of all samples together."""
+        return pooled(self.is_fake, self.scores[detector], self.threshold)
 
     def macro(self, detector: int) -> Statistic:
-        """The mean over generators of the metrics of each."""
+        """Return the mean over generators of the metrics of each."""
         members = [self.with_photographs(code) for code in range(1, len(self.names) + 1)]
-        rankings = [_Ranking.of(self.is_fake[kept], self.scores[detector][kept], self.threshold) for kept in members]
-
-        def statistic(weights: Floats) -> Figures:
-            if not rankings:
-                return {name: np.full(len(weights), np.nan) for name in METRICS}
-            parts = [ranking.metrics(weights[:, kept]) for ranking, kept in zip(rankings, members, strict=True)]
-            return {name: np.mean([part[name] for part in parts], axis=0) for name in METRICS}
-
-        return statistic
+        return mean_over_parts(self.is_fake, self.scores[detector], members, self.threshold)
 
 
-def _bootstrap(statistic: Statistic, samples: _Samples, resamples: int, seed: int, confidence: float) -> dict[str, Estimate]:
-    """Point estimate and percentile interval of each figure, resampling within each stratum."""
+def _bootstrap(statistic: Statistic, samples: _Samples, resamples: int, seed: int, confidence: float) -> dict[str, Interval]:
+    """Return point estimate and percentile interval of each figure, resampling within each stratum."""
     if resamples < 1:
         raise ValueError(f"expected at least 1 resample but got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1 but got {confidence}")
-    point = statistic(np.ones((1, len(samples.strata))))
-    parts = [statistic(weights) for weights in weightings(samples.strata, resamples, seed, samples.clusters)]
-    return {
-        name: percentile_interval(float(point[name][0]), np.concatenate([part[name] for part in parts]), confidence) for name in METRICS
-    }
+    ((point, drawn),) = draws([statistic], samples.strata, resamples, seed, samples.clusters)
+    return {name: percentile_interval(point[name], drawn[name], (1 - confidence) / 2) for name in METRICS}
 
 
 def _difference(a: Statistic, b: Statistic) -> Statistic:
@@ -348,7 +347,7 @@ def _difference(a: Statistic, b: Statistic) -> Statistic:
 
 
 def _run_starts(values: NDArray[np.float64] | NDArray[np.intp]) -> NDArray[np.intp]:
-    """First index of each run of equal values; `values` (N,) sorted, N >= 1."""
+    """Return the first index of each run of equal values; `values` (N,) sorted, N >= 1."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
 
 
@@ -366,7 +365,7 @@ def _of_fakes(generators: Sequence[str], is_fake: NDArray[np.bool_]) -> list[str
 
 
 def _check(labels: ArrayLike, scores: Sequence[ArrayLike], threshold: float) -> tuple[NDArray[np.bool_], tuple[Floats, ...]]:
-    """Labels as booleans and scores as float64, all (N,)."""
+    """Return labels as booleans and scores as float64, all (N,)."""
     given = np.asarray(labels)
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"expected labels of shape (N,) with N >= 1 but got {given.shape}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from string import Template
 from typing import Any
 
+from dgsnet.core.files import write_text
 from dgsnet.core.format import interval
 from dgsnet.reports import html_shell
+
+AUDIT_HTML = "audit.html"
 
 _WORDS = (
     (0.75, "strong", "Files alone tell the labels apart"),
@@ -15,8 +19,14 @@ _WORDS = (
 )
 
 
+def write(out: Path, result: dict[str, Any]) -> Path:
+    """Write `out/audit.html` of a result of `audit`."""
+    write_text(out / AUDIT_HTML, page(result))
+    return out / AUDIT_HTML
+
+
 def page(result: dict[str, Any]) -> str:
-    """The page for the content of `audit.json`."""
+    """Return the page for the content of `audit.json`."""
     shortcut, counts = result["shortcut"], result["counts"]
     kind, words = _level(shortcut["value"])
     across = result["across_sources"]

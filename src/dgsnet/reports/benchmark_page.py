@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from dgsnet.core.files import write_text
 from dgsnet.core.format import figure, interval
 from dgsnet.evaluation.benchmarks.published import METRICS
 from dgsnet.reports import tables
 
+BENCHMARK_MD = "benchmark.md"
+
 _NAMES = {"acc": "accuracy", "ap": "AP", "real_acc": "accuracy on photographs", "fake_acc": "accuracy on generated images"}
 
 
+def write(out: Path, result: Mapping[str, Any]) -> Path:
+    """Write `out/benchmark.md` of a result of `protocol.evaluate`."""
+    write_text(out / BENCHMARK_MD, page(result))
+    return out / BENCHMARK_MD
+
+
 def page(result: Mapping[str, Any]) -> str:
-    """The content of `benchmark.json` as Markdown."""
+    """Return the content of `benchmark.json` as Markdown."""
     sections = [
         f"# {result['title']}\n",
-        _said(result),
+        _caveats(result),
         *(_by_metric(result, name) for name in METRICS),
         _leaderboard(result),
         _notes(result),
@@ -24,7 +34,7 @@ def page(result: Mapping[str, Any]) -> str:
     return "\n".join(section for section in sections if section)
 
 
-def _said(result: Mapping[str, Any]) -> str:
+def _caveats(result: Mapping[str, Any]) -> str:
     lines = [result["paper"], result["note"]]
     counts = result["counts"]
     if counts["ok"] is False:

@@ -16,6 +16,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 from dgsnet.evaluation.reliability import Reliability
+from dgsnet.reports.plotting import bounds, error_bars
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -26,12 +27,12 @@ _LEAST = 10  # generated images of a generator with a curve of its own
 
 
 def intervals(figures: Mapping[str, Mapping[str, float | None]], title: str, reference: float | None = None) -> str:
-    """One bar an entry: the interval of a share 0..1 and a point at its value, the entries by rising value; undefined ones are left out."""
+    """Draw one bar per entry: the interval of a share 0..1 and a point at its value, by rising value; undefined ones are left out."""
     known = {name: one for name, one in figures.items() if one["value"] is not None}
     names = sorted(known, key=lambda name: (known[name]["value"], name))
     picture = Figure(figsize=(6.4, 0.9 + 0.24 * len(names)), layout="constrained")
     axes = picture.subplots()
-    value, low, high = (np.array([known[name][part] for name in names], dtype=float) for part in ("value", "low", "high"))
+    value, low, high = bounds([known[name] for name in names])
     places = np.arange(len(names))
     axes.hlines(places, low, high, color=_REAL, linewidth=5, alpha=0.35)
     axes.plot(value, places, "o", color=_REAL, markersize=4)
@@ -45,8 +46,8 @@ def intervals(figures: Mapping[str, Mapping[str, float | None]], title: str, ref
 
 
 def roc_and_det(labels: Labels, scores: Floats, generators: list[str]) -> str:
-    """ROC and DET (normal deviates), side by side where there is room: pooled, and in grey each generator with at least ten images against
-    all photographs."""
+    """Draw ROC and DET (normal deviates), side by side where there is room: pooled, and in grey each generator with at least ten images
+    against all photographs."""
     roc, det = (Figure(figsize=(4.3, 4.2), layout="constrained") for _ in range(2))
     left, right = roc.subplots(), det.subplots()
     groups = np.array(generators)
@@ -79,12 +80,11 @@ def _curves(left: Any, right: Any, labels: Labels, scores: Floats, **style: Any)
 
 
 def reliability(labels: Labels, scores: Floats, resamples: int = 200) -> str:
-    """Fraction of generated images, at equal priors, against score, with 95 % bootstrap intervals; below, how often each score is given."""
+    """Draw the fraction of generated images at equal priors against score, with 95 % bootstrap intervals; below, the scores' histogram."""
     picture = Figure(figsize=(5.2, 5.4), layout="constrained")
     top, bottom = picture.subplots(2, 1, sharex=True, height_ratios=(3, 1.2))
     bins = [one for one in Reliability(labels, scores, resamples).bins() if one.images]
-    means, values = np.array([one.mean for one in bins]), np.array([one.fraction.value for one in bins])
-    reach = np.maximum([[v.fraction.value - v.fraction.low for v in bins], [v.fraction.high - v.fraction.value for v in bins]], 0)
+    means, (values, reach) = np.array([one.mean for one in bins]), error_bars([one.fraction.as_dict() for one in bins])
     top.plot([0, 1], [0, 1], color="black", linewidth=0.6, linestyle=":")
     top.errorbar(means, values, yerr=reach, fmt="o-", color=_FAKE, capsize=3, markersize=4, linewidth=1)
     top.set(ylabel="fraction generated, equal priors", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -102,8 +102,8 @@ def _short(name: str) -> str:
 
 
 def svg(picture: Figure, alt: str, width: str = "wide") -> str:
-    """A figure as an element of a page: deterministic, without the prologue of a file, and named for those who cannot see it. `width` is
-    ``wide``, or ``half`` of a desktop page."""
+    """Return a figure as an element of a page: deterministic, without the prologue of a file, and named for those who cannot see it.
+    `width` is ``wide``, or ``half`` of a desktop page."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": alt, "text.parse_math": False}):  # a name may hold a dollar
         picture.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})

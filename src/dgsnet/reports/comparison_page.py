@@ -1,21 +1,30 @@
-"""A comparison for people: as Markdown, and as LaTeX tables for a paper."""
+"""A comparison for people: `comparison.md`, and `comparison.tex` with the tables for a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from dgsnet.core.files import write_text
 from dgsnet.core.format import interval
+from dgsnet.evaluation.compare import COMPARISON
 from dgsnet.reports import tables
 
 _RANK_BY = "auroc"
 _SHOWN = ("auroc", "ap", "balanced_acc")
 
 
+def write(out: Path, result: Mapping[str, Any]) -> None:
+    """Write `out/comparison.md` and `out/comparison.tex` of a result of `compare`."""
+    write_text(out / f"{COMPARISON}.md", as_markdown(result))
+    write_text(out / f"{COMPARISON}.tex", as_latex(result))
+
+
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """The content of `comparison.json` as Markdown."""
+    """Return the content of `comparison.json` as Markdown."""
     base = result["computed_from"]["baseline"]
-    sections = ["# Comparison\n", _said(result), "## Mean over generators\n", tables.markdown(*_means(result))]
+    sections = ["# Comparison\n", _images(result), "## Mean over generators\n", tables.markdown(*_means(result))]
     for heading, part in (("By generator", "by_generator"), ("By source", "by_source")):
         header, rows = _differences(result, part)
         if rows:
@@ -25,7 +34,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def as_latex(result: Mapping[str, Any]) -> str:
-    """Three tables for the package `booktabs`: means, differences by generator, ranking."""
+    """Return three tables for the package `booktabs`: means, differences by generator, ranking."""
     base, count = result["computed_from"]["baseline"], result["computed_from"]["images"]
     made = [
         tables.latex(*_means(result), caption=f"Means over generators, {count} images, 95 % intervals.", label="tab:means"),
@@ -37,7 +46,7 @@ def as_latex(result: Mapping[str, Any]) -> str:
     return "% needs \\usepackage{booktabs}\n" + "\n".join(made)
 
 
-def _said(result: Mapping[str, Any]) -> str:
+def _images(result: Mapping[str, Any]) -> str:
     settings = result["computed_from"]
     lost = {
         name: ", ".join(

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from dgsnet.core.files import write_text
 from dgsnet.core.format import figure, interval
+
+FORGETTING_MD = "forgetting.md"
 
 _MEASURES = {"cka": "CKA", "knn_overlap": "k-NN overlap", "procrustes": "Procrustes distance", "probe_retention": "probe retention"}
 _BETTER = {"cka": 1, "knn_overlap": 1, "procrustes": -1, "probe_retention": 1}
-"""Which sign of a difference says that more is preserved."""
+"""Sign of a difference that says that more is preserved."""
 
 
-def write(result: Mapping[str, Any]) -> str:
-    """The page of a `forgetting.json`, Markdown."""
+def write(out: Path, result: Mapping[str, Any], name: str = FORGETTING_MD) -> Path:
+    """Write the page of a `forgetting.json` into `out`, where its plots are (`dgsnet.reports.diagnose_plots`)."""
+    write_text(out / name, page(result))
+    return out / name
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Return the page of a `forgetting.json`, Markdown."""
     models, source = result["models"], result["computed_from"]
     read = "\n".join(f"* {sentence}" for sentence in [*_alone(result), *map(_compared, result["comparisons"])])
     left_out = "".join(f"\n* Task `{_text(name)}` left out: {_text(why)}." for name, why in result["tasks_left_out"].items())
@@ -59,7 +69,7 @@ Staying close to the frozen CLIP is no end in itself: a linear probe forgets not
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:
-    """Whether the first model of a comparison preserves ``more`` or ``less`` than the other, ``mixed``, or ``alike``.
+    """Return whether the first model of a comparison preserves ``more`` or ``less`` than the other, ``mixed``, or ``alike``.
 
     A measure counts where the interval of its difference leaves out 0; `more` and `less` need that no measure says the opposite.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from rich.progress import Progress
 
-from dgsnet.core.files import replacing
 from dgsnet.data.dataset import Sample
+from dgsnet.evaluation.diagnose.measure import Diagnosis
 from dgsnet.evaluation.diagnose.similarity import effective_rank
+from dgsnet.reports.plotting import bounds, save_png
 
 Floats = NDArray[np.float64]
 
@@ -26,12 +28,19 @@ _MARKERS = "os^vD<>pPX*hd"
 _SEED = 0
 
 
+def write(out: Path, diagnosis: Diagnosis, progress: Progress | None = None) -> None:
+    """Write `layers.png`, `spectrum.png` and `tsne.png` into `out`; models of one frozen tower share its curve and its panel."""
+    layers(out / "layers.png", diagnosis.figures["models"])
+    spectrum(out / "spectrum.png", diagnosis.spectra, len(diagnosis.frozen))
+    tsne(out / "tsne.png", diagnosis.frozen | diagnosis.tuned, diagnosis.samples, progress)
+
+
 def layers(target: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
-    """CKA with the frozen tower after every block and in the joint space.
+    """Draw CKA with the frozen tower after every block and in the joint space.
 
     Args:
         target: the PNG; replaced atomically.
-        models: what `forgetting.json` holds of each model, by name.
+        models: the part of `forgetting.json` on each model, by name.
     """
     picture = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = picture.subplots()
@@ -40,11 +49,10 @@ def layers(target: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
         colour, rows = _MODELS[number % len(_MODELS)], figures["layers"]
         depth = max(depth, len(rows))
         blocks = [row["block"] for row in rows]
-        tokens = [_bounds(row["class_token"]) for row in rows] + [_bounds(figures["cka"])]
-        value, low, high = np.array(tokens).T
+        value, low, high = bounds([*(row["class_token"] for row in rows), figures["cka"]])
         axes.plot([*blocks, len(rows) + 1], value, "o-", color=colour, markersize=4, label=f"{name}, class token")
         axes.fill_between([*blocks, len(rows) + 1], low, high, color=colour, alpha=0.2, linewidth=0)
-        patches = [_bounds(row["patch_token"])[0] for row in rows]
+        patches = bounds([row["patch_token"] for row in rows])[0]
         axes.plot(blocks, patches, "--", color=colour, linewidth=1, label=f"{name}, mean patch token")
         read = [block for block in figures["read_blocks"] if block <= len(rows)]
         if read:
@@ -58,7 +66,7 @@ def layers(target: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def spectrum(target: Path, spectra: Mapping[str, Floats], references: int) -> None:
-    """Singular values of the centred features as shares of their sum.
+    """Draw singular values of the centred features as shares of their sum.
 
     Args:
         target: the PNG; replaced atomically.
@@ -79,8 +87,8 @@ def spectrum(target: Path, spectra: Mapping[str, Floats], references: int) -> No
     _finish(picture, axes, target)
 
 
-def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], step: Callable[[float], None]) -> None:
-    """t-SNE of embeddings scaled to unit length, one panel a tower; colour is the label, marker the generator.
+def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], progress: Progress | None = None) -> None:
+    """Draw t-SNE of embeddings scaled to unit length, one panel per tower; colour is the label, marker the generator.
 
     Every panel is laid out by itself: only what lies near what can be compared, not where.
 
@@ -88,7 +96,7 @@ def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], 
         target: the PNG; replaced atomically.
         panels: (N, D) embeddings by name.
         samples: N images.
-        step: told the share of panels that are done.
+        progress: shows how many panels are done.
     """
     from sklearn.manifold import TSNE  # noqa: PLC0415 - slow to import
 
@@ -97,8 +105,8 @@ def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], 
     marker = {name: _MARKERS[1 + number % (len(_MARKERS) - 1)] for number, name in enumerate(generators)}
     picture = Figure(figsize=(4.2 * len(panels), 5.4), layout="constrained")
     grid = picture.subplots(1, len(panels), squeeze=False)[0]
-    for number, (name, features) in enumerate(panels.items(), 1):
-        axes = grid[number - 1]
+    shown = progress.track(panels.items(), description="t-SNE") if progress else panels.items()
+    for axes, (name, features) in zip(grid, shown, strict=True):
         chosen = features[rows]
         unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), np.finfo(np.float64).tiny)
         perplexity = min(30.0, (len(rows) - 1) / 3)
@@ -112,25 +120,14 @@ def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], 
         axes.set_title(name, loc="left", fontsize=11)
         axes.set_xticks([])
         axes.set_yticks([])
-        step(number / len(panels))
-    look: dict[str, Any] = {"linestyle": "", "markersize": 5}
-    handles = [Line2D([], [], color=_REAL, marker=_MARKERS[0], label="photographs", **look)]
-    handles += [Line2D([], [], color=_FAKE, marker=marker[name], label=name or "unknown", **look) for name in generators]
+    style: dict[str, Any] = {"linestyle": "", "markersize": 5}
+    handles = [Line2D([], [], color=_REAL, marker=_MARKERS[0], label="photographs", **style)]
+    handles += [Line2D([], [], color=_FAKE, marker=marker[name], label=name or "unknown", **style) for name in generators]
     picture.legend(handles=handles, loc="outside lower center", ncols=max(2, 2 * len(panels)), fontsize=7, frameon=False)
-    _save(picture, target)
-
-
-def _bounds(estimate: Mapping[str, float | None]) -> tuple[float, float, float]:
-    value, low, high = (float("nan") if estimate[part] is None else float(estimate[part] or 0) for part in ("value", "low", "high"))
-    return value, low, high
+    save_png(picture, target)
 
 
 def _finish(picture: Figure, axes: Any, target: Path) -> None:
     axes.legend(frameon=False, fontsize=8, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
-    _save(picture, target)
-
-
-def _save(picture: Figure, target: Path) -> None:
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    save_png(picture, target)

@@ -17,7 +17,7 @@ from dgsnet.core.errors import DatasetError, DecodeError, DgsnetError
 from dgsnet.core.files import write_text
 from dgsnet.core.format import figure, interval
 from dgsnet.data.dataset import Dataset
-from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import read_predictions, scored_only
 from dgsnet.images.decode import DecodedImage, decode
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import charts, html_shell
@@ -49,7 +49,7 @@ def write(
 
     Args:
         out: folder.
-        result: what `evaluation.evaluate` made of the predictions.
+        result: what `evaluate.evaluate` made of the predictions.
         predictions: the file.
         dataset: where the images of the predictions are; without it the worst mistakes are named, not shown.
         detector: the model; without it they have no heatmaps.
@@ -63,7 +63,7 @@ def write(
     Raises:
         DatasetError: the predictions cannot be read.
     """
-    rows = evaluate.scored_only(evaluate.read_predictions(predictions, _COLUMNS)).to_pylist()
+    rows = scored_only(read_predictions(predictions, _COLUMNS)).to_pylist()
     labels, scores = np.array([row["label"] for row in rows], dtype=np.int64), np.array([row["score"] for row in rows])
     generators = [row.get("generator") or "unknown" for row in rows]
     both = 0 < labels.sum() < len(labels)
@@ -124,7 +124,7 @@ def _by_generator(result: dict[str, Any]) -> str:
 
 
 def _answers(rows: list[dict[str, Any]]) -> str:
-    """Which verdicts each source got."""
+    """Count the verdicts that each source got."""
     counts: dict[tuple[int, str], Counter[str]] = {}
     for row in rows:
         name = row.get("source") or row.get("generator") or "unknown"
@@ -138,7 +138,7 @@ def _answers(rows: list[dict[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What a mistake is shown with, where it is at hand; of each kind the first `heatmaps` with theirs."""
+    """The data and the model a mistake is shown with, where it is at hand; of each kind the first `heatmaps` with theirs."""
 
     dataset: Dataset | None
     detector: Detector | None

@@ -1,4 +1,4 @@
-"""What every page is made of: the document around it, text from outside made harmless, pictures as data."""
+"""Parts of every page: the document around it, text from outside made harmless, pictures as data."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _breakable(cell: str) -> str:
 
 
 SCALE_OF_HEATMAPS = '<div class="scale"></div><p class="ends"><span>towards photograph</span><span>towards AI-generated</span></p>'
-"""What the colours of a heatmap mean."""
+"""Legend of the colours of a heatmap."""
 
 
 def numbers(known: dict[str, str]) -> str:

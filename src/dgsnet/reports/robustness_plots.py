@@ -1,8 +1,9 @@
-"""Figures over severity, one panel a kind of perturbation."""
+"""Figures over severity, one panel per kind of perturbation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,31 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dgsnet.evaluation.robustness.changes import PARTS
+from dgsnet.evaluation.robustness.compare_runs import COMPARED
+from dgsnet.reports.plotting import error_bars, save_png
+
+SEVERITY_PNG, GENERATORS_PNG = "severity.png", "generators.png"
 
 _ACROSS = 4
 _COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#666666")
 
-_State = Mapping[str, Any]  # what a result says of one perturbation: `perturbation`, `severity` and figures
+_State = Mapping[str, Any]  # a result's entry for one perturbation: `perturbation`, `severity` and figures
+
+
+def write(out: Path, result: Mapping[str, Any]) -> None:
+    """Write `out/severity.png` and `out/generators.png` of a result of `robustness.evaluate`."""
+    save_png(severity_panels(result), out / SEVERITY_PNG)
+    save_png(generator_panels(result), out / GENERATORS_PNG)
+
+
+def write_comparison(out: Path, result: Mapping[str, Any]) -> None:
+    """Write a plot of each of `COMPARED`, such as `out/auroc.png`, of a result of `robustness.compare`."""
+    for metric in COMPARED:
+        save_png(method_panels(result["perturbations"], result["detectors"], metric), out / f"{metric}.png")
 
 
 def severity_panels(result: Mapping[str, Any]) -> Figure:
-    """Of a result of `evaluate`: AUROC and flip rate over severity with their intervals."""
+    """Draw AUROC and flip rate over severity with their intervals, of a result of `robustness.evaluate`."""
     picture, panels = _panels(result["perturbations"])
     for axes, states in panels:
         for name, colour, label in (("auroc", _COLOURS[0], "AUROC"), ("flip_rate", _COLOURS[1], "flip rate")):
@@ -31,7 +47,7 @@ def severity_panels(result: Mapping[str, Any]) -> Figure:
 
 
 def generator_panels(result: Mapping[str, Any]) -> Figure:
-    """Of a result of `evaluate`: AUROC of each generator over severity, with the clean images at the left of every panel."""
+    """Draw AUROC of each generator over severity, the clean images at the left of every panel, of a result of `robustness.evaluate`."""
     generators = result["by_generator"]
     picture, panels = _panels(result["perturbations"], clean=True)
     shades = colormaps["tab20"]
@@ -47,7 +63,7 @@ def generator_panels(result: Mapping[str, Any]) -> Figure:
 
 
 def method_panels(states: Sequence[_State], detectors: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
-    """One line a detector: a figure over severity with its interval, the clean images at the left of every panel.
+    """Draw one line per detector: a figure over severity with its interval, the clean images at the left of every panel.
 
     Args:
         states: perturbations, each with `perturbation` and `severity`.
@@ -66,7 +82,7 @@ def method_panels(states: Sequence[_State], detectors: Mapping[str, Mapping[str,
 
 
 def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iterator[tuple[Axes, list[_State]]]]:
-    """A figure, and of each kind its axes and states; with `clean`, the first place of each panel is for the images as they are."""
+    """Return a figure, and for each kind its axes and states; with `clean`, the first place of each panel is for the images as they are."""
     kinds: dict[str, list[_State]] = {}
     for one in states:
         kinds.setdefault(one["perturbation"], []).append(one)
@@ -90,9 +106,7 @@ def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iter
 
 
 def _line(axes: Axes, figures: Sequence[Mapping[str, float | None]], colour: str, label: str, shift: float = 0.0) -> None:
-    value, low, high = (np.array([one[part] for one in figures], dtype=float) for part in PARTS)
-    # The interval of a share close to 1 may end below it by rounding; a bar of negative length is refused.
-    reach = np.maximum([value - low, high - value], 0)
+    value, reach = error_bars(figures)
     places = np.arange(len(value)) + shift
     axes.errorbar(places, value, yerr=reach, fmt="o-", color=colour, capsize=3, markersize=4, linewidth=1, label=label)
 

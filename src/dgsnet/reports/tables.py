@@ -22,7 +22,7 @@ _LATEX = {
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown that ends in a newline; bars in cells are escaped, line breaks become blanks."""
+    """Return a table in Markdown that ends in a newline; bars in cells are escaped, line breaks become blanks."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
 
@@ -32,7 +32,7 @@ def _markdown_cell(text: str) -> str:
 
 
 def latex(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, label: str) -> str:
-    """A `table` environment for the package `booktabs`: the first column left, the others right; all text escaped but `label`."""
+    """Return a `table` environment for the package `booktabs`: the first column left, the others right; all text escaped but `label`."""
     body = "".join(f"{_latex_row(row)}\n" for row in rows)
     return (
         "\\begin{table}\n\\centering\n"
@@ -47,5 +47,5 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX prints it: special characters escaped, line breaks as blanks."""
+    """Return text as LaTeX prints it: special characters escaped, line breaks as blanks."""
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))

@@ -26,7 +26,8 @@ from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
-from dgsnet.evaluation import calibrate, evaluate
+from dgsnet.evaluation import calibrate
+from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, prediction
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
@@ -106,9 +107,9 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
         logits = out_of_fold_logits(features, dataset, penalty)
         if logits is not None:
-            file = folder / LEFT_OUT / evaluate.PREDICTIONS
-            resumable_parquet.write(file, identity, evaluate.PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
-            calibrate.calibrate(folder, file, stand_ins=True)
+            file = folder / LEFT_OUT / PREDICTIONS
+            resumable_parquet.write(file, identity, PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
+            calibrate.calibrate(folder, file, out_of_fold=True)
         _check(out, penalty)  # once more: what somebody wrote there meanwhile is not replaced
 
 
@@ -151,7 +152,7 @@ def out_of_fold_logits(features: NDArray[np.float64], dataset: Dataset, penalty:
 def _rows(dataset: Dataset, logits: NDArray[np.float64], done: int) -> Iterator[dict[str, Any]]:
     uncalibrated = Calibration()
     for sample, logit in list(zip(dataset, logits.tolist(), strict=True))[done:]:
-        yield evaluate.prediction(sample, Verdict(sample.path, score=uncalibrated.score(logit), logit=logit))
+        yield prediction(sample, Verdict(sample.path, score=uncalibrated.score(logit), logit=logit))
 
 
 def _counts(dataset: Dataset) -> tuple[int, int]:

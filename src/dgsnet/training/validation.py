@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import predict
 from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import Recipe
 from dgsnet.training.loop import train_and_validation
@@ -22,7 +23,7 @@ def validate_on_held_out(data: str | Path, folder: Path, recipe: Recipe, console
         return
     workspace = folder / "training" / "validation"
     with Progress(console=console) as progress:
-        predictions = evaluate.predict(Detector.from_pretrained(folder, backbone=recipe.backbone), held_out, workspace, progress)
+        predictions = predict(Detector.from_pretrained(folder, backbone=recipe.backbone), held_out, workspace, progress)
     result = evaluate.evaluate(predictions, workspace)
     shutil.copyfile(workspace / evaluate.METRICS_JSON, folder / evaluate.METRICS_JSON)
     auroc = result["overall"]["auroc"]["value"]

@@ -1,4 +1,4 @@
-"""How well real and generated images of a data set can be told apart by what is *not* what they show.
+"""Audit of a data set: how well its real and generated images can be told apart by what is *not* what they show.
 
 A detector learns the cheapest thing that separates its labels. If photographs are JPEG and generated images PNG, that is the container, and
 its test figures, over images of the same make, say nothing.
@@ -17,15 +17,14 @@ from rich.progress import Progress
 from dgsnet import __version__
 from dgsnet.core.append_log import ResultStore
 from dgsnet.core.errors import DatasetError, DecodeError
-from dgsnet.core.files import sha256_bytes, write_json, write_text
+from dgsnet.core.files import sha256_bytes, write_json
 from dgsnet.data import duplicates
 from dgsnet.data.caption_leak import caption_only_auc
 from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.evaluation.audit import classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, VERSION, Column, measure
-from dgsnet.reports.audit_page import page
 
-AUDIT_JSON, AUDIT_HTML = "audit.json", "audit.html"
+AUDIT_JSON = "audit.json"
 STRONG, NOTABLE = 0.75, 0.6
 """AUC from which a shortcut alone would carry a detector, and from which it is worth a look."""
 
@@ -34,7 +33,7 @@ _DIGITS = 4
 
 
 def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Measure every image, write `out/audit.json` and `out/audit.html`.
+    """Measure every image and write `out/audit.json`.
 
     What was measured is kept in `out`, by content: after a kill, and after images were added, the same call measures the rest only.
 
@@ -83,26 +82,25 @@ def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict
     result["shortcut_auc"] = result["shortcut"]["value"]
     result["advice"] = _advice(result)
     write_json(out / AUDIT_JSON, result)
-    write_text(out / AUDIT_HTML, page(result))
     return result
 
 
 def _measure_all(
     dataset: Dataset, out: Path, progress: Progress | None
 ) -> tuple[list[tuple[Sample, dict[str, Any]]], list[tuple[Sample, str]]]:
-    """Each readable sample with its columns, and the others with why not; both in the order of the data set."""
+    """Return each readable sample with its columns, and the others with why not; both in the order of the data set."""
     measured: list[tuple[Sample, dict[str, Any]]] = []
     unreadable: list[tuple[Sample, str]] = []
     samples = progress.track(dataset.samples, description="measuring") if progress else dataset.samples
-    with ResultStore(out / f".columns-{VERSION}.jsonl", {"columns": VERSION}) as journal:
+    with ResultStore(out / f".columns-{VERSION}.jsonl", {"columns": VERSION}) as store:
         for sample in samples:
             try:
                 data = dataset.read(sample)
                 key = sha256_bytes(data)
-                row = journal.get(key)
+                row = store.get(key)
                 if row is None:
                     row = measure(data)
-                    journal.put(key, row)
+                    store.put(key, row)
                 measured.append((sample, row))
             except DatasetError as error:
                 unreadable.append((sample, str(error)))
@@ -122,7 +120,7 @@ def _feature(column: Column, rows: Sequence[dict[str, Any]], labels: np.ndarray[
 
 
 def _typical(values: Sequence[Any], column: Column) -> str:
-    """The values of one label in a few words."""
+    """Describe the values of one label in a few words."""
     known = [value for value in values if value is not None]
     none = f", none {1 - len(known) / len(values):.0%}" if len(known) < len(values) else ""
     if not known:
@@ -161,7 +159,7 @@ def _fingerprinted(sample: Sample, row: dict[str, Any]) -> duplicates.Fingerprin
 
 
 def _advice(result: dict[str, Any]) -> list[str]:
-    """What to do, most urgent first."""
+    """Advise what to do, most urgent first."""
     shortcut, across, counts = result["shortcut"], result["across_sources"], result["counts"]
     carriers = [feature for feature in result["features"] if feature["counts"] and feature["auc"] >= NOTABLE]
     names = ", ".join(feature["name"] for feature in carriers[:6])

@@ -1,4 +1,4 @@
-"""How well the audit's columns tell the labels apart: all together by gradient-boosted trees, and each alone.
+"""Classifiers that tell the labels apart by the audit's columns: all together by gradient-boosted trees, and each alone.
 
 Every score is out of fold. The AUC is clipped at 0.5: a lower one means that what was learnt on some folds does not hold on the others, not
 that it could be turned round.
@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from dgsnet.evaluation import metrics
 from dgsnet.evaluation.audit.columns import Column
+from dgsnet.evaluation.interval import PARTS
 
 _FOLDS = 5
 _FEW_SOURCES = 3  # of each label; with fewer, leaving one out leaves nothing general to learn from
@@ -31,7 +32,7 @@ Floats = NDArray[np.float64]
 
 
 def shortcut(rows: Rows, columns: Sequence[Column], labels: Labels) -> dict[str, Any]:
-    """AUC of all columns together over random folds: what a detector gains from them when it is tested on the sources it was trained on.
+    """Return the AUC of all columns together over random folds: what a detector gains from them when tested on its training sources.
 
     Args:
         rows: N, the value of each column by its name.
@@ -44,18 +45,18 @@ def shortcut(rows: Rows, columns: Sequence[Column], labels: Labels) -> dict[str,
     """
     number = min(_FOLDS, int(np.bincount(labels, minlength=2).min()))
     folds = list(StratifiedKFold(number, shuffle=True, random_state=0).split(labels, labels))
-    return {**_estimate(labels, _boosted(rows, columns, labels, folds)), "folds": f"{number} random folds"}
+    return {**_auc(labels, _boosted(rows, columns, labels, folds)), "folds": f"{number} random folds"}
 
 
 def across_sources(rows: Rows, columns: Sequence[Column], labels: Labels, sources: Sequence[str]) -> dict[str, Any]:
-    """The same with all images of a source in one fold: what holds for sources never seen.
+    """Return the same with all images of a source in one fold: what holds for sources never seen.
 
     Returns:
         As `shortcut`; its figures are None where a label has fewer than three sources, and `folds` says so.
     """
     known = [len({source for source, label in zip(sources, labels, strict=True) if label == wanted}) for wanted in (0, 1)]
     if min(known) < _FEW_SOURCES:
-        parts = dict.fromkeys(("value", "low", "high", "unclipped", "chance_up_to"))
+        parts = dict.fromkeys((*PARTS, "unclipped", "chance_up_to"))
         few = f"none: {known[0]} sources of photographs and {known[1]} of generated images are too few, each label needs {_FEW_SOURCES}"
         return {**parts, "folds": few}
     number = min(_FOLDS, *known)
@@ -63,11 +64,11 @@ def across_sources(rows: Rows, columns: Sequence[Column], labels: Labels, source
     folds = [(train, test) for train, test in splitter.split(labels, labels, list(sources)) if len(set(labels[train])) == 2]
     scores = _boosted(rows, columns, labels, folds)
     scored = ~np.isnan(scores)
-    return {**_estimate(labels[scored], scores[scored]), "folds": f"{number} folds by source"}
+    return {**_auc(labels[scored], scores[scored]), "folds": f"{number} folds by source"}
 
 
 def single_auc(values: Sequence[Any], column: Column, labels: Labels) -> float:
-    """AUC, 0.5..1, of one column alone over random folds: the share of generated images among those of the same value, or quantile.
+    """Return the AUC, 0.5..1, of one column alone over random folds: the share of generated images of the same value, or quantile.
 
     A column may separate the labels in any way, not only by more and less; so its values are binned and not ranked.
     """
@@ -83,7 +84,7 @@ def single_auc(values: Sequence[Any], column: Column, labels: Labels) -> float:
     return max(0.5, float(value))
 
 
-def _estimate(labels: Labels, scores: Floats) -> dict[str, float]:
+def _auc(labels: Labels, scores: Floats) -> dict[str, float]:
     found = metrics.estimate(labels, scores).figures["auroc"]
     value, low, high = (np.nan if part is None else part for part in (found.value, found.low, found.high))
     real, fake = (int((labels == label).sum()) for label in (0, 1))
@@ -132,7 +133,7 @@ def _numbers(values: Sequence[Any]) -> Floats:
 
 
 def _categories(values: Sequence[Any]) -> NDArray[np.int64]:
-    """Values as 0, 1, ... by falling frequency, the rare ones sharing the last; None is a value too."""
+    """Return values as 0, 1, ... by falling frequency, the rare ones sharing the last; None is a value too."""
     names = [str(value) for value in values]
     ranked = [name for name, _ in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))]
     code = {name: min(place, _CATEGORIES) for place, name in enumerate(ranked)}
@@ -140,7 +141,7 @@ def _categories(values: Sequence[Any]) -> NDArray[np.int64]:
 
 
 def _bins(values: Sequence[Any]) -> NDArray[np.int64]:
-    """Numbers as bins of about equal size, 1, 2, ...; 0 where there is none. A value that is frequent has a bin of its own."""
+    """Return numbers as bins of about equal size, 1, 2, ...; 0 where there is none. A value that is frequent has a bin of its own."""
     numbers = _numbers(values)
     known = ~np.isnan(numbers)
     codes = np.zeros(len(numbers), np.int64)

@@ -1,4 +1,4 @@
-"""The columns of the audit: what is measured of one image file, none of it what the picture shows."""
+"""The columns of the audit: measures of one image file, none of them of what the picture shows."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def measure(data: bytes) -> dict[str, Any]:
-    """The columns of one encoded image, by name, and `sha256`, `perceptual_hash`, `thumbnail` and `mark` (the text of `generator_mark`).
+    """Measure the columns of an encoded image, by name, and `sha256`, `perceptual_hash`, `thumbnail` and `mark` (text of `generator_mark`).
 
     Width, height and aspect are those of the file, before the EXIF turn, for the turn is metadata. None: the file has no such thing, or
     nothing was found.
@@ -133,7 +133,7 @@ def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage) -> dic
 
 
 def _subsampling(layers: Sequence[Sequence[int]]) -> str:
-    """Components of a JPEG, (name, horizontal, vertical, table) each, as photographers say it; other sampling as factors."""
+    """Name the sampling of JPEG components, (name, horizontal, vertical, table) each, as photographers do; other sampling as factors."""
     if len(layers) == 1:
         return "grey"
     (_, across, down, *_), *others = layers
@@ -143,7 +143,7 @@ def _subsampling(layers: Sequence[Sequence[int]]) -> str:
 
 
 def _bytes_over_reencoded(image: Image.Image, size: int) -> float | None:
-    """log2 of a lossy file's size over that of the same pixels encoded anew, in steps of an eighth; None of other containers.
+    """Return log2 of a lossy file's size over that of the same pixels encoded anew, in steps of an eighth; None of other containers.
 
     What the picture shows cancels out, so this compares encoders and not pictures: a JPEG against one with its own tables, a WebP (which
     does not tell its quality) against one of quality 80.

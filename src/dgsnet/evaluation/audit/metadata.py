@@ -1,4 +1,4 @@
-"""What an image file says beside its pixels: which blocks of metadata it has, and whether they name a generator."""
+"""The metadata of an image file: which blocks it has, and whether they name a generator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dgsnet.provenance.metadata import read as read_metadata
 
 
 def blocks(image: Image.Image) -> dict[str, bool]:
-    """Whether a loaded picture's file has `exif`, a `camera` named in it, an `icc` profile, `xmp`, and `text` (PNG text, a comment)."""
+    """Say whether a loaded picture's file has `exif`, a `camera` named in it, an `icc` profile, `xmp`, and `text` (PNG, comment)."""
     info = image.info
     exif = _exif(image)
     return {
@@ -23,7 +23,7 @@ def blocks(image: Image.Image) -> dict[str, bool]:
 
 
 def generator_mark(image: Image.Image, data: bytes) -> str | None:
-    """The generator or service that the metadata of a loaded picture names, or ``content credentials`` (C2PA); None if none does.
+    """Return the generator or service that the metadata of a loaded picture names, or ``content credentials`` (C2PA); None if none does.
 
     Only what is written is read: whoever re-saves the picture loses it, and anybody can write it.
 

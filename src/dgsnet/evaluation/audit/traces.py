@@ -1,4 +1,4 @@
-"""What the pixels of a picture keep of how it was made and handled: frames, corner marks, an earlier compression."""
+"""Traces in the pixels of a picture of how it was made and handled: frames, corner marks, an earlier compression."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 
 def earlier_quality(pixels: Pixels, own: int | None) -> int | None:
-    """Quality 1..100 of a JPEG compression that these pixels went through before the file's own; None if none shows.
+    """Return the quality 1..100 of a JPEG compression that these pixels went through before the file's own; None if none shows.
 
     Looks at the middle 1024 x 1024 pixels. One that was milder than the file's own cannot be seen, and scaling removes the trace.
 
@@ -42,7 +42,7 @@ def earlier_quality(pixels: Pixels, own: int | None) -> int | None:
 
 
 def frame(pixels: Pixels) -> float:
-    """Share of the picture's area, 0..1, in a frame: lines of one colour along an edge that end all at once, as letterboxes and mats do.
+    """Return the share of the area, 0..1, in a frame: lines of one colour along an edge that end all at once, as letterboxes and mats do.
 
     A plain background behind a thing is none: it does not end along a straight line.
     """
@@ -56,7 +56,7 @@ def frame(pixels: Pixels) -> float:
 
 
 def _lines(pixels: NDArray[np.int16]) -> int:
-    """Lines of a frame at the top of (H, W, 3)."""
+    """Count lines of a frame at the top of (H, W, 3)."""
     length = len(pixels)
     colour = np.median(pixels[0], axis=0)
     strays = np.abs(pixels - colour).max(axis=2)
@@ -69,7 +69,7 @@ def _lines(pixels: NDArray[np.int16]) -> int:
 
 
 def corner_mark(pixels: Pixels) -> bool:
-    """Whether the row of five coloured squares of DALL-E 2 is in the lower right corner of (H, W, 3)."""
+    """Return whether the row of five coloured squares of DALL-E 2 is in the lower right corner of (H, W, 3)."""
     cell = round(pixels.shape[1] / 64)
     if cell < _DALLE_CELL or pixels.shape[0] < cell:
         return False

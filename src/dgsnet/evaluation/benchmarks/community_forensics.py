@@ -1,4 +1,4 @@
-"""The Parquet shards in which Community Forensics is released: one row an image, its encoded bytes beside what is known of it."""
+"""The Parquet shards in which Community Forensics is released: one row per image, its encoded bytes beside what is known of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FACTS = ("image_name", "label", "model_name", "real_source")
 
 
 def load_shards(root: Path) -> Dataset | None:
-    """The images of all shards in a folder or the folders in it, in the order of files and rows; None where no shard there holds images.
+    """Load the images of all shards in a folder or the folders in it, in the order of files and rows; None where no shard holds images.
 
     A generated image is named by `model_name`, a photograph by `real_source`.
 

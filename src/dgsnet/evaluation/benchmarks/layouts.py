@@ -1,7 +1,7 @@
 """From the folder of an unpacked benchmark to a `Dataset` whose generators and sources are the benchmark's own subsets.
 
 A generated image gets its subset as generator, any image ``subset`` or ``subset/category`` as source; shared photographs get the name of
-their folder. So whatever is scored can be judged from the predictions file alone, see `dgsnet.evaluation.benchmarks.scoring`.
+their folder. So whatever is scored can be judged from the predictions file alone, see `dgsnet.evaluation.benchmarks.protocol`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NEITHER = frozenset({"0_real", "1_fake", "nature", "ai", "real", "fake", "train
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a folder: the images of the benchmark, and how many lie in folders that are none of its subsets, by folder."""
+    """The contents of a folder: the images of the benchmark, and how many lie in folders that are none of its subsets, by folder."""
 
     dataset: Dataset
-    strange: dict[str, int]
+    unmatched: dict[str, int]
 
 
 def read(benchmark: Benchmark, root: Path) -> Found:
@@ -45,7 +45,7 @@ def read(benchmark: Benchmark, root: Path) -> Found:
 
 
 def _tested(dataset: Dataset, benchmark: Benchmark) -> Dataset:
-    """The split that is tested; images that no folder gives a split are tested too."""
+    """Return the split that is tested; images that no folder gives a split are tested too."""
     kept = tuple(sample for sample in dataset if sample.split in (None, benchmark.split))
     if not kept:
         dataset.with_split(benchmark.split)  # says which splits there are
@@ -53,7 +53,7 @@ def _tested(dataset: Dataset, benchmark: Benchmark) -> Dataset:
 
 
 def _named_by_data(sample: Sample) -> Sample:
-    """With the names its manifest, shard or folders give, spelt canonically."""
+    """Return a sample with the names its manifest, shard or folders give, spelt canonically."""
     if sample.label == 1:
         generator = names.generator(sample.generator)
         return replace(sample, generator=generator, source=generator)
@@ -65,7 +65,7 @@ def _matched(benchmark: Benchmark, dataset: Dataset) -> Found:
     shared = {subset.photographs for subset in benchmark.subsets if subset.photographs}
     above = known.get(names.key(dataset.root.resolve().name))  # `root` may be the folder of one subset
     samples: list[Sample] = []
-    strange: Counter[str] = Counter()
+    unmatched: Counter[str] = Counter()
     for sample in dataset:
         folders = PurePosixPath(sample.path).parts[:-1]
         place, subset = next(((at, known[names.key(one)]) for at, one in enumerate(folders) if names.key(one) in known), (-1, above))
@@ -75,11 +75,11 @@ def _matched(benchmark: Benchmark, dataset: Dataset) -> Found:
         elif pool is not None and sample.label == 0:
             samples.append(replace(sample, source=pool))
         else:
-            strange["/".join(one for one in folders if one.casefold() not in _NEITHER) or "."] += 1
+            unmatched["/".join(one for one in folders if one.casefold() not in _NEITHER) or "."] += 1
     if not samples:
         expected, example = ", ".join(one.name for one in benchmark.subsets), dataset.samples[0].path
         raise DatasetError(f"{dataset.root}: holds nothing of {benchmark.title}; expected folders named {expected}, but found {example}")
-    return Found(replace(dataset, samples=tuple(samples)), dict(sorted(strange.items())))
+    return Found(replace(dataset, samples=tuple(samples)), dict(sorted(unmatched.items())))
 
 
 def _spellings(name: str, others: tuple[str, ...]) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _spellings(name: str, others: tuple[str, ...]) -> Iterator[str]:
 
 
 def _categories(folders: tuple[str, ...], known: dict[str, str]) -> Iterator[str]:
-    """Folders below that of a subset, but those of labels and splits and a repetition of its name, as GenImage has."""
+    """Yield folders below that of a subset, but those of labels and splits and a repetition of its name, as GenImage has."""
     return (names.category(one) for one in folders if one.casefold() not in _NEITHER and names.key(one) not in known)
 
 

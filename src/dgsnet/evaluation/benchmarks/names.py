@@ -74,12 +74,12 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
 
 
 def key(name: str) -> str:
-    """What is compared: letters and digits of a name in lower case, without the prefix of GenImage's folders."""
+    """Return what is compared: letters and digits of a name in lower case, without the prefix of GenImage's folders."""
     return _GENIMAGE_FOLDER.sub("", "".join(letter for letter in name.casefold() if letter.isalnum()))
 
 
 def slug(name: str) -> str:
-    """A name in lower case with single underscores for all that is neither letter nor digit; ``unknown`` where nothing is left."""
+    """Return a name in lower case with single underscores for all that is neither letter nor digit; ``unknown`` where nothing is left."""
     return re.sub(r"[\W_]+", "_", name.casefold()).strip("_") or "unknown"
 
 
@@ -91,10 +91,10 @@ _GENERATOR_BY_KEY, _CATEGORY_BY_KEY = _by_key(GENERATORS), _by_key(CATEGORIES)
 
 
 def generator(name: str) -> str:
-    """The canonical name of a generator; of one not in `GENERATORS`, its slug."""
+    """Return the canonical name of a generator; of one not in `GENERATORS`, its slug."""
     return _GENERATOR_BY_KEY.get(key(name)) or slug(name)
 
 
 def category(name: str) -> str:
-    """The canonical name of a category; of one not in `CATEGORIES`, its slug."""
+    """Return the canonical name of a category; of one not in `CATEGORIES`, its slug."""
     return _CATEGORY_BY_KEY.get(key(name)) or slug(name)

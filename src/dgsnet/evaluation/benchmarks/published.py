@@ -1,4 +1,4 @@
-"""What others published on the benchmarks: data files of the package, described in `published/README.md` beside them."""
+"""Figures that others published on the benchmarks: data files of the package, described in `published/README.md` beside them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from importlib import resources
 
 from dgsnet.evaluation.benchmarks import names
 from dgsnet.evaluation.benchmarks.registry import Benchmark
-from dgsnet.evaluation.metrics import Estimate
+from dgsnet.evaluation.interval import Interval
 
 METRICS = ("acc", "ap", "real_acc", "fake_acc")
-"""What is published, by the names of `dgsnet.evaluation.metrics`; accuracies at threshold 0.5."""
+"""Figures that are published, by the names of `dgsnet.evaluation.metrics`; accuracies at threshold 0.5."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Figure:
 
     @classmethod
     def printed(cls, percent: str) -> Figure:
-        """Of a figure as printed, in per cent: ``99.0`` is 0.99, give or take 0.0005."""
+        """Read a figure as printed, in per cent: ``99.0`` is 0.99, give or take 0.0005."""
         digits = len(percent.partition(".")[2])
         return cls(round(float(percent) / 100, digits + 2), 0.5 / 10 ** (digits + 2))
 
-    def agrees(self, ours: Estimate) -> bool | None:
-        """Whether a figure as printed may be one of our interval; None where we have none."""
+    def agrees(self, ours: Interval) -> bool | None:
+        """Return whether a figure as printed may be one of our interval; None where we have none."""
         if ours.low is None or ours.high is None:
             return None
         return ours.low - self.rounding <= self.value <= ours.high + self.rounding
@@ -48,7 +48,7 @@ class Entry:
 
 
 def by_subset(benchmark: Benchmark) -> dict[str, Entry]:
-    """What was published of the released DGS-Net checkpoint, by our name of the subset."""
+    """Return what was published of the released DGS-Net checkpoint, by our name of the subset."""
     own = {names.key(other): subset.name for subset in benchmark.subsets for other in (subset.name, *subset.other_names)}
     entries = {}
     for row in _rows("dgsnet_by_subset.csv"):
@@ -62,7 +62,7 @@ def by_subset(benchmark: Benchmark) -> dict[str, Entry]:
 
 
 def leaderboard(benchmark: Benchmark) -> list[Entry]:
-    """What was published of all methods, as means over the benchmark's subsets, in the order of the source."""
+    """Return what was published of all methods, as means over the benchmark's subsets, in the order of the source."""
     return [
         Entry(row["method"], _figures(row), row["source"], row["venue"], row["note"])
         for row in _rows("leaderboards.csv")
@@ -71,7 +71,7 @@ def leaderboard(benchmark: Benchmark) -> list[Entry]:
 
 
 def mean(entries: Iterable[Entry]) -> dict[str, Figure]:
-    """Means of published figures, of each metric that all entries have. Rounding errors may all point one way, so they do not shrink."""
+    """Average published figures, of each metric that all entries have. Rounding errors may all point one way, so they do not shrink."""
     figures = [entry.figures for entry in entries]
     shared = [name for name in METRICS if figures and all(name in one for one in figures)]
     return {

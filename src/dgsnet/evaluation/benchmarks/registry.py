@@ -25,7 +25,7 @@ from dgsnet.core.errors import DatasetError
 
 @dataclass(frozen=True)
 class Count:
-    """How many images were published: of each label, or together.
+    """Number of images that were published: of each label, or together.
 
     Attributes:
         real: photographs.
@@ -42,7 +42,7 @@ class Count:
     source: str = ""
 
     def matches(self, n_real: int, n_fake: int) -> bool:
-        """Whether images found are as many, up to rounding."""
+        """Return whether images found are as many, up to rounding."""
         pairs = ((self.real, n_real), (self.fake, n_fake), (self.total, n_real + n_fake))
         return all(expected is None or abs(found - expected) <= self.unit // 2 for expected, found in pairs)
 
@@ -199,7 +199,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def benchmark(name: str) -> Benchmark:
-    """A benchmark by name; case and punctuation do not matter.
+    """Return a benchmark by name; case and punctuation do not matter.
 
     Raises:
         DatasetError: there is none of that name.

@@ -1,1 +1,1 @@
-"""How much of the frozen CLIP survives fine-tuning: the tuned tower against the frozen one, on the same views of the same images."""
+"""Forgetting: how much of the frozen CLIP survives fine-tuning, from both towers on the same views of the same images."""

@@ -12,13 +12,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.evaluation.metrics import Estimate
+from dgsnet.evaluation.interval import Interval
 
 Floats = NDArray[np.float64]
 
 
-def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most: float = inf, confidence: float = 0.95) -> Estimate:
-    """A figure with its normal interval, value -+ z * sqrt((n - 1) / n * sum_i (theta_i - mean)^2) (Efron & Tibshirani 1993, 11.5).
+def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most: float = inf, confidence: float = 0.95) -> Interval:
+    """Return a figure with its normal interval, value -+ z * sqrt((n - 1) / n * sum_i (theta_i - mean)^2) (Efron & Tibshirani 1993, 11.5).
 
     Args:
         value: the figure of all n images.
@@ -31,18 +31,18 @@ def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most:
         All three None where the figure, or one without an image, is NaN.
     """
     if np.isnan(value) or np.isnan(leave_one_out).any():
-        return Estimate(None, None, None)
+        return Interval()
     n = len(leave_one_out)
     error = float(np.sqrt((n - 1) / n * ((leave_one_out - leave_one_out.mean()) ** 2).sum()))
     reach = NormalDist().inv_cdf((1 + confidence) / 2) * error
-    return Estimate(value, max(least, value - reach), min(most, value + reach))
+    return Interval(value, max(least, value - reach), min(most, value + reach))
 
 
-def without_each(values: Floats, strata: NDArray[np.intp]) -> tuple[float, Floats]:
-    """The mean over strata of the mean of each stratum, and the same without each image.
+def mean_leaving_one_out(values: Floats, strata: NDArray[np.intp]) -> tuple[float, Floats]:
+    """Return the mean over strata of the mean of each stratum, and the same without each image.
 
     Args:
-        values: (n,) a figure of each image.
+        values: (n,) a figure per image.
         strata: (n,) numbers 0..S-1; each with two images or more, unless all images are one.
 
     Returns:

@@ -1,10 +1,10 @@
-"""`dgsnet diagnose`: features first, then every figure from them, the plots and the page."""
+"""`dgsnet diagnose`: features first, then every figure from them, and what the plots show."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,40 @@ from rich.progress import Progress
 
 from dgsnet import __version__
 from dgsnet.core.errors import DatasetError
-from dgsnet.core.files import write_json, write_text
-from dgsnet.data.dataset import Dataset
+from dgsnet.core.files import write_json
+from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.evaluation import metrics
 from dgsnet.evaluation.diagnose import retention, similarity
-from dgsnet.evaluation.diagnose.features import Keys, Reading, Towers
-from dgsnet.evaluation.diagnose.jackknife import Floats, jackknife, without_each
+from dgsnet.evaluation.diagnose.jackknife import Floats, jackknife, mean_leaving_one_out
+from dgsnet.evaluation.diagnose.towers import Keys, TowerFeatures, Towers
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.writers import printable
-from dgsnet.reports import diagnose_page, diagnose_plots
 
-FORGETTING_JSON, FORGETTING_MD, FEATURES = "forgetting.json", "forgetting.md", "features.sqlite"
+FORGETTING_JSON, FEATURES = "forgetting.json", "features.sqlite"
 HEADLINES = ("cka", "knn_overlap", "procrustes", "probe_retention")
 _RANGE = {"cka": (-math.inf, 1.0), "knn_overlap": (0.0, 1.0), "procrustes": (0.0, 1.0), "probe_retention": (0.0, math.inf)}
 NEIGHBOURS = 10
 FEWEST = 8
 """Images below which there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of `diagnose`.
+
+    Attributes:
+        figures: the content of `forgetting.json`.
+        samples: the N images that were compared.
+        frozen: embeddings (N, D) of each frozen tower, by name; models of one backbone and one preprocessing share one.
+        tuned: embeddings (N, D) of each model, by its name.
+        spectra: singular values of all these, falling, by the same names.
+    """
+
+    figures: dict[str, Any]
+    samples: tuple[Sample, ...]
+    frozen: dict[str, Floats]
+    tuned: dict[str, Floats]
+    spectra: dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,8 @@ def diagnose(
     *,
     tasks: Mapping[str, Dataset] | None = None,
     features: Path | None = None,
-    page_name: str = FORGETTING_MD,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Diagnosis:
     """Compare each model's tuned tower with its frozen one, and the first model with the others.
 
     An image that one model cannot see is left out for all, so that every figure is of the same images.
@@ -68,17 +85,17 @@ def diagnose(
     Args:
         detectors: models by name, at least one.
         dataset: labelled images.
-        out: folder of `forgetting.json`, the plots and the page.
+        out: folder of `forgetting.json`.
         tasks: folders of images whose subfolders are classes, by name: further tasks for the probes.
         features: file of features; default: `features.sqlite` in `out`.
-        page_name: of the page in `out`.
         progress: shows how far it is.
 
     Returns:
-        The content of `forgetting.json`: the headlines `cka`, `knn_overlap`, `procrustes` and `probe_retention` of the first model, null
-        where undefined; everything of each model in `models`; differences of the first from each other model in `comparisons`; in
-        `tasks_counted` the tasks that retention is the mean of, those that the first model's frozen features answer above chance, or all
-        where they answer none; images that could not be used in `failed`; and `computed_from`.
+        The content of `forgetting.json`, and beside it what the plots show. The content: the headlines `cka`, `knn_overlap`, `procrustes`
+        and `probe_retention` of the first model, null where undefined; everything of each model in `models`; differences of the first
+        from each other model in `comparisons`; in `tasks_counted` the tasks that retention is the mean of, those that the first model's
+        frozen features answer above chance, or all where they answer none; images that could not be used in `failed`; and
+        `computed_from`.
 
     Raises:
         DatasetError: images without a label, fewer than `FEWEST` usable images, or a task that cannot be posed.
@@ -126,10 +143,8 @@ def diagnose(
             "dgsnet": __version__,
         },
     }
-    _draw(measured, chosen, out, progress)
-    write_text(out / page_name, diagnose_page.write(result))
     write_json(out / FORGETTING_JSON, result)
-    return result
+    return _diagnosis(result, measured, chosen)
 
 
 @dataclass(frozen=True)
@@ -149,7 +164,7 @@ def _posed(name: str, folder: Dataset, places: Sequence[int]) -> retention.Task:
 
 
 def _extract(towers: Mapping[str, Towers], dataset: Dataset, progress: Progress | None) -> tuple[list[int], list[str], dict[str, str]]:
-    """Places of the images that every model has seen, their keys, and why others are missing, by path."""
+    """Return the places of the images that every model has seen, their keys, and why others are missing, by path."""
     keys = Keys.of(dataset)
     failed: dict[int, str] = {}
     for tower in towers.values():
@@ -163,7 +178,7 @@ def _extract(towers: Mapping[str, Towers], dataset: Dataset, progress: Progress 
 
 
 def _steps(progress: Progress | None, description: str) -> Callable[[float], None]:
-    """Called with the share, 0..1, that is done."""
+    """Return a function to call with the share, 0..1, that is done."""
     if progress is None:
         return lambda _share: None
     number = progress.add_task(description, total=1.0)
@@ -181,7 +196,7 @@ def _measure(
     counted: frozenset[str] | None,
     step: Callable[[float], None],
 ) -> _Measured:
-    frozen, tuned = towers.readings(keys)
+    frozen, tuned = towers.features(keys)
     old, new = frozen.embedding, tuned.embedding
     k = min(NEIGHBOURS, (len(keys) - 1) // 2)
     overlaps = similarity.knn_overlap(old, new, k)
@@ -192,23 +207,23 @@ def _measure(
         step(0.7 * block / frozen.blocks)
     answers = []
     for number, question in enumerate(questions, 1):
-        read = (frozen, tuned) if question.keys is keys else towers.readings(question.keys)
+        read = (frozen, tuned) if question.keys is keys else towers.features(question.keys)
         answers.append((retention.answer(question.task, read[0].embedding, read[1].embedding), question.begin))
         step(0.7 + 0.3 * number / len(questions))
     step(1)
     if counted is None:
-        counted = frozenset(one.task.name for one, _ in answers if one.known) or frozenset(one.task.name for one, _ in answers)
+        counted = frozenset(one.task.name for one, _ in answers if one.answered) or frozenset(one.task.name for one, _ in answers)
     headlines = {
         "cka": (cka.value, cka.leave_one_out),
-        "knn_overlap": without_each(overlaps, np.zeros(len(keys), np.intp)),
+        "knn_overlap": mean_leaving_one_out(overlaps, np.zeros(len(keys), np.intp)),
         "procrustes": (distance.value, distance.leave_one_out),
         "probe_retention": retention.mean_ratio([one for one in answers if one[0].task.name in counted], total),
     }
-    assert tuned.logits is not None  # noqa: S101 - a tuned reading has them
+    assert tuned.logits is not None  # noqa: S101 - a tuned tower has them
     scores = np.array([detector.config.calibration.score(logit) for logit in tuned.logits.tolist()])
     spectra = {"frozen": similarity.singular_values(old), "tuned": similarity.singular_values(new)}
     figures = {
-        **{name: asdict(jackknife(*headlines[name], least=_RANGE[name][0], most=_RANGE[name][1])) for name in HEADLINES},
+        **{name: jackknife(*headlines[name], least=_RANGE[name][0], most=_RANGE[name][1]).as_dict() for name in HEADLINES},
         "chance": _chance(old, new, k),
         "cka_biased": _plain(similarity.biased_cka(old, new)),
         "neighbours": k,
@@ -229,18 +244,18 @@ def _measure(
     )
 
 
-def _layer(frozen: Reading, tuned: Reading, block: int) -> dict[str, Any]:
-    """CKA of both tokens after a block."""
+def _layer(frozen: TowerFeatures, tuned: TowerFeatures, block: int) -> dict[str, Any]:
+    """Return CKA of both tokens after a block."""
     found: dict[str, Any] = {"block": block}
-    for token, read in (("class_token", Reading.class_token), ("patch_token", Reading.patch_token)):
+    for token, read in (("class_token", TowerFeatures.class_token), ("patch_token", TowerFeatures.patch_token)):
         old, new = read(frozen, block), read(tuned, block)
         cka = similarity.linear_cka(old, new)
-        found[token] = asdict(jackknife(cka.value, cka.leave_one_out, most=1)) | {"biased": _plain(similarity.biased_cka(old, new))}
+        found[token] = jackknife(cka.value, cka.leave_one_out, most=1).as_dict() | {"biased": _plain(similarity.biased_cka(old, new))}
     return found
 
 
 def _chance(old: Floats, new: Floats, k: int) -> dict[str, float | None]:
-    """What the figures would be if the tuned features belonged to other images: the floor each has at this N and D."""
+    """Return what the figures would be if the tuned features belonged to other images: the floor each has at this N and D."""
     mixed = new[np.random.default_rng(0).permutation(len(new))]
     return {
         "cka": _plain(similarity.linear_cka(old, mixed).value),
@@ -256,16 +271,16 @@ def _task(one: retention.Answer) -> dict[str, Any]:
         "images": len(one.task.members),
         "classes": one.task.classes,
         "chance": one.task.chance,
-        "frozen": asdict(jackknife(one.frozen, one.frozen_without, least=0, most=1)),
-        "tuned": asdict(jackknife(one.tuned, one.tuned_without, least=0, most=1)),
-        "ratio": asdict(jackknife(one.ratio, one.ratio_without, least=0)),
-        "known": one.known,
+        "frozen": jackknife(one.frozen, one.frozen_leave_one_out, least=0, most=1).as_dict(),
+        "tuned": jackknife(one.tuned, one.tuned_leave_one_out, least=0, most=1).as_dict(),
+        "ratio": jackknife(one.ratio, one.ratio_leave_one_out, least=0).as_dict(),
+        "known": one.answered,
         "above_chance": _plain(one.above_chance),
     }
 
 
 def _drift(dataset: Dataset, old: Floats, new: Floats, overlaps: Floats) -> dict[str, Any]:
-    """How far features moved: of all images, of each label, of each generator and of each source of photographs."""
+    """Return how far features moved: of all images, of each label, of each generator and of each source of photographs."""
     cosines, lengths = similarity.cosine(old, new), (np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1))
     moved = np.linalg.norm(new - old, axis=1) / np.maximum(lengths[0], np.finfo(np.float64).tiny)
 
@@ -298,31 +313,32 @@ def _detection(labels: NDArray[np.int64], scores: Floats, threshold: float) -> d
 
 
 def _compare(first: _Measured, other: _Measured, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """First minus other, on the same images; the detection figures each at its model's own threshold."""
+    """Subtract other from first, on the same images; the detection figures each at its model's own threshold."""
     differences: dict[str, Any] = {}
     for headline in HEADLINES:
-        (mine, mine_without), (theirs, theirs_without) = first.headlines[headline], other.headlines[headline]
-        differences[headline] = asdict(jackknife(mine - theirs, mine_without - theirs_without))
+        (mine, mine_left_out), (theirs, theirs_left_out) = first.headlines[headline], other.headlines[headline]
+        differences[headline] = jackknife(mine - theirs, mine_left_out - theirs_left_out).as_dict()
     auroc = metrics.paired_difference(labels, first.scores, other.scores)["auroc"]
     called = [(one.scores >= one.threshold).astype(np.float64) for one in (first, other)]
     balanced = metrics.paired_difference(labels, called[0], called[1])["balanced_acc"]
-    return {"model": first.name, "other": other.name, **differences, "auroc": asdict(auroc), "balanced_acc": asdict(balanced)}
+    return {"model": first.name, "other": other.name, **differences, "auroc": auroc.as_dict(), "balanced_acc": balanced.as_dict()}
 
 
-def _draw(measured: Sequence[_Measured], dataset: Dataset, out: Path, progress: Progress | None) -> None:
-    """The three plots; models of one backbone and one preprocessing share one frozen curve and panel."""
-    diagnose_plots.layers(out / "layers.png", {one.name: one.figures for one in measured})
-    frozen: dict[str, _Measured] = {}
+def _diagnosis(figures: dict[str, Any], measured: Sequence[_Measured], dataset: Dataset) -> Diagnosis:
+    """Gather what plots show; models of one backbone and one preprocessing share one frozen tower."""
+    towers: dict[str, _Measured] = {}
     for one in measured:
-        frozen.setdefault(one.frozen_space, one)
-    several = len(frozen) > 1
-    references = {f"frozen CLIP as {one.name} sees" if several else "frozen CLIP": one for one in frozen.values()}
-    spectra = {name: one.spectra["frozen"] for name, one in references.items()} | {one.name: one.spectra["tuned"] for one in measured}
-    diagnose_plots.spectrum(out / "spectrum.png", spectra, len(references))
-    panels = {name: one.embeddings["frozen"] for name, one in references.items()} | {one.name: one.embeddings["tuned"] for one in measured}
-    diagnose_plots.tsne(out / "tsne.png", panels, dataset.samples, _steps(progress, "t-SNE"))
+        towers.setdefault(one.frozen_space, one)
+    references = {f"frozen CLIP as {one.name} sees" if len(towers) > 1 else "frozen CLIP": one for one in towers.values()}
+    return Diagnosis(
+        figures,
+        dataset.samples,
+        frozen={name: one.embeddings["frozen"] for name, one in references.items()},
+        tuned={one.name: one.embeddings["tuned"] for one in measured},
+        spectra={name: one.spectra["frozen"] for name, one in references.items()} | {one.name: one.spectra["tuned"] for one in measured},
+    )
 
 
 def _plain(value: float) -> float | None:
-    """None for NaN, which JSON does not have."""
+    """Return None for NaN, which JSON does not have."""
     return None if math.isnan(value) else float(value)

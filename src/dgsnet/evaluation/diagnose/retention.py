@@ -1,4 +1,4 @@
-"""How much a linear probe still reads off the features of what CLIP knew before it was fine-tuned.
+"""Retention: how much a linear probe still reads off the features of what CLIP knew before it was fine-tuned.
 
 A task is a question that is not "photograph or generated?": where a photograph comes from, which generator made an image, what its caption
 says, the class of an image of the user's own. The same cross-validated ridge probe answers it from frozen and from tuned embeddings; the
@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.evaluation.diagnose.jackknife import jackknife, without_each
+from dgsnet.evaluation.diagnose.jackknife import jackknife, mean_leaving_one_out
 
 FOLDS = 5
 _PENALTIES = np.logspace(-1, 6, 15)  # on standardised features; the usual choice lies between 10 and 10^4
@@ -52,45 +52,47 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the probe makes of a task: the score, 0..1, on frozen and on tuned features, and (n,) both without each image."""
+    """A task's scores, 0..1, by its probe: on frozen and on tuned features, and (n,) both without each image."""
 
     task: Task
     frozen: float
     tuned: float
-    frozen_without: Floats
-    tuned_without: Floats
+    frozen_leave_one_out: Floats
+    tuned_leave_one_out: Floats
 
     @property
     def ratio(self) -> float:
-        """tuned / frozen; NaN where the frozen score is 0."""
+        """Return tuned / frozen; NaN where the frozen score is 0."""
         return self.tuned / self.frozen if self.frozen > 0 else float("nan")
 
     @property
-    def ratio_without(self) -> Floats:
-        """(n,) the ratio without each image."""
+    def ratio_leave_one_out(self) -> Floats:
+        """Return (n,), the ratio without each image."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.frozen_without > 0, self.tuned_without / self.frozen_without, np.nan)
+            return np.where(self.frozen_leave_one_out > 0, self.tuned_leave_one_out / self.frozen_leave_one_out, np.nan)
 
     @property
-    def known(self) -> bool:
-        """Whether the frozen features answer the task: their score is above chance by more than its 95 % interval."""
-        low = jackknife(self.frozen, self.frozen_without).low
+    def answered(self) -> bool:
+        """Return whether the frozen features answer the task: their score is above chance by more than its 95 % interval."""
+        low = jackknife(self.frozen, self.frozen_leave_one_out).low
         return low is not None and low > self.task.chance
 
     @property
     def above_chance(self) -> float:
-        """(tuned - chance) / (frozen - chance): 0 when nothing is left; NaN where the frozen features do not answer the task."""
-        return (self.tuned - self.task.chance) / (self.frozen - self.task.chance) if self.known else float("nan")
+        """Return (tuned - chance) / (frozen - chance): 0 when nothing is left; NaN where the frozen features do not answer the task."""
+        return (self.tuned - self.task.chance) / (self.frozen - self.task.chance) if self.answered else float("nan")
 
 
 def answer(task: Task, frozen: Floats, tuned: Floats) -> Answer:
     """Probe the rows of `task.members` of two (N, D) feature matrices."""
-    (old, old_without), (new, new_without) = (without_each(task.probe(features[task.members]), task.strata) for features in (frozen, tuned))
-    return Answer(task, old, new, old_without, new_without)
+    (old, old_leave_one_out), (new, new_leave_one_out) = (
+        mean_leaving_one_out(task.probe(features[task.members]), task.strata) for features in (frozen, tuned)
+    )
+    return Answer(task, old, new, old_leave_one_out, new_leave_one_out)
 
 
 def mean_ratio(answers: Sequence[tuple[Answer, int]], total: int) -> tuple[float, Floats]:
-    """The mean of the ratios of several tasks, and (total,) the same without each image, which leaves all tasks it is in.
+    """Return the mean of the ratios of several tasks, and (total,) the same without each image, which leaves all tasks it is in.
 
     Args:
         answers: with where the rows of each task's features begin among all images.
@@ -98,15 +100,15 @@ def mean_ratio(answers: Sequence[tuple[Answer, int]], total: int) -> tuple[float
     """
     if not answers:
         return float("nan"), np.full(total, np.nan)
-    without = np.zeros((len(answers), total))
+    left_out = np.zeros((len(answers), total))
     for row, (one, begin) in enumerate(answers):
-        without[row] = one.ratio
-        without[row, begin + one.task.members] = one.ratio_without
-    return float(np.mean([one.ratio for one, _ in answers])), without.mean(axis=0)
+        left_out[row] = one.ratio
+        left_out[row, begin + one.task.members] = one.ratio_leave_one_out
+    return float(np.mean([one.ratio for one, _ in answers])), left_out.mean(axis=0)
 
 
 def tasks_of(samples: Sequence[Sample]) -> tuple[list[Task], dict[str, str]]:
-    """The tasks that labelled images pose: `source` of photographs, `generator`, `caption`; and why others are left out, by name."""
+    """Return the tasks that labelled images pose: `source` of photographs, `generator`, `caption`; and why others are left out, by name."""
     labels = np.array([sample.label for sample in samples])
     groups = np.array([sample.group for sample in samples])
     captions = [(sample.caption or "").strip() for sample in samples]
@@ -119,19 +121,19 @@ def tasks_of(samples: Sequence[Sample]) -> tuple[list[Task], dict[str, str]]:
 
 
 def folder_task(name: str, dataset: Dataset, kept: Sequence[int]) -> Task | str:
-    """The task of telling a folder's subfolders apart, over the images at the places `kept`; or why it cannot be posed."""
+    """Return the task of telling a folder's subfolders apart, over the images at the places `kept`; or why it cannot be posed."""
     classes = np.array([class_of(dataset.samples[place]) for place in kept])
     return classification(name, np.arange(len(kept)), classes, np.array([dataset.samples[place].group for place in kept]))
 
 
 def class_of(sample: Sample) -> str:
-    """The first folder of an image's path; empty for an image that lies in none."""
+    """Return the first folder of an image's path; empty for an image that lies in none."""
     folder, found, _ = sample.path.partition("/")
     return folder if found else ""
 
 
 def classification(name: str, members: NDArray[np.intp], classes: NDArray[np.str_], groups: NDArray[np.str_]) -> Task | str:
-    """The class of an image, by balanced accuracy; or why the task cannot be posed.
+    """Return the task of naming the class of an image, by balanced accuracy; or why the task cannot be posed.
 
     Args:
         name: of the task.
@@ -157,7 +159,7 @@ def classification(name: str, members: NDArray[np.intp], classes: NDArray[np.str
 
 
 def retrieval(name: str, captions: Sequence[str], labels: NDArray[Any], groups: NDArray[np.str_]) -> Task | str:
-    """The words of an image's caption, by the share of other images that fit that caption less well; or why the task cannot be posed.
+    """Return the task of finding the image of a caption, by the share of other images that fit it less well; or why it cannot be posed.
 
     A ridge regression maps features to the caption's TF-IDF vector. Of each fold's images with one label, each is ranked against those with
     another caption by the product of what is predicted and its own caption. So telling photographs from generated images earns nothing
@@ -195,7 +197,7 @@ def retrieval(name: str, captions: Sequence[str], labels: NDArray[Any], groups: 
 
 
 def _ranks(fit: Floats, texts: NDArray[np.str_]) -> Floats:
-    """Of fits (n, n), image by caption, the share of images with another caption below the own one, ties counting half: (n,)."""
+    """Return for fits (n, n), image by caption, the share of images with another caption below the own one, ties counting half: (n,)."""
     gap, others = np.diag(fit) - fit, texts[:, None] != texts
     beaten = np.where(np.abs(gap) <= 1e-9 * np.abs(fit).max(initial=0), 0.5, gap > 0)  # equal but for rounding is equal
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""How alike two representations of the same images are; pure functions of feature matrices, one row an image.
+"""Similarity of two representations of the same images; pure functions of feature matrices, one row per image.
 
 All are invariant to rotation and isotropic scaling, which lose nothing, and none to an arbitrary linear map, which may.
 """
@@ -14,15 +14,15 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Similarity:
     """A figure of two (N, D) matrices, and (N,) the same figure without each image."""
 
     value: float
     leave_one_out: Floats
 
 
-def linear_cka(x: Floats, y: Floats) -> Likeness:
-    """Linear centred kernel alignment, debiased: HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), K = x x', L = y y'.
+def linear_cka(x: Floats, y: Floats) -> Similarity:
+    """Return the linear centred kernel alignment, debiased: HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), K = x x', L = y y'.
 
     HSIC_1 is the unbiased estimator of Song et al. 2012 (eq. 5), put into CKA by Nguyen, Raghu & Kornblith 2021. The plain estimator
     (`biased_cka`) grows with D / N whatever the features are: for independent features it is near 1 when D is far above N, so it would call
@@ -43,11 +43,11 @@ def linear_cka(x: Floats, y: Floats) -> Likeness:
     np.fill_diagonal(k, 0)
     np.fill_diagonal(l, 0)
     (kl, kl_out), (kk, kk_out), (ll, ll_out) = _hsic(k, l), _hsic(k, k), _hsic(l, l)
-    return Likeness(_ratio(kl, kk, ll), np.array([_ratio(*each) for each in zip(kl_out, kk_out, ll_out, strict=True)]))
+    return Similarity(_ratio(kl, kk, ll), np.array([_ratio(*each) for each in zip(kl_out, kk_out, ll_out, strict=True)]))
 
 
 def biased_cka(x: Floats, y: Floats) -> float:
-    """Linear CKA as Kornblith et al. 2019 state it: ||y'x||_F^2 / (||x'x||_F ||y'y||_F), columns centred.
+    """Return linear CKA as Kornblith et al. 2019 state it: ||y'x||_F^2 / (||x'x||_F ||y'y||_F), columns centred.
 
     Args:
         x: (N, D1).
@@ -67,19 +67,19 @@ def _gram(x: Floats) -> Floats:
 
 
 def _hsic(k: Floats, l: Floats) -> tuple[float, Floats]:  # noqa: E741
-    """HSIC_1 of two (N, N) kernels whose diagonals are 0, and (N,) HSIC_1 without each image.
+    """Return HSIC_1 of two (N, N) kernels whose diagonals are 0, and (N,) HSIC_1 without each image.
 
     What image i adds to each of the three sums follows from its row alone, so leaving out each image in turn costs no more than the whole.
     """
     n = len(k)
     r, s, q = k.sum(axis=1), l.sum(axis=1), (k * l).sum(axis=1)
     trace, r_sum, s_sum, product = q.sum(), r.sum(), s.sum(), r @ s
-    without = _hsic_of(trace - 2 * q, r_sum - 2 * r, s_sum - 2 * s, product - r * s - l @ r - k @ s + q, n - 1)
-    return float(_hsic_of(trace, r_sum, s_sum, product, n)), np.asarray(without)
+    left_out = _hsic_of(trace - 2 * q, r_sum - 2 * r, s_sum - 2 * s, product - r * s - l @ r - k @ s + q, n - 1)
+    return float(_hsic_of(trace, r_sum, s_sum, product, n)), np.asarray(left_out)
 
 
 def _hsic_of(trace: Floats, r_sum: Floats, s_sum: Floats, product: Floats, n: int) -> Floats:
-    """From tr(KL), 1'K1, 1'L1 and 1'KL1."""
+    """Compute it from tr(KL), 1'K1, 1'L1 and 1'KL1."""
     return (trace + r_sum * s_sum / ((n - 1) * (n - 2)) - 2 * product / (n - 2)) / (n * (n - 3))
 
 
@@ -89,7 +89,7 @@ def _ratio(kl: float, kk: float, ll: float) -> float:
 
 
 def neighbours(x: Floats, k: int) -> NDArray[np.intp]:
-    """The k nearest neighbours of each image by cosine, itself left out: (N, D) -> (N, k), nearest first, the earlier image on ties."""
+    """Return the k nearest neighbours of each image by cosine, itself left out: (N, D) -> (N, k), nearest first, the earlier on ties."""
     if not 1 <= k < len(x):
         raise ValueError(f"expected k from 1 to {len(x) - 1} for {len(x)} images, but got {k}")
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -99,14 +99,14 @@ def neighbours(x: Floats, k: int) -> NDArray[np.intp]:
 
 
 def knn_overlap(x: Floats, y: Floats, k: int = 10) -> Floats:
-    """Of each image, the share of its k nearest neighbours that x and y have in common: (N,), 0..1; by chance k / (N - 1)."""
+    """Return for each image the share of its k nearest neighbours that x and y have in common: (N,), 0..1; by chance k / (N - 1)."""
     _check(x, y, 2)
     near_x, near_y = neighbours(x, k), neighbours(y, k)
     return np.asarray((near_x[:, :, None] == near_y[:, None, :]).any(axis=2).mean(axis=1))
 
 
-def procrustes(x: Floats, y: Floats) -> Likeness:
-    """Orthogonal Procrustes distance: 1 - ||a'b||_*, a and b being x and y centred and scaled to Frobenius norm 1.
+def procrustes(x: Floats, y: Floats) -> Similarity:
+    """Return the orthogonal Procrustes distance: 1 - ||a'b||_*, a and b being x and y centred and scaled to Frobenius norm 1.
 
     That is half of min_Q ||a - bQ||_F^2 over orthogonal Q (Schönemann 1966; as a distance of representations, Ding et al. 2021). It has a
     bias of its own: with N images in D > N dimensions a rotation can make much of anything fit. Compare at the same N and D.
@@ -127,17 +127,17 @@ def procrustes(x: Floats, y: Floats) -> Likeness:
     sums = shared.sum(), a_square.sum(), b_square.sum()
     value = 1 - _ratio(*sums)
     parts = zip(shared, a_square, b_square, strict=True)
-    without = [1 - _ratio(*(whole - part for whole, part in zip(sums, each, strict=True))) for each in parts]
-    return Likeness(float(np.clip(value, 0, 1)), np.array(without))
+    left_out = [1 - _ratio(*(whole - part for whole, part in zip(sums, each, strict=True))) for each in parts]
+    return Similarity(float(np.clip(value, 0, 1)), np.array(left_out))
 
 
 def singular_values(x: Floats) -> Floats:
-    """Singular values of the centred features, falling: (N, D) -> (min(N, D),)."""
+    """Return singular values of the centred features, falling: (N, D) -> (min(N, D),)."""
     return np.asarray(np.linalg.svd(x - x.mean(axis=0), compute_uv=False))
 
 
 def effective_rank(values: Floats) -> float:
-    """exp of the entropy of the singular values' shares of their sum (Roy & Vetterli 2007, definition 1): 1..number of values, 0 for none.
+    """Return exp of the entropy of singular values' shares of their sum (Roy & Vetterli 2007, definition 1): 1..number of values, or 0.
 
     Unlike the rank, it does not count directions in which next to nothing happens.
     """
@@ -149,7 +149,7 @@ def effective_rank(values: Floats) -> float:
 
 
 def cosine(x: Floats, y: Floats) -> Floats:
-    """Cosine of each row of x with that of y: (N, D), (N, D) -> (N,), -1..1."""
+    """Return the cosine of each row of x with that of y: (N, D), (N, D) -> (N,), -1..1."""
     scale = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     return np.asarray((x * y).sum(axis=1) / np.maximum(scale, np.finfo(np.float64).tiny))
 

@@ -1,4 +1,4 @@
-"""How scores and verdicts change when the same images are compressed, scaled or otherwise perturbed: predictions first, figures from them.
+"""Changes of scores and verdicts when the same images are compressed, scaled or otherwise perturbed: predictions first, figures from them.
 
 A *flip* is a verdict that differs from that of the unperturbed ("clean") image: *opposite* between real and ai-generated, else into or out
 of inconclusive. Whether either verdict is right does not matter for it.
@@ -9,8 +9,8 @@ probably below 3 / n.
 """
 
 from dgsnet.evaluation.robustness.changes import CHANGE, MEAN_CHANGE
-from dgsnet.evaluation.robustness.comparison import compare
-from dgsnet.evaluation.robustness.evaluation import ACCURACY, evaluate
-from dgsnet.evaluation.robustness.prediction import CLEAN, SCHEMA, predict
+from dgsnet.evaluation.robustness.compare_runs import compare
+from dgsnet.evaluation.robustness.evaluate_run import ACCURACY, evaluate
+from dgsnet.evaluation.robustness.score_perturbed import CLEAN, SCHEMA, predict
 
 __all__ = ["ACCURACY", "CHANGE", "CLEAN", "MEAN_CHANGE", "SCHEMA", "compare", "evaluate", "predict"]

@@ -1,4 +1,4 @@
-"""What perturbations do to verdicts and logits: flips and their rates, with intervals."""
+"""Changes of verdicts and logits under perturbations: flips and their rates, with intervals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.evaluation.bootstrap import weightings
+from dgsnet.evaluation.interval import percentile_interval
 
 CHANGE = ("flip_rate", "opposite_rate", "inconclusive_rate", "mean_abs_delta_logit")
 """Figures of one perturbation. `flip_rate` is the sum of the next two; the last is the mean of |logit - logit of the clean image|."""
@@ -19,8 +20,8 @@ CHANGE = ("flip_rate", "opposite_rate", "inconclusive_rate", "mean_abs_delta_log
 MEAN_CHANGE = ("mean_flip_rate", "mean_opposite_rate", "mean_inconclusive_rate", "mean_abs_delta_logit")
 """The means of those over several perturbations, each counting the same."""
 
-PARTS = ("value", "low", "high")
 SEED = 0
+_TAIL = 0.025  # as in `dgsnet.evaluation.reliability`
 _LABELS = ("real", "fake")  # by label 0, 1
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Changes:
-    """What P perturbations did to N labelled images that were scored as they are; NaN where the perturbed image has no score."""
+    """Changes that P perturbations made to N labelled images that were scored as they are; NaN where the perturbed image has no score."""
 
     labels: NDArray[np.int64]  # (N,)
     flips: Floats  # (N, P) 0 or 1
@@ -37,7 +38,7 @@ class Changes:
 
     @classmethod
     def of(cls, clean: list[dict[str, Any]], perturbed: list[list[dict[str, Any]]]) -> Changes:
-        """Of labelled rows of the clean images, and of each perturbation; joined by path."""
+        """Compare labelled rows of the clean images with those of each perturbation, joined by path."""
         images = [row for row in clean if row["score"] is not None]
         places = {row["path"]: number for number, row in enumerate(images)}
         flips, opposite, logits = (np.full((len(images), len(perturbed)), np.nan) for _ in range(3))
@@ -54,7 +55,7 @@ class Changes:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """(N, P)."""
+        """Return (N, P): where an image has a score under a perturbation."""
         return ~np.isnan(self.flips)
 
 
@@ -67,37 +68,37 @@ class ChangeFigures:
 
     @cached_property
     def _means(self) -> _Resampled:
-        """Of `CHANGE` of each perturbation: columns (P, 4), flattened."""
+        """Return `CHANGE` of each perturbation: columns (P, 4), flattened."""
         one = self.changes
         values = np.stack([one.flips, one.opposite, one.flips - one.opposite, one.logits], axis=2)
         return _Resampled.of(values.reshape(len(one.labels), -1), one.labels, self.resamples)
 
     def of_one(self, column: int) -> dict[str, Any]:
-        """`CHANGE` of the perturbation in this column, how many images that is over, and the same by label."""
+        """Return `CHANGE` of the perturbation in this column, how many images that is over, and the same by label."""
         known = self.changes.known[:, column]
         return self._by_label(known, lambda labels: dict(zip(CHANGE, self._change([column], labels), strict=True)))
 
     def of_group(self, columns: list[int]) -> dict[str, Any]:
-        """Any flip, the means over these perturbations of `CHANGE`, how many images are scored under all, and the same by label."""
+        """Return any flip, the means over these perturbations of `CHANGE`, how many images are scored under all, and the same by label."""
         known: NDArray[np.bool_] = np.all(self.changes.known[:, columns], axis=1)
         anywhere = [np.where(known, one[:, columns].max(axis=1), np.nan) for one in (self.changes.flips, self.changes.opposite)]
         resampled = _Resampled.of(np.stack(anywhere, axis=1), self.changes.labels, self.resamples)
 
         def figures(labels: list[int]) -> dict[str, Any]:
-            any_flip, any_opposite = (_estimate(one) for one in resampled.means(labels).T)
+            any_flip, any_opposite = (_interval(one) for one in resampled.means(labels).T)
             means = dict(zip(MEAN_CHANGE, self._change(columns, labels), strict=True))
             return {"flips_any": any_flip, "opposite_any": any_opposite, **means}
 
         return self._by_label(known, figures)
 
     def _change(self, columns: list[int], labels: list[int]) -> list[dict[str, float | None]]:
-        """Means over perturbations of each figure of `CHANGE`; a perturbation under which nothing could be scored does not count."""
+        """Return means over perturbations of each figure of `CHANGE`; a perturbation under which nothing could be scored does not count."""
         means = self._means.means(labels)
         chosen = means.reshape(len(means), -1, len(CHANGE))[:, columns]
         counted = ~np.isnan(chosen)
         with np.errstate(invalid="ignore"):
             over = np.where(counted, chosen, 0).sum(axis=1) / counted.sum(axis=1)
-        return [_estimate(one) for one in over.T]
+        return [_interval(one) for one in over.T]
 
     def _by_label(self, known: NDArray[np.bool_], figures: Callable[[list[int]], dict[str, Any]]) -> dict[str, Any]:
         parts = {
@@ -118,7 +119,7 @@ class _Resampled:
 
     @classmethod
     def of(cls, values: Floats, labels: NDArray[np.int64], resamples: int) -> _Resampled:
-        """Of values (N, K), NaN where an image has none, and labels (N,). The same resamples for the same labels, whatever the values."""
+        """Resample values (N, K), NaN where an image has none, and labels (N,). The same labels get the same resamples."""
         sums, weights = (np.zeros((len(_LABELS), 1 + resamples, values.shape[1])) for _ in range(2))
         known, filled = (~np.isnan(values)).astype(np.float64), np.nan_to_num(values)
         done = 0
@@ -131,16 +132,12 @@ class _Resampled:
         return cls(sums, weights)
 
     def means(self, labels: list[int]) -> Floats:
-        """(1 + R, K) means over the images of these labels; NaN where there are none."""
+        """Return (1 + R, K) means over the images of these labels; NaN where there are none."""
         with np.errstate(invalid="ignore"):
             means: Floats = self.sums[labels].sum(axis=0) / self.weights[labels].sum(axis=0)
         return means
 
 
-def _estimate(draws: Floats) -> dict[str, float | None]:
-    """The first of (1 + R,) draws, and the interval the others give."""
-    if np.isnan(draws[0]):
-        return dict.fromkeys(PARTS)
-    # A resample can miss every image that has a value where those are few; then it says nothing.
-    low, high = np.nanquantile(draws[1:], [0.025, 0.975])
-    return {"value": float(draws[0]), "low": float(low), "high": float(high)}
+def _interval(draws: Floats) -> dict[str, float | None]:
+    """Return the first of (1 + R,) draws, and the interval that the others give."""
+    return percentile_interval(draws[0], draws[1:], _TAIL).as_dict()

@@ -1,9 +1,9 @@
-"""Detectors side by side under the same perturbations of the same images: paired differences, and one line a detector over severity."""
+"""Detectors side by side under the same perturbations of the same images: paired differences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
-from dgsnet.core.files import replacing, write_json, write_text
-from dgsnet.core.format import interval
-from dgsnet.evaluation import evaluate
-from dgsnet.evaluation.bootstrap import weightings
+from dgsnet.core.files import write_json
+from dgsnet.evaluation.bootstrap import draws
 from dgsnet.evaluation.compare import COMPARISON, named
-from dgsnet.evaluation.metrics import percentile_interval, weighted_metrics
+from dgsnet.evaluation.interval import percentile_interval
+from dgsnet.evaluation.metrics import pooled
+from dgsnet.evaluation.predictions import recorded_threshold
 from dgsnet.evaluation.robustness.changes import SEED, ChangeFigures, Changes, Floats
-from dgsnet.evaluation.robustness.prediction import CLEAN_KEY, Key, rows_by_perturbation
+from dgsnet.evaluation.robustness.score_perturbed import CLEAN_KEY, Key, rows_by_perturbation
 from dgsnet.inference import resumable_parquet
-from dgsnet.reports import tables
-from dgsnet.reports.robustness_plots import method_panels
 
 COMPARED = ("auroc", "balanced_acc")
 
@@ -33,13 +31,13 @@ class _Common:
     keys: list[Key]
     paths: list[str]
     labels: NDArray[np.int64]  # (N,)
-    rows: list[list[list[dict[str, Any]]]]  # of each detector, of each state, N
+    rows: list[list[list[dict[str, Any]]]]  # for each detector, for each state, N
 
 
 def compare(
     predictions: Sequence[Path], out: Path, *, names: Sequence[str] | None = None, baseline: str | None = None, resamples: int = 1000
 ) -> dict[str, Any]:
-    """Compare robustness runs into `out/comparison.json`, `out/comparison.md` and a plot of each of `COMPARED`.
+    """Compare robustness runs into `out/comparison.json`.
 
     Only images count that every detector scored in every state, joined by path; a detector's accuracy is at its own threshold.
 
@@ -60,8 +58,8 @@ def compare(
     """
     detectors, base = named(predictions, names, baseline)
     common = _join(predictions)
-    thresholds = [evaluate.recorded_threshold(file) for file in predictions]
-    draws = {name: _draws(common, number, thresholds[number], resamples) for number, name in enumerate(detectors)}
+    thresholds = [recorded_threshold(file) for file in predictions]
+    drawn = {name: _draws(common, number, thresholds[number], resamples) for number, name in enumerate(detectors)}
     kinds = list(dict.fromkeys(name for name, _ in common.keys[1:]))
     places = {kind: [at for at, key in enumerate(common.keys) if at and key[0] == kind] for kind in kinds}
     everything = list(range(1, len(common.keys)))
@@ -69,18 +67,18 @@ def compare(
         "perturbations": [{"perturbation": name, "severity": severity} for name, severity in common.keys[1:]],
         "detectors": {
             name: {
-                "clean": _figures(draws[name], [0]),
-                "perturbations": [_figures(draws[name], [at]) for at in everything],
-                "mean": _figures(draws[name], everything),
+                "clean": _figures(drawn[name], [0]),
+                "perturbations": [_figures(drawn[name], [at]) for at in everything],
+                "mean": _figures(drawn[name], everything),
                 "changes": ChangeFigures(Changes.of(states[0], states[1:]), resamples).of_group([at - 1 for at in everything]),
             }
             for name, states in zip(detectors, common.rows, strict=True)
         },
         "differences": {
             name: {
-                "clean": _figures(draws[name], [0], draws[base]),
-                "mean": _figures(draws[name], everything, draws[base]),
-                "by_kind": {kind: _figures(draws[name], members, draws[base]) for kind, members in places.items()},
+                "clean": _figures(drawn[name], [0], drawn[base]),
+                "mean": _figures(drawn[name], everything, drawn[base]),
+                "by_kind": {kind: _figures(drawn[name], members, drawn[base]) for kind, members in places.items()},
             }
             for name in detectors
             if name != base
@@ -95,10 +93,6 @@ def compare(
         },
     }
     write_json(out / f"{COMPARISON}.json", result)
-    write_text(out / f"{COMPARISON}.md", _as_markdown(result))
-    for metric in COMPARED:
-        with replacing(out / f"{metric}.png") as aside:
-            method_panels(result["perturbations"], result["detectors"], metric).savefig(aside, format="png", dpi=150)
     return result
 
 
@@ -121,60 +115,16 @@ def _join(predictions: Sequence[Path]) -> _Common:
 
 
 def _draws(common: _Common, detector: int, threshold: float, resamples: int) -> dict[str, Floats]:
-    """Of each of `COMPARED` (states, 1 + R): the figure, and that of each resample."""
+    """Return for each of `COMPARED` (states, 1 + R): the figure, and that of each resample."""
     scores = [np.array([row["score"] for row in rows]) for rows in common.rows[detector]]
-    chunks = [np.ones((1, len(common.labels))), *weightings(common.labels, resamples, SEED)]
-    found = [[weighted_metrics(common.labels, one, weights, threshold) for weights in chunks] for one in scores]
-    return {metric: np.stack([np.concatenate([part[metric] for part in parts]) for parts in found]) for metric in COMPARED}
+    found = draws([pooled(common.labels, one, threshold) for one in scores], common.labels, resamples, SEED)
+    return {metric: np.stack([np.append(point[metric], drawn[metric]) for point, drawn in found]) for metric in COMPARED}
 
 
-def _figures(draws: dict[str, Floats], states: list[int], base: dict[str, Floats] | None = None) -> dict[str, dict[str, float | None]]:
-    """The mean over states of each of `COMPARED`, minus that of the baseline where one is given."""
+def _figures(drawn: dict[str, Floats], states: list[int], base: dict[str, Floats] | None = None) -> dict[str, dict[str, float | None]]:
+    """Return the mean over states of each of `COMPARED`, minus that of the baseline where one is given."""
     found = {}
-    for metric, all_states in draws.items():
+    for metric, all_states in drawn.items():
         mean = all_states[states].mean(axis=0) - (0.0 if base is None else base[metric][states].mean(axis=0))
-        found[metric] = asdict(percentile_interval(float(mean[0]), mean[1:]))
+        found[metric] = percentile_interval(mean[0], mean[1:]).as_dict()
     return found
-
-
-def _as_markdown(result: dict[str, Any]) -> str:
-    base, known = result["computed_from"]["baseline"], result["computed_from"]
-    differences = result["differences"]
-
-    def beside(name: str, part: str) -> str:
-        return "baseline" if name == base else interval(differences[name][part]["auroc"], 3, sign=True)
-
-    header = [
-        *("detector", "AUROC, clean", "difference", "AUROC, mean over perturbations", "difference"),
-        *("balanced accuracy, clean", "mean over perturbations", "verdicts that change, mean", "under at least one"),
-    ]
-    rows = [
-        [
-            *(name, interval(one["clean"]["auroc"]), beside(name, "clean"), interval(one["mean"]["auroc"]), beside(name, "mean")),
-            *(interval(one[part]["balanced_acc"]) for part in ("clean", "mean")),
-            *(interval(one["changes"][figure]) for figure in ("mean_flip_rate", "flips_any")),
-        ]
-        for name, one in result["detectors"].items()
-    ]
-    kinds = list(dict.fromkeys(one["perturbation"] for one in result["perturbations"]))
-    by_kind = [[kind, *(interval(one["by_kind"][kind]["auroc"], 3, sign=True) for one in differences.values())] for kind in kinds]
-    each = [
-        [
-            one["perturbation"] + ("" if one["severity"] is None else f" {one['severity']:g}"),
-            *(interval(detector["perturbations"][number]["auroc"]) for detector in result["detectors"].values()),
-        ]
-        for number, one in enumerate(result["perturbations"])
-    ]
-    count = f"{known['images']} images ({known['photographs']} photographs)"
-    return "\n".join(
-        [
-            f"# Robustness, side by side\n\n{count}, {len(each)} perturbations of each.\n",
-            tables.markdown(header, rows),
-            f"## Difference in AUROC to {base}, mean over severities\n",
-            tables.markdown(["perturbation", *differences], by_kind),
-            "## AUROC under each\n",
-            tables.markdown(["perturbation", *result["detectors"]], each),
-            f"In brackets 95 % bootstrap intervals over images ({known['resamples']} resamples); differences are paired. "
-            "Balanced accuracy is at each detector's own threshold.\n",
-        ]
-    )

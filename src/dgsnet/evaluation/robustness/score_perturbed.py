@@ -1,4 +1,4 @@
-"""Scores images as they are and under perturbations into a predictions file, and reads it again."""
+"""Score images as they are and under perturbations into a predictions file, and read it again."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.progress import Progress
 
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.data.dataset import Dataset, Sample, open_sample
-from dgsnet.evaluation import evaluate
+from dgsnet.evaluation.predictions import PERTURBATION, PREDICTION_SCHEMA, PREDICTIONS, identity_of, prediction, read_predictions
 from dgsnet.images.decode import Source, decode
 from dgsnet.images.perturb import Perturbation
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 
 CLEAN = "none"
-"""What the column `perturbation` says of an image as it is."""
+"""Value of the column `perturbation` for an image as it is."""
 
-SCHEMA = pa.schema([(evaluate.PERTURBATION, pa.string()), ("severity", pa.float64()), *evaluate.PREDICTION_SCHEMA])
+SCHEMA = pa.schema([(PERTURBATION, pa.string()), ("severity", pa.float64()), *PREDICTION_SCHEMA])
 """A row of `evaluate` and what was done to the image before. `sha256`, `width`, `height` and `format` are those after it."""
 
 Key = tuple[str, float | None]
@@ -45,7 +45,7 @@ def predict(
     """Score each image as it is and under each perturbation into `out/predictions.parquet`.
 
     Rows come image by image, the clean one first, and reach disk one by one; after `kill -9` the same call goes on from there. An image
-    that cannot be decoded, perturbed or judged is a row with `error`.
+    that cannot be decoded, perturbed or scored is a row with `error`.
 
     Args:
         detector: the model.
@@ -62,21 +62,21 @@ def predict(
     if not perturbations or len(set(perturbations)) < len(perturbations):
         raise ValueError(f"expected perturbations, each once, but got {', '.join(map(str, perturbations)) or 'none'}")
     work: list[_Work] = [(sample, perturbation) for sample in dataset for perturbation in (None, *perturbations)]
-    identity = evaluate.identity_of(detector, dataset) | {"perturbations": ", ".join(map(str, perturbations))}
+    identity = identity_of(detector, dataset) | {"perturbations": ", ".join(map(str, perturbations))}
 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
         return _scored(detector, dataset, work[done:], batch_size)
 
-    return resumable_parquet.write(out / evaluate.PREDICTIONS, identity, SCHEMA, rows_from, len(work), progress)
+    return resumable_parquet.write(out / PREDICTIONS, identity, SCHEMA, rows_from, len(work), progress)
 
 
 def rows_by_perturbation(predictions: Path) -> tuple[dict[Key, list[dict[str, Any]]], int]:
-    """Rows with a label by perturbation, in the order of the file, and how many rows it has.
+    """Return rows with a label by perturbation, in the order of the file, and how many rows it has.
 
     Raises:
         DatasetError: the file is not one of `predict`.
     """
-    table = evaluate.read_predictions(predictions)
+    table = read_predictions(predictions)
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
         raise DatasetError(f"{predictions} holds no predictions under perturbations: it lacks {', '.join(missing)}")
@@ -91,7 +91,7 @@ def rows_by_perturbation(predictions: Path) -> tuple[dict[Key, list[dict[str, An
 def _scored(detector: Detector, dataset: Dataset, work: Sequence[_Work], batch_size: int) -> Iterator[dict[str, Any]]:
     verdicts = detector.detect_many(_sources(detector, dataset, work), batch_size)
     for (sample, perturbation), verdict in zip(work, verdicts, strict=True):
-        row = evaluate.prediction(sample, verdict)
+        row = prediction(sample, verdict)
         if perturbation is None:
             yield {"perturbation": CLEAN, "severity": None} | row
             continue
@@ -101,7 +101,7 @@ def _scored(detector: Detector, dataset: Dataset, work: Sequence[_Work], batch_s
 
 
 def _sources(detector: Detector, dataset: Dataset, work: Sequence[_Work]) -> Iterator[Source]:
-    """What the detector gets; pictures are decoded once for all their perturbations, and perturbed only when asked for, to spare memory."""
+    """Yield what the detector gets; pictures are decoded once for all perturbations, and perturbed when asked for, to spare memory."""
     for sample, tasks in groupby(work, key=lambda task: task[0]):
         original = open_sample(dataset, sample)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
-from dgsnet.core.files import write_json, write_text
+from dgsnet.core.files import write_json
 from dgsnet.evaluation import bootstrap_means, metrics
-from dgsnet.evaluation import evaluate as evaluation
 from dgsnet.evaluation.benchmarks import published
 from dgsnet.evaluation.benchmarks.registry import Benchmark, Subset
-from dgsnet.evaluation.metrics import METRICS, Estimate
+from dgsnet.evaluation.interval import Interval, percentile_interval
+from dgsnet.evaluation.metrics import METRICS
+from dgsnet.evaluation.predictions import names_in, unperturbed
 from dgsnet.inference import resumable_parquet
-from dgsnet.reports.benchmark_page import page
 
-BENCHMARK_JSON, BENCHMARK_MD = "benchmark.json", "benchmark.md"
+BENCHMARK_JSON = "benchmark.json"
 THRESHOLD = 0.5
-"""Of the score, whatever threshold a model was calibrated to: published accuracies are at 0.5."""
+"""Threshold of the score, whatever threshold a model was calibrated to: published accuracies are at 0.5."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +37,37 @@ class _Rows:
 
     @classmethod
     def of(cls, predictions: Path) -> _Rows:
-        table = evaluation.unperturbed(predictions, ("label", "score", "generator", "source"))
+        table = unperturbed(predictions, ("label", "score", "generator", "source"))
         missing = [name for name in ("generator", "source") if name not in table.column_names]
         if missing:
             raise DatasetError(f"{predictions} lacks {', '.join(missing)}: score the benchmark with `dgsnet evaluate --benchmark`")
         table = table.filter(table["label"].is_valid())
         if not table.num_rows:
             raise DatasetError(f"{predictions} has no image with a label")
-        places, categories = zip(*(source.partition("/")[::2] for source in evaluation.names_in(table["source"])), strict=True)
+        places, categories = zip(*(source.partition("/")[::2] for source in names_in(table["source"])), strict=True)
         return cls(
             table["label"].to_numpy(),
             table["score"].cast("double").to_numpy(),  # null becomes NaN
-            np.array(evaluation.names_in(table["generator"]), dtype=object),
+            np.array(names_in(table["generator"]), dtype=object),
             np.array(places, dtype=object),
             np.array(categories, dtype=object),
         )
 
 
 def evaluate(
-    benchmark: Benchmark, predictions: Path, out: Path, *, resamples: int = 1000, strange: Mapping[str, int] | None = None
+    benchmark: Benchmark, predictions: Path, out: Path, *, resamples: int = 1000, unmatched: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """A benchmark's figures into `out/benchmark.json` and `out/benchmark.md`.
+    """Compute a benchmark's figures by its protocol into `out/benchmark.json`.
 
     Args:
         benchmark: whose protocol to follow.
         predictions: `predictions.parquet` of data that `dgsnet.evaluation.benchmarks.layouts` read.
         out: folder.
         resamples: of the bootstrap, at least 1.
-        strange: images by folder that were left out, see `layouts.Found`.
+        unmatched: images by folder that were left out, see `layouts.Found`.
 
     Returns:
-        The content of `benchmark.json`. `subsets` has one report a subset that is there: the figures of `metrics.json`, `n_real`,
+        The content of `benchmark.json`. `subsets` has one report per subset that is there: the figures of `metrics.json`, `n_real`,
         `n_fake` and `failed`, `counts`, `published`, `difference` (ours minus published), `within` and `by_category`. `missing` names the
         others, `mean` holds the mean over all that are there, `leaderboard` what was published of the mean of other methods.
 
@@ -100,7 +100,7 @@ def evaluate(
         "counts": {"n_real": n_real, "n_fake": n_fake} | _counted(benchmark.count, n_real, n_fake),
         "subsets": subsets,
         "missing": [subset.name for subset in known if subset.name not in parts],
-        "left_out": dict(strange or {}),
+        "left_out": dict(unmatched or {}),
         "mean": mean,
         "leaderboard": [
             {"method": one.method, "venue": one.venue, "note": one.note, "source": one.source}
@@ -110,17 +110,16 @@ def evaluate(
         "computed_from": {"predictions": resumable_parquet.read_identity(predictions), "images": len(rows.labels), **settings},
     }
     write_json(out / BENCHMARK_JSON, result)
-    write_text(out / BENCHMARK_MD, page(result))
     return result
 
 
 def _names(benchmark: Benchmark, rows: _Rows) -> set[str]:
-    """Subsets of a benchmark that has no fixed list: sizes that hold photographs too, or generators."""
+    """Return the subsets of a benchmark that has no fixed list: sizes that hold photographs too, or generators."""
     return set(rows.places) if benchmark.own_photographs else set(rows.generators[rows.labels == 1])
 
 
 def _members(benchmark: Benchmark, subset: Subset, rows: _Rows) -> NDArray[np.intp] | None:
-    """Indices of a subset's images, scored or not; None where it has no generated images or no photographs."""
+    """Return indices of a subset's images, scored or not; None where it has no generated images or no photographs."""
     fake = (rows.labels == 1) & (rows.generators == subset.name)
     real = rows.labels == 0
     if benchmark.own_photographs:
@@ -159,8 +158,8 @@ def _counted(count: Any, n_real: int, n_fake: int) -> dict[str, Any]:
     return {"published": str(count), "ok": count.matches(n_real, n_fake), "source": count.source}
 
 
-def _beside(ours: Mapping[str, Estimate], others: Mapping[str, published.Figure], source: str | None) -> dict[str, Any]:
-    """Published figures, how far ours are from them, and whether they may be the same."""
+def _beside(ours: Mapping[str, Interval], others: Mapping[str, published.Figure], source: str | None) -> dict[str, Any]:
+    """Return published figures, how far ours are from them, and whether they may be the same."""
     differences = {name: None if (value := ours[name].value) is None else value - figure.value for name, figure in others.items()}
     return {
         "published": {name: figure.value for name, figure in others.items()},
@@ -177,11 +176,11 @@ def _mean(
     entries: Mapping[str, published.Entry],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """The mean over subsets that are there. Published figures are averaged over the same subsets, if there are some of each."""
+    """Return the mean over subsets that are there. Published figures are averaged over the same subsets, if there are some of each."""
     chosen = {name: _scored(rows, members) for name, members in parts.items()}
     ours = _mean_of(rows, list(chosen.values()), settings, benchmark.own_photographs)
     absent = [subset.name for subset in benchmark.subsets if subset.name not in parts]
-    mean = {"over": list(parts), "absent": absent, **{name: asdict(one) for name, one in ours.items()}}
+    mean = {"over": list(parts), "absent": absent, **{name: one.as_dict() for name, one in ours.items()}}
     both = [name for name in parts if name in entries]
     if not both:
         return mean | _beside({}, {}, None) | {"published_over": []}
@@ -190,8 +189,8 @@ def _mean(
     return mean | _beside(same, figures, entries[both[0]].source) | {"published_over": both}
 
 
-def _mean_of(rows: _Rows, parts: list[NDArray[np.intp]], settings: dict[str, Any], own_photographs: bool) -> dict[str, Estimate]:
-    """Generated images are drawn within their generator, photographs within the folder that subsets take them from."""
+def _mean_of(rows: _Rows, parts: list[NDArray[np.intp]], settings: dict[str, Any], own_photographs: bool) -> dict[str, Interval]:
+    """Average over parts. Generated images are drawn within their generator, photographs within the folder that subsets take them from."""
     kept = np.unique(np.concatenate(parts))
     fake = rows.labels == 1
     groups = np.where(fake, rows.generators, rows.places if own_photographs else "").astype(str)
@@ -202,4 +201,4 @@ def _mean_of(rows: _Rows, parts: list[NDArray[np.intp]], settings: dict[str, Any
     ((point, drawn),) = bootstrap_means.means(
         rows.labels[kept], [rows.scores[kept]], [where[part] for part in parts], strata.ravel(), **settings
     )
-    return {name: metrics.percentile_interval(point[name], drawn[name]) for name in METRICS}
+    return {name: percentile_interval(point[name], drawn[name]) for name in METRICS}

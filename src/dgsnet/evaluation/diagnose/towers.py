@@ -1,4 +1,4 @@
-"""What the frozen and the tuned tower say of the same views of the same images, kept in a file so that no image is shown twice."""
+"""Features of the same views of the same images from the frozen and the tuned tower, kept in a file so that none is computed twice."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one tower says of N images, L blocks of width W, joint space of width D.
+class TowerFeatures:
+    """Features of N images from one tower with L blocks of width W, joint space of width D.
 
     `states` is (N, L, 2, W) float32, the class token and the mean patch token after each block; `embedding` (N, D) float64, CLIP's
     projection, not normalised; `logits` (N,) float64 of the model, None of a frozen tower.
@@ -43,15 +43,15 @@ class Reading:
 
     @property
     def blocks(self) -> int:
-        """L."""
+        """Return L."""
         return int(self.states.shape[1])
 
     def class_token(self, block: int) -> Floats:
-        """(N, W), after this block; 1 is the first."""
+        """Return (N, W), after this block; 1 is the first."""
         return self.states[:, block - 1, _CLASS].astype(np.float64)
 
     def patch_token(self, block: int) -> Floats:
-        """(N, W), mean over patches after this block; 1 is the first."""
+        """Return (N, W), mean over patches after this block; 1 is the first."""
         return self.states[:, block - 1, _PATCHES].astype(np.float64)
 
 
@@ -79,29 +79,29 @@ class Towers:
     """The two towers of a model, read through a file of features.
 
     Args:
-        detector: the model. Its view of each image is looked at; of a picture that it scores by several, the middle one.
+        detector: the model. Its view of each image is taken; of a picture that it scores by several, the middle one.
         file: SQLite file of `FeatureCache`; several models share it, and models of one backbone and one preprocessing the frozen part.
     """
 
     def __init__(self, detector: Detector, file: Path) -> None:
-        backbone, look = detector.method.backbone, detector.config.preprocessing
+        backbone, preprocessing = detector.method.backbone, detector.config.preprocessing
         self.detector = detector
-        settings = json.dumps(look.model_dump(mode="json"), sort_keys=True)
+        settings = json.dumps(preprocessing.model_dump(mode="json"), sort_keys=True)
         self._frozen = FeatureCache(file, f"frozen {backbone.fingerprint} {settings}")
         self._tuned = FeatureCache(file, f"tuned {detector.fingerprint}")
 
     def extract(self, dataset: Dataset, keys: Keys, progress: Progress | None = None) -> dict[int, str]:
-        """Have both towers see every image they have not seen yet; after `kill -9` the same call goes on from there.
+        """Extract features of every image that the file lacks from both towers; after `kill -9` the same call goes on from there.
 
         Returns:
-            Errors by place in the data, of images that cannot be read, decoded or judged.
+            Errors by place in the data, of images that cannot be read, decoded or scored.
 
         Raises:
             ModelFolderError: a feature is not finite.
         """
-        known_frozen, known_tuned = self._frozen.get(keys.keys).keys(), self._tuned.get(keys.keys).keys()
+        cached_frozen, cached_tuned = self._frozen.get(keys.keys).keys(), self._tuned.get(keys.keys).keys()
         failed = dict(keys.failed)
-        missing = [place for place, key in enumerate(keys.keys) if key and not (key in known_frozen and key in known_tuned)]
+        missing = [place for place, key in enumerate(keys.keys) if key and not (key in cached_frozen and key in cached_tuned)]
         shown = progress.track(missing, description=f"features of {self.detector.name}") if progress and missing else missing
         fresh_frozen: dict[str, NDArray[np.float32]] = {}
         fresh_tuned: dict[str, NDArray[np.float32]] = {}
@@ -116,18 +116,18 @@ class Towers:
                 failed[place] = str(error)
                 continue
             done.add(key)
-            if key not in known_frozen:
-                fresh_frozen[key] = self._see(pixels, tuned=False)
-            if key not in known_tuned:
-                fresh_tuned[key] = self._see(pixels, tuned=True)
+            if key not in cached_frozen:
+                fresh_frozen[key] = self._vector(pixels, tuned=False)
+            if key not in cached_tuned:
+                fresh_tuned[key] = self._vector(pixels, tuned=True)
             if max(len(fresh_frozen), len(fresh_tuned)) >= _SAVE_EVERY:
                 self._save(fresh_frozen, fresh_tuned)
         self._save(fresh_frozen, fresh_tuned)
         return failed
 
-    def readings(self, keys: Sequence[str]) -> tuple[Reading, Reading]:
-        """(frozen, tuned) of images that `extract` has been over, in this order."""
-        return self._reading(self._frozen.get(keys), keys), self._reading(self._tuned.get(keys), keys)
+    def features(self, keys: Sequence[str]) -> tuple[TowerFeatures, TowerFeatures]:
+        """Return (frozen, tuned) of images that `extract` has been over, in this order."""
+        return self._features(self._frozen.get(keys), keys), self._features(self._tuned.get(keys), keys)
 
     def _save(self, frozen: dict[str, NDArray[np.float32]], tuned: dict[str, NDArray[np.float32]]) -> None:
         self._frozen.put(frozen)
@@ -136,48 +136,47 @@ class Towers:
         tuned.clear()
 
     def _view(self, dataset: Dataset, place: int) -> Tensor:
-        """What the model sees of an image, (1, 3, S, S)."""
-        sample, look = dataset.samples[place], self.detector.config.preprocessing
+        """Return the model's view of an image, (1, 3, S, S)."""
+        sample, preprocessing = dataset.samples[place], self.detector.config.preprocessing
+        patch = preprocessing.patch
         try:
             image = decode(dataset.read(sample), self.detector.policy)
         except (DatasetError, DecodeError) as error:
             raise DecodeError(f"{sample.path}: {error}") from error
-        if min(image.width, image.height) < look.patch:
-            raise DecodeError(
-                f"{sample.path}: {image.width}x{image.height} pixels are too few, expected at least {look.patch}x{look.patch}"
-            )
-        return torch.from_numpy(look(image.pixels)).unsqueeze(0).to(self.detector.method.backbone.device)
+        if min(image.width, image.height) < patch:
+            raise DecodeError(f"{sample.path}: {image.width}x{image.height} pixels are too few, expected at least {patch}x{patch}")
+        return torch.from_numpy(preprocessing(image.pixels)).unsqueeze(0).to(self.detector.method.backbone.device)
 
     @torch.inference_mode()
-    def _see(self, pixels: Tensor, *, tuned: bool) -> NDArray[np.float32]:
-        """One image through one tower, alone, so that its features do not depend on its neighbours."""
+    def _vector(self, pixels: Tensor, *, tuned: bool) -> NDArray[np.float32]:
+        """Put one image through one tower, alone, so that its features do not depend on its neighbours."""
         method = self.detector.method
         logits: list[Tensor] = []
-        with _listening(method.backbone.vision) as heard:
+        with _capturing(method.backbone.vision) as captured:
             if tuned:
                 logits = [method.predict(pixels)]
-                if len(heard.embeddings) != 1:  # a method that looks more than once: its tower is read by itself
-                    heard.clear()
+                if len(captured.embeddings) != 1:  # a method that looks more than once: its tower is read by itself
+                    captured.clear()
                     method.backbone(pixels)
             else:
                 method.backbone.frozen(pixels)
-        vector: NDArray[np.float32] = torch.cat([*heard.states, *heard.embeddings, *logits]).float().cpu().numpy()
+        vector: NDArray[np.float32] = torch.cat([*captured.states, *captured.embeddings, *logits]).float().cpu().numpy()
         if not np.isfinite(vector).all():
             raise ModelFolderError(f"{self.detector.name}: the tower gives features that are not finite; the model is damaged")
         return vector
 
-    def _reading(self, vectors: dict[str, NDArray[np.float32]], keys: Sequence[str]) -> Reading:
+    def _features(self, vectors: dict[str, NDArray[np.float32]], keys: Sequence[str]) -> TowerFeatures:
         backbone = self.detector.method.backbone
         rows = np.stack([vectors[key] for key in keys])
         inner = backbone.depth * 2 * backbone.block_width
         embedding = rows[:, inner : inner + backbone.joint_width].astype(np.float64)
         logits = rows[:, inner + backbone.joint_width :].astype(np.float64)
         states = rows[:, :inner].reshape(len(rows), backbone.depth, 2, backbone.block_width)
-        return Reading(states, embedding, logits[:, 0] if logits.shape[1] else None)
+        return TowerFeatures(states, embedding, logits[:, 0] if logits.shape[1] else None)
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Captured:
     """Vectors in the order they came: class token and mean patch token of each block, CLIP's projection; each (n,)."""
 
     states: list[Tensor]
@@ -189,19 +188,19 @@ class _Heard:
 
 
 @contextmanager
-def _listening(vision: nn.Module) -> Iterator[_Heard]:
-    """Hear what passes through a tower while a model answers, so that states and logit cost one pass."""
-    heard = _Heard([], [])
+def _capturing(vision: nn.Module) -> Iterator[_Captured]:
+    """Capture what passes through a tower while a model answers, so that states and logit cost one pass."""
+    captured = _Captured([], [])
     tower: Any = vision.get_base_model() if isinstance(vision, PeftModel) else vision
 
     def block(_module: nn.Module, _given: Any, out: Any) -> None:
         tokens = (out[0] if isinstance(out, tuple) else out)[0]
-        heard.states.extend([tokens[0], tokens[1:].mean(dim=0)])
+        captured.states.extend([tokens[0], tokens[1:].mean(dim=0)])
 
     hooks = [layer.register_forward_hook(block) for layer in tower.vision_model.encoder.layers]
-    hooks.append(tower.visual_projection.register_forward_hook(lambda _module, _given, out: heard.embeddings.append(out[0])))
+    hooks.append(tower.visual_projection.register_forward_hook(lambda _module, _given, out: captured.embeddings.append(out[0])))
     try:
-        yield heard
+        yield captured
     finally:
         for hook in hooks:
             hook.remove()

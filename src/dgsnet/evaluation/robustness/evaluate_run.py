@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from dgsnet.core.errors import DatasetError
-from dgsnet.core.files import replacing, write_json, write_text
-from dgsnet.evaluation import evaluate as evaluation
+from dgsnet.core.files import write_json, write_text
 from dgsnet.evaluation import metrics
-from dgsnet.evaluation.robustness.changes import CHANGE, PARTS, SEED, ChangeFigures, Changes
-from dgsnet.evaluation.robustness.prediction import CLEAN, CLEAN_KEY, Key, rows_by_perturbation
+from dgsnet.evaluation.evaluate import METRICS_CSV, METRICS_JSON
+from dgsnet.evaluation.interval import PARTS, Interval
+from dgsnet.evaluation.predictions import recorded_threshold
+from dgsnet.evaluation.robustness.changes import CHANGE, SEED, ChangeFigures, Changes
+from dgsnet.evaluation.robustness.score_perturbed import CLEAN, CLEAN_KEY, Key, rows_by_perturbation
 from dgsnet.images.perturb import SUITES
 from dgsnet.inference import resumable_parquet
-from dgsnet.reports.robustness_plots import generator_panels, severity_panels
 
-SEVERITY_PNG, GENERATORS_PNG = "severity.png", "generators.png"
 ACCURACY = ("auroc", "balanced_acc", "real_acc", "fake_acc")
 
 
 def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str, Any]:
-    """Figures of a predictions file of `predict` into `out/metrics.json`, `out/metrics.csv` and the plots `out/severity.png` and
-    `out/generators.png`.
+    """Compute figures of a predictions file of `predict` into `out/metrics.json` and `out/metrics.csv`.
 
     Args:
         predictions: `predictions.parquet`.
@@ -48,7 +47,7 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
     if resamples < 1:
         raise ValueError(f"expected at least 1 resample but got {resamples}")
     by_perturbation, total = rows_by_perturbation(predictions)
-    threshold = evaluation.recorded_threshold(predictions)
+    threshold = recorded_threshold(predictions)
     clean, perturbed = by_perturbation[CLEAN_KEY], {key: rows for key, rows in by_perturbation.items() if key != CLEAN_KEY}
     changes = Changes.of(clean, list(perturbed.values()))
     if not changes.known.any():
@@ -84,11 +83,8 @@ def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str
             "bootstrap": "95 % percentile interval, photographs and generated images resampled separately, seed 0",
         },
     }
-    write_json(out / evaluation.METRICS_JSON, result)
-    write_text(out / evaluation.METRICS_CSV, _as_csv(result))
-    for name, panels in ((SEVERITY_PNG, severity_panels), (GENERATORS_PNG, generator_panels)):
-        with replacing(out / name) as aside:
-            panels(result).savefig(aside, format="png", dpi=150)
+    write_json(out / METRICS_JSON, result)
+    write_text(out / METRICS_CSV, _as_csv(result))
     return result
 
 
@@ -96,7 +92,7 @@ def _accuracy(rows: list[dict[str, Any]], predictions: Path, **settings: Any) ->
     kept = [row for row in rows if row["score"] is not None]
     sizes: dict[str, Any] = {"failed": len(rows) - len(kept)}
     if not kept:
-        return {name: dict.fromkeys(PARTS) for name in ACCURACY} | {"n_real": 0, "n_fake": 0} | sizes
+        return {name: Interval().as_dict() for name in ACCURACY} | {"n_real": 0, "n_fake": 0} | sizes
     try:
         report = metrics.estimate([row["label"] for row in kept], [row["score"] for row in kept], seed=SEED, **settings).as_dict()
     except ValueError as error:
@@ -105,7 +101,7 @@ def _accuracy(rows: list[dict[str, Any]], predictions: Path, **settings: Any) ->
 
 
 def _by_generator(states: list[list[dict[str, Any]]], resamples: int) -> dict[str, Any]:
-    """AUROC of each generator in each state, the first of which is the clean one."""
+    """Return AUROC of each generator in each state, the first of which is the clean one."""
     scored = [[row for row in rows if row["score"] is not None] for rows in states]
     reports = [
         metrics.by_generator(
@@ -121,13 +117,13 @@ def _by_generator(states: list[list[dict[str, Any]]], resamples: int) -> dict[st
     ]
     found = {}
     for name in sorted({name for one in reports for name in one}):
-        figures = [one[name].as_dict()["auroc"] if name in one else dict.fromkeys(PARTS) for one in reports]
+        figures = [one[name].as_dict()["auroc"] if name in one else Interval().as_dict() for one in reports]
         found[name] = {"n_fake": max(one[name].n_fake for one in reports if name in one), "clean": figures[0], "auroc": figures[1:]}
     return found
 
 
 def _as_csv(result: dict[str, Any]) -> str:
-    """One line a perturbation, after the clean images."""
+    """Return one line per perturbation, after the clean images."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = (*ACCURACY, *CHANGE)

@@ -1,0 +1,44 @@
+"""A figure and its confidence interval: the one type for all figures of the project, however their interval is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PARTS = ("value", "low", "high")
+"""Keys of an interval in every result file, in the order of its columns in tables."""
+
+_TAIL = (1 - 0.95) / 2  # 95 %
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and its interval; all three are None where the figure is undefined, because a class is missing for example."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return `{"value", "low", "high"}`, as result files hold it."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def percentile_interval(value: float, drawn: NDArray[np.float64], tail: float = _TAIL) -> Interval:
+    """Return a figure with the percentile interval of its draws (R,), undefined where the figure is NaN.
+
+    Draws that are NaN do not count: a resample may miss every image that has a value. Where all are, the interval has no width.
+
+    Args:
+        value: the figure of the data itself.
+        drawn: the figure of each resample.
+        tail: share of draws left out at either end, 0..0.5.
+    """
+    if np.isnan(value):
+        return Interval()
+    if np.isnan(drawn).all():
+        return Interval(float(value), float(value), float(value))
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return Interval(float(value), float(low), float(high))
