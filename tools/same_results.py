@@ -7,8 +7,8 @@
 
 `--checkout` is a folder with `.venv` (after `make test`). EXPORTED (onnx and openvino) and TINY (a model folder with a random backbone) are
 made by the first capture and read by the second, so that models of the older version are what both open. Captured are: the shipped model in
-torch, as a graph, exported to ONNX and OpenVINO; `score` on both engines; the service; provenance, heatmaps, a report; and of the tiny model
-evaluation, robustness, diagnosis, audit, alignment, calibration and a new head. Restartable: a step whose folder is there is kept.
+torch, as a graph, exported to ONNX and OpenVINO; `score` on both engines; the service; provenance, heatmaps, a report; of the
+tiny model evaluation, robustness, diagnosis, audit, alignment, calibration and a new head. Restartable: a step whose folder is there is kept.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,36 @@ def pictures(corpus: Path, out: Path, count: int) -> None:
         four = [np.asarray(Image.open(chosen[(8 * number + 2 * at + number % 2) % small]).convert("RGB")) for at in range(4)]
         mosaic = np.concatenate([np.concatenate(four[:2], axis=1), np.concatenate(four[2:], axis=1)])
         Image.fromarray(mosaic).save(out / ("real", "fake")[number % 2] / f"large-{number:03d}.png")
+
+
+_INTO = "{into}"
+"""Stands for the folder of a step in its command."""
+
+
+def _steps(shown: Path, exported: Path, tiny: Path) -> dict[str, tuple[object, ...]]:
+    """Return the commands by the name of their step."""
+    model, few, some = tiny / "model", tiny / "pictures", sorted(shown.rglob("*.*"))[::20]
+    detect, rows = ("detect", shown, "--json"), ("detect", *some, "--model", model)
+    measured = ("--out", _INTO, "--resamples", 50)
+    return {
+        "shipped-graph": detect,
+        "shipped-torch": (*detect, "--provider", "torch"),
+        "shipped-openvino": (*detect, "--provider", "openvino"),
+        "exported-onnx": (*detect, "--model", exported / "onnx"),
+        "exported-openvino": (*detect, "--model", exported / "openvino"),
+        "tiny": (*detect, "--model", model),
+        "batch-local": ("score", "--data", shown, "--out", f"{_INTO}/run"),
+        "batch-ray": ("score", "--data", shown, "--out", f"{_INTO}/run", "--engine", "ray", "--workers", 2),
+        **{f"rows-{ending}": (*rows, "--out", f"{_INTO}/rows.{ending}") for ending in ("jsonl", "csv", "parquet")},
+        **{f"provenance-{ending}": (*rows, "--provenance", "--out", f"{_INTO}/rows.{ending}") for ending in ("jsonl", "csv", "parquet")},
+        "heatmaps": (*rows, "--heatmap", f"{_INTO}/maps", "--report", f"{_INTO}/report.html"),
+        "evaluate": ("evaluate", "--model", model, "--data", shown, *measured),
+        "robustness": ("robustness", "--model", model, "--data", few, *measured),
+        "diagnose": ("diagnose", "--model", model, "--data", few, "--out", _INTO),
+        "audit": ("audit", shown, "--out", _INTO),
+        "align": ("align", shown, "--out", _INTO, "--size", 64),
+        "refit": ("refit", "--model", model, "--data", shown, "--out", f"{_INTO}/new"),
+    }
 
 
 class Capture:
@@ -92,39 +123,14 @@ class Capture:
                 f"import sys, pathlib; sys.path.insert(0, 'benchmarks'); import tiny_model; tiny_model.make(pathlib.Path({str(tiny)!r}))"
             )
             subprocess.run([str(self.python), "-c", script], cwd=self.checkout, check=True, env=_environment())
-        model = tiny / "model"
-        for name, options in {
-            "shipped-graph": (),
-            "shipped-torch": ("--provider", "torch"),
-            "shipped-openvino": ("--provider", "openvino"),
-            "exported-onnx": ("--model", exported / "onnx"),
-            "exported-openvino": ("--model", exported / "openvino"),
-            "tiny": ("--model", model),
-        }.items():
-            self.step(name, lambda to, options=options: self.command("detect", shown, "--json", *options, into=to / "rows.jsonl"))
-        self.step("batch-local", lambda to: self.command("score", "--data", shown, "--out", to / "run"))
-        self.step("batch-ray", lambda to: self.command("score", "--data", shown, "--out", to / "run", "--engine", "ray", "--workers", "2"))
-        self.step("service", lambda to: self._service(shown, to))
-        some = sorted(shown.rglob("*.*"))[::20]
-        for ending in ("jsonl", "csv", "parquet"):
-            self.step(
-                f"rows-{ending}", lambda to, ending=ending: self.command("detect", *some, "--model", model, "--out", to / f"r.{ending}")
-            )
-            self.step(
-                f"provenance-{ending}",
-                lambda to, ending=ending: self.command("detect", *some, "--model", model, "--provenance", "--out", to / f"r.{ending}"),
-            )
-        self.step(
-            "heatmaps", lambda to: self.command("detect", *some, "--model", model, "--heatmap", to / "maps", "--report", to / "r.html")
-        )
-        self.step("evaluate", lambda to: self.command("evaluate", "--model", model, "--data", shown, "--out", to, "--resamples", "50"))
-        few = tiny / "pictures"
-        self.step("robustness", lambda to: self.command("robustness", "--model", model, "--data", few, "--out", to, "--resamples", "50"))
-        self.step("diagnose", lambda to: self.command("diagnose", "--model", model, "--data", few, "--out", to))
-        self.step("audit", lambda to: self.command("audit", shown, "--out", to))
-        self.step("align", lambda to: self.command("align", shown, "--out", to, "--size", "64"))
-        self.step("calibrate", lambda to: self._calibrate(model, shown, to))
-        self.step("refit", lambda to: self.command("refit", "--model", model, "--data", shown, "--out", to / "new"))
+        for name, arguments in _steps(shown, exported, tiny).items():
+            self.step(name, partial(self._one, arguments))
+        self.step("calibrate", partial(self._calibrate, tiny / "model", shown))
+        self.step("service", partial(self._service, shown))
+
+    def _one(self, arguments: tuple[object, ...], to: Path) -> None:
+        """Run a command into a folder; its standard output counts too."""
+        self.command(*(str(one).replace(_INTO, str(to)) for one in arguments), into=to / "stdout.txt")
 
     def _calibrate(self, model: Path, data: Path, to: Path) -> None:
         copy = shutil.copytree(model, to / "model")
