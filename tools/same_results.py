@@ -7,8 +7,8 @@
 
 `--checkout` is a folder with `.venv` (after `make test`). EXPORTED (onnx and openvino) and TINY (a model folder with a random backbone) are
 made by the first capture and read by the second, so that models of the older version are what both open. Captured are: the shipped model in
-torch, as a graph, exported to ONNX and OpenVINO; `score` on both engines; the service; provenance, heatmaps, a report; of the
-tiny model evaluation, robustness, diagnosis, audit, alignment, calibration and a new head. Restartable: a step whose folder is there is kept.
+torch, as a graph, exported to ONNX and OpenVINO; `score` on both engines; the service; provenance, heatmaps and a report; evaluation,
+robustness, diagnosis, audit, alignment, calibration and a new head of the tiny model. Restartable: a step whose folder is there is kept.
 """
 
 from __future__ import annotations
