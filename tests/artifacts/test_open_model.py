@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dgsnet.artifacts import RuntimeOptions, open_model
+from dgsnet.artifacts.open_model import RuntimeOptions, open_model
 from dgsnet.core.errors import DgsnetError, ModelFolderError
 from dgsnet.runtimes.graph import GraphRuntime
 from dgsnet.runtimes.pytorch import PyTorchRuntime

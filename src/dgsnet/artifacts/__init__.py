@@ -1,5 +1,4 @@
-"""A model on disk: model folders, exported folders and shipped models, all opened by `open_model`. Importing this imports no torch."""
+"""A model on disk: model folders, exported folders and shipped models, all opened by `open_model.open_model`.
 
-from dgsnet.artifacts.open_model import LoadedModel, RuntimeOptions, open_model
-
-__all__ = ["LoadedModel", "RuntimeOptions", "open_model"]
+This file imports nothing, so that the command line can name the shipped model without numpy.
+"""

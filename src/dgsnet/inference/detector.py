@@ -17,10 +17,10 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet.artifacts import RuntimeOptions, open_model
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.artifacts.config import ModelConfig
 from dgsnet.artifacts.fingerprint import Fingerprint
+from dgsnet.artifacts.open_model import RuntimeOptions, open_model
 from dgsnet.core import prefetch
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode
 from dgsnet.inference.heatmap import Heatmap, Rule, explain
@@ -81,7 +81,7 @@ class Detector:
             backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
             device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
-            provider: what runs the model, see `dgsnet.artifacts.RuntimeOptions`.
+            provider: what runs the model, see `dgsnet.artifacts.open_model.RuntimeOptions`.
             threads: that compute one image without torch; None: as many as there are cores.
 
         Raises:
