@@ -196,15 +196,17 @@ def test_suites():
     assert list(SUITES) == ["everyday", "stability", "full"]
     assert [str(one) for one in suite("everyday")] == ["jpeg 90", "jpeg 80", "jpeg 70", "resize 0.75", "resize 1.25", "resize 1.5"]
     assert {one.name for one in suite("stability")} == {"jpeg", "webp", "resize", "crop"}
-    assert {one.name for one in suite("full")} == set(KINDS)
+    assert {one.name for one in suite("full")} <= set(KINDS)
     assert set(suite("everyday")) < set(suite("stability")) < set(suite("full"))
-    assert [len(set(members)) for members in SUITES.values()] == [len(members) for members in SUITES.values()] == [6, 16, 45]
+    sizes = [len(members) for members in SUITES.values()]
+    assert [len(set(members)) for members in SUITES.values()] == sizes
+    assert sizes == [6, 16, 45]  # recorded runs (`studies/robustness`) are of these: whoever changes a suite makes them again
 
 
 @pytest.mark.parametrize(
     ("name", "severity", "reason"),
     [
-        ("sepia", None, "unknown perturbation 'sepia': expected one of jpeg, webp"),
+        ("no_such_kind", None, "unknown perturbation 'no_such_kind': expected one of jpeg, webp"),
         ("jpeg", None, "'jpeg' takes a severity"),
         ("flip", 1, "'flip' takes no severity"),
         ("jpeg", 0, "severity 0 of 'jpeg': expected a whole number in 1..100"),

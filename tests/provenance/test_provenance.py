@@ -168,6 +168,40 @@ def test_png_text_names_generators_and_is_cut_to_an_excerpt():
     assert result["png.Comment"][0] == "a [31m comment of two lines"
 
 
+MARKS = [
+    ("PNG", "parameters", "a red cat"),
+    ("PNG", "prompt", "{}"),
+    ("PNG", "workflow", "{}"),
+    ("PNG", "Dream", "a red cat"),
+    ("PNG", "sd-metadata", "{}"),
+    ("PNG", "invokeai_graph", "{}"),
+    ("PNG", "generation_data", "{}"),
+    ("PNG", "generation_time", "3 s"),
+    ("PNG", "fooocus_scheme", "1"),
+    *(
+        ("JPEG", "Software", name)
+        for name in ("Midjourney", "DALL-E 3", "Stable Diffusion XL", "ComfyUI", "InvokeAI", "NovelAI", "DreamStudio")
+    ),
+    *(
+        ("JPEG", "Software", name)
+        for name in ("Fooocus 2", "Adobe Firefly", "OpenAI", "ChatGPT", "gpt-image-1", "Google Imagen", "Ideogram")
+    ),
+    *(("JPEG", "Software", name) for name in ("Leonardo.Ai", "Black Forest Labs", "FLUX.1", "Bing Image Creator", "Made with Google AI")),
+]
+"""What a generator leaves: container, field, value."""
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), MARKS)
+def test_every_mark_of_a_generator_says_generated(kind, name, value):
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_text(name, value)
+        data = encoded("PNG", pnginfo=text)
+    else:
+        data = encoded("JPEG", exif=exif_of(**{name: value}))
+    assert {said for _, said in found(data).values()} == {"generated"}
+
+
 def test_settings_of_generators_that_name_no_generator():
     web_ui = encoded("JPEG", exif=exif_of(UserComment=b"UNICODE\0" + f"{WEB_UI}, \u732b".encode("utf-16-be")))
     assert found(web_ui)["exif.UserComment"][1] == "generated"

@@ -19,7 +19,7 @@ _KEYS = {
     "generation_time": "NovelAI",
     "fooocus_scheme": "Fooocus",
 }
-"""Keys of PNG text chunks that image generators write."""
+"""Keys of PNG text chunks that image generators write; only whole keys count."""
 
 _NAMES = re.compile(
     r"midjourney|dall[-\u00b7 ]?e\b|stable[ -]?diffusion|comfyui|automatic1111|invokeai|novelai|dreamstudio|fooocus|adobe firefly|"
@@ -27,7 +27,7 @@ _NAMES = re.compile(
     r"bing image creator|trainedalgorithmicmedia|compositewithtrainedalgorithmicmedia",
     re.IGNORECASE,
 )
-"""Names that generators and the IPTC's digital source type leave in metadata."""
+"""Names that generators and the IPTC's digital source type leave in metadata, found anywhere in any field: a common word needs `\\b`."""
 
 _SETTINGS = (
     # Files without text chunks (JPEG, WebP) hold the same settings as EXIF: the web UI's as a comment, ComfyUI's as camera make and model.
