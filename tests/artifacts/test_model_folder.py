@@ -14,8 +14,8 @@ from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone, load_tower
 from dgsnet.model.recipe import Recipe, make_recipe
+from tests.support.methods import KINDS, METHODS
 
-KINDS = [("linear", "balanced"), ("lora", "balanced"), ("dgs", "balanced"), ("dgs", "released")]
 ADAPTER_FILES = {"adapter_model.safetensors", "adapter_config.json"}
 
 
@@ -93,10 +93,11 @@ def test_saving_again_gives_the_same_bytes(saved, tmp_path):
 @pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_files(tiny_clip, tmp_path, method, preset):
     folder = save(trained(tiny_clip, method, preset), tmp_path / "model")
-    expected = {"config.json", "heads.safetensors", "README.md"} | (ADAPTER_FILES if method != "linear" else set())
+    expected = {"config.json", "heads.safetensors", "README.md"} | (ADAPTER_FILES if "finetune" in METHODS[method].stages else set())
     assert {file.name for file in folder.iterdir()} == expected
-    heads = {"linear": ["teacher"], "lora": ["head", "teacher"], "dgs": ["head", "teacher", "text"]}[method]
-    assert set(load_file(folder / "heads.safetensors")) == {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
+    assert set(load_file(folder / "heads.safetensors")) == {
+        f"{head}.{part}" for head in METHODS[method].heads for part in ("weight", "bias")
+    }
     for file in folder.rglob("*"):
         content = file.read_bytes()
         assert file.suffix in {".json", ".safetensors", ".md"}

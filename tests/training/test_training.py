@@ -33,6 +33,7 @@ from dgsnet.training.log import TrainingLog
 from dgsnet.training.loop import train_and_validation
 from dgsnet.training.validation import validate_on_held_out
 from dgsnet.training.views import FrozenFeatures, Views
+from tests.support.methods import ADAPTED, KINDS
 from tests.support.models import save_tiny_bert, with_end_of_text
 
 SETTINGS = ("probe.epochs=2", "probe.batch=8", "finetune.epochs=2", "finetune.batch=8", "finetune.lr=1e-3")
@@ -155,7 +156,7 @@ def test_training_learns_the_trace_of_the_upsampler(start, tmp_path):
     assert rows[-1]["loss_image"] < 0.75 * rows[0]["loss_probe"]
 
 
-@pytest.mark.parametrize(("method", "preset"), [("linear", "balanced"), ("lora", "balanced"), ("dgs", "released"), ("dgs", "paper")])
+@pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_every_method_and_preset_runs_to_its_end(start, tmp_path, method, preset):
     start("out", "finetune.epochs=1", method=method, preset=preset)
     loaded, config = model_folder.load(tmp_path / "out")
@@ -538,7 +539,7 @@ def test_cached_features_do_not_change_the_result(start, tmp_path, monkeypatch):
 TRUNK = ("lora.layers=[1]", "data.views=1", "lora.dropout=0")
 
 
-@pytest.mark.parametrize("method", ["lora", "dgs"])
+@pytest.mark.parametrize("method", sorted({method for method, _ in ADAPTED}))
 def test_a_cached_trunk_does_not_change_the_result(start, tmp_path, method):
     settings = (*TRUNK, "blocks=[1, 2]", "finetune.micro_batch=3")
     start("whole", *settings, method=method)

@@ -48,7 +48,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """Result of a step: one scalar to differentiate, named terms and named observations for the log (detached)."""
+    """Result of a step: one scalar to differentiate, named terms and named observations for the log (detached).
+
+    Every term carries the factor `Batch.share`, as `Method.bce` has it: only then is a step accumulated from several batches the same step.
+    """
 
     total: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -116,11 +119,6 @@ class Method(nn.Module, ABC):
         return False
 
     @property
-    def wants_teacher(self) -> bool:
-        """Return True if fine-tuning makes use of the frozen teacher's features."""
-        return False
-
-    @property
     def adapted(self) -> bool:
         """Return True if the backbone carries an adapter that has to be saved."""
         return "finetune" in self.stages
@@ -147,7 +145,7 @@ class Method(nn.Module, ABC):
         return torch.cat([embedding, (features[:, joint:] - self.block_mean) / self.block_scale], dim=1)
 
     def frozen_features(self, batch: Batch) -> Tensor:
-        """Return teacher features of a batch, from the cache where there is one: (B, D)."""
+        """Return the teacher's features of a batch, (B, D), detached: of the tower without its adapter, from the cache where there is one."""
         if batch.frozen is not None:
             return batch.frozen
         if batch.pixels is None:

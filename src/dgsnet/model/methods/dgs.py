@@ -43,8 +43,7 @@ class Dgs(Lora):
         return self.recipe.surgery.suppression != "none"
 
     @property
-    @override
-    def wants_teacher(self) -> bool:
+    def _aligns(self) -> bool:
         return self.recipe.surgery.alignment != "none"
 
     @override
@@ -64,7 +63,7 @@ class Dgs(Lora):
 
     @override
     def finetune(self, batch: Batch) -> Losses:
-        teacher_gradient = self._teacher_gradient(batch) if self.wants_teacher else None
+        teacher_gradient = self._teacher_gradient(batch) if self._aligns else None
         features = self.student_features(batch)
         head_input = self.head_input(features)
 
