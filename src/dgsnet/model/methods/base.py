@@ -145,7 +145,7 @@ class Method(nn.Module, ABC):
         return torch.cat([embedding, (features[:, joint:] - self.block_mean) / self.block_scale], dim=1)
 
     def frozen_features(self, batch: Batch) -> Tensor:
-        """Return the teacher's features of a batch, (B, D), detached: of the tower without its adapter, from the cache where there is one."""
+        """Return the teacher's features of a batch, (B, D), detached: of the tower without adapter, from the cache where there is one."""
         if batch.frozen is not None:
             return batch.frozen
         if batch.pixels is None:
