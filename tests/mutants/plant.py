@@ -130,7 +130,7 @@ MUTANTS = (
     Mutant(
         "calibration", "scaled = (logit - self.offset) / self.temperature", "scaled = logit / self.temperature - self.offset", _CALIBRATION
     ),
-    Mutant("refit", "known = ~new & ~np.isin(sources, sources[new])", "known = ~new", _REFIT),
+    Mutant("refit", "kept = ~held_out & ~np.isin(sources, sources[held_out])", "kept = ~held_out", _REFIT),
     Mutant("refit", "left_out = (predicted - leverage * y) / (1 - leverage)", "left_out = predicted", _REFIT),
     Mutant("refit", "weights = 0.5 / counts[labels]", "weights = np.full(len(labels), 1 / len(labels))", _REFIT),
     Mutant(
@@ -141,7 +141,7 @@ MUTANTS = (
     ),
     Mutant("refit", "names[label][fold::count]", "names[label][fold : fold + 1]", _REFIT),
     Mutant("views", "1.0 if views == 1 else MULTI_CROP_GAIN / views", "1.0 / views", _VIEWS),
-    Mutant("views", "min(height, width) < 2 * self.size", "max(height, width) < 2 * self.size", _VIEWS),
+    Mutant("views", "if min(height, width) < 2 * size:", "if max(height, width) < 2 * size:", _VIEWS),
     Mutant("views", "read[start : start + 1]", "read[end - 1 : end]", _VIEWS),
     Mutant("views", "float(np.quantile(distances, 1 - share))", "float(np.quantile(distances, share))", _VIEWS),
     Mutant(
@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant("views", "others = given[names != name]", "others = given", _VIEWS),
     Mutant("uploads", "if size > self._limits.max_body:", "if size > 2 * self._limits.max_body:", _UPLOADS),
     Mutant("uploads", "self._file_bytes += end - start", "self._file_bytes = end - start", _UPLOADS),
-    Mutant("uploads", "if len(files) > most:", "if len(files) > most + 1:", _UPLOADS),
+    Mutant("uploads", "if len(files) > max_files:", "if len(files) > max_files + 1:", _UPLOADS),
     Mutant("resume", 'if not line.endswith(b"\\n"):', "if not line:", _RESUME),
     Mutant("resume", "os.truncate(self.file, whole)", "whole = whole", _RESUME),
     Mutant(
