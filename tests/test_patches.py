@@ -370,7 +370,7 @@ def test_memory_does_not_grow_with_the_picture(shape):
 
 def test_a_long_and_flat_picture_is_covered_by_at_least_its_whole_patches():
     pixels = np.random.default_rng(3).integers(0, 256, (64, 700, 3), dtype=np.uint8)  # 2 x 21 whole patches, too few for 49 cells
-    _, boxes = patches.select_patches(pixels)
+    _, boxes = select_patches(pixels)
     assert set(boxes[:, 0]) <= set(np.rint(np.linspace(0, 668, 21)).astype(int))  # 7 x 7 windows would do, and leave most of it unseen
     assert set(boxes[:, 1]) == {0, 16, 32}
     assert len(set(map(tuple, boxes))) == 49
