@@ -42,3 +42,8 @@ def percentile_interval(value: float, drawn: NDArray[np.float64], tail: float = 
         return Interval(float(value), float(value), float(value))
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
+
+
+def interval_of_draws(draws: NDArray[np.float64]) -> Interval:
+    """Return the interval of (1 + R,) draws: the first is the figure of the data, the others are those of resamples."""
+    return percentile_interval(draws[0], draws[1:], 0.025)  # `_TAIL` differs in the last bit, and calibrations are written to the last bit

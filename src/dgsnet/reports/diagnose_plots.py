@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet.data.dataset import Sample
 from dgsnet.evaluation.diagnose.measure import Diagnosis
 from dgsnet.evaluation.diagnose.similarity import effective_rank
-from dgsnet.reports.plotting import bounds, save_png
-
-Floats = NDArray[np.float64]
+from dgsnet.reports.plotting import Floats, bounds, save_png
 
 SHOWN = 1000
 """Images in a t-SNE panel, at most; more are neither readable nor quick."""

@@ -31,7 +31,7 @@ from dgsnet.model.recipe import Recipe, StageRecipe
 from dgsnet.model.text_branch import TextBranch, text_branch
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
-from dgsnet.training.fit_ood import fit_ood
+from dgsnet.training.extract_features import fit_ood
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
 from dgsnet.training.views import FrozenFeatures, Views
 
