@@ -34,10 +34,6 @@ def write(source: Detector, folder: Path) -> WeightMap:
 
     The weight map comes last: a folder that has it scores without torch.
 
-    Args:
-        source: detector of the model folder, in torch.
-        folder: the model folder.
-
     Raises:
         DgsnetError: a tensor of the graph is not one of the model's, or is merged otherwise than torch does it.
     """

@@ -30,10 +30,8 @@ PLAIN = (
 def show(console: Console, result: dict[str, Any], decoders: Mapping[str, Sequence[str]]) -> None:
     """Print the table, and what it means and does not mean.
 
-    Args:
-        console: where it goes.
-        result: `figures` by method and decoder (`dgsnet.demo.run.figures`), with the means as `mean, KIND`, and `psnr` (dB) by decoder.
-        decoders: names of the decoders by kind: `seen`, `unseen`.
+    `result` has `figures` by method and decoder (`dgsnet.demo.run.figures`), with the means as `mean, KIND`, and `psnr` (dB) by decoder;
+    `decoders` are names by kind: `seen`, `unseen`.
     """
     table = Table(box=None, pad_edge=False, title="Photograph or reconstruction? On photographs held out, by decoder", title_justify="left")
     for column in ("decoder", "", "PSNR"):

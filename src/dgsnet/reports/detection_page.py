@@ -108,15 +108,7 @@ def open_report(target: Path, detector: Detector) -> Iterator[Report]:
 def one_picture(
     detector: Detector, verdict: Verdict, pixels: NDArray[np.uint8] | None = None, heatmap: Heatmap | None = None, made: str = ""
 ) -> str:
-    """Return a report on one picture, which never touches the disk.
-
-    Args:
-        detector: whose verdict it is.
-        verdict: what it says.
-        pixels: the picture, (H, W, 3).
-        heatmap: of it.
-        made: when and for whom, for the first section; plain text.
-    """
+    """Return a report on one picture, (H, W, 3), which never touches the disk; `made` says when and for whom, in plain text."""
     cards = io.StringIO()
     report = Report(cards)
     report.write(verdict, pixels, heatmap)

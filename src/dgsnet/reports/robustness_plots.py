@@ -80,7 +80,7 @@ def method_panels(states: Sequence[_State], detectors: Mapping[str, Mapping[str,
 
 
 def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iterator[tuple[Axes, list[int]]]]:
-    """Return a figure, and for each kind its axes and the places of its states; with `clean`, a panel begins with the images as they are."""
+    """Return a figure, and for each kind its axes and the places of its states; with `clean`, panels begin with the images as they are."""
     kinds: dict[str, list[int]] = {}
     for at, one in enumerate(states):
         kinds.setdefault(one["perturbation"], []).append(at)

@@ -73,16 +73,8 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
     """Write photographs and reconstructions as one data set that `dgsnet.data.dataset` reads.
 
     All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no
-    label. The manifest comes last: a folder that has one is whole.
-
-    Args:
-        folder: gets `real/NAME.jpg`, `DECODER/NAME.jpg` and the manifest.
-        originals: photographs, each with the decoders that reconstruct it.
-        models: fitted autoencoders by name.
-        progress: where a bar is shown.
-
-    Returns:
-        The manifest.
+    label. The folder gets `real/NAME.jpg`, `DECODER/NAME.jpg` and, last, the manifest, whose path is returned: a folder that has one is
+    whole.
 
     Raises:
         ValueError: a decoder is not among the models, or two originals share a name.

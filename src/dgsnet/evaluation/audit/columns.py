@@ -23,8 +23,6 @@ _ALIGN = "`dgsnet align` gives both labels one"
 _STRIP = "Strip metadata from both labels; `dgsnet align` writes none."
 _OCTAVE = 8  # steps an octave of a ratio of file sizes; a file encoded anew by its own encoder stays within one
 
-Value = float | str | bool | None
-
 
 @dataclass(frozen=True)
 class Column:

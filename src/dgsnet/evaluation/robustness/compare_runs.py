@@ -39,14 +39,8 @@ def compare(
 ) -> dict[str, Any]:
     """Compare robustness runs into `out/comparison.json`.
 
-    Only images count that every detector scored in every state, joined by path; a detector's accuracy is at its own threshold.
-
-    Args:
-        predictions: at least two files of `robustness.predict` on the same images.
-        out: folder.
-        names: of the detectors; by default from the paths.
-        baseline: the name of the one the others are compared to; by default the first.
-        resamples: of the bootstrap over images, at least 1; one resample serves all detectors and states.
+    Only images count that every detector scored in every state, joined by path; a detector's accuracy is at its own threshold. One resample
+    serves all detectors and states. Arguments are those of `dgsnet.evaluation.compare.compare`, for files of `robustness.predict`.
 
     Returns:
         The content of `comparison.json`: `perturbations` (each with `perturbation`, `severity`); of each of `detectors` `clean`,

@@ -22,11 +22,6 @@ ACCURACY = ("auroc", "balanced_acc", "real_acc", "fake_acc")
 def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str, Any]:
     """Compute figures of a predictions file of `predict` into `out/metrics.json` and `out/metrics.csv`.
 
-    Args:
-        predictions: `predictions.parquet`.
-        out: folder.
-        resamples: of the bootstrap, at least 1.
-
     Returns:
         The content of `metrics.json`. Figures are `{"value", "low", "high"}`, null where there is no image for them:
 
