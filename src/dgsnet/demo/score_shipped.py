@@ -22,7 +22,7 @@ BACKBONE = "clip-vit-b16"
 def score(out: Path, found: Sequence[Photograph], pairs: Path, images: Sequence[Path], console: Console) -> Path:
     """Score them with the shipped model, print a table, and return `out/shipped.jsonl`, one row an image.
 
-    Of the folder of pairs it is the first reconstruction of each decoder and photograph of the test split.
+    Of the pairs it scores the first reconstruction of each decoder and photograph of the test split.
     """
     detector = Detector.from_pretrained(shipped.DEFAULT)
     named: list[tuple[str, Source]] = [(f"photograph: {one.name}", one.pixels) for one in found]
