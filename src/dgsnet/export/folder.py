@@ -26,12 +26,9 @@ Format = Literal["onnx", "openvino"]
 
 
 def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
-    """Write a model as a folder that scores without torch; `config.json` comes last, so that a folder which has it is whole.
+    """Write the model of a model folder as a folder that scores without torch: `out`, new, empty or of an earlier export.
 
-    Args:
-        source: detector of a model folder.
-        out: the folder, new, empty or of an earlier export.
-        form: format of the graph.
+    `config.json` comes last, so that a folder which has it is whole.
 
     Raises:
         DgsnetError: `out` holds something else, `source` is exported itself, or what makes the format is not installed.

@@ -77,7 +77,7 @@ class _Run:
     def __init__(self, data: str | Path, out: Path, recipe: Recipe, resume: bool, console: Console) -> None:
         self.out, self.recipe, self.console = out, recipe, console
         dataset = load_dataset(data, caption_column=recipe.data.caption_column)
-        self.training, self.held_out = train_and_validation(dataset, recipe)
+        self.training, _ = train_and_validation(dataset, recipe)
         self.labels = self.training.labels()
         counts = {label: int((self.labels == label).sum()) for label in (0, 1)}
         if min(counts.values()) == 0:

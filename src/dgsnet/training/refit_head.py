@@ -47,20 +47,13 @@ LEFT_OUT = "left_out"
 
 
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
-    """Write `out`, the model with a new head.
+    """Write `out`, the model with a new head; `detector` has it from then on.
 
     It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
     since the old one was the old head's.
 
     The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
-
-    Args:
-        detector: the model; its head changes.
-        dataset: labelled images, both labels.
-        out: folder, new or empty.
-        progress: shows how far it is.
-        penalty: of the ridge, above 0.
 
     Returns:
         The reason for each image that was left out.

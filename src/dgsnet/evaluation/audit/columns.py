@@ -126,7 +126,7 @@ def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage) -> dic
         "chroma_subsampling": None if jpeg is None else _subsampling(jpeg.layer),
         "progressive": bool(image.info.get("progressive") or image.info.get("interlace")),
         **metadata.blocks(image),
-        "mark": metadata.generator_mark(image, data),
+        "mark": metadata.generator_mark(data),
     }
 
 

@@ -29,7 +29,6 @@ class _Common:
     """The images that every detector scored in every state, and the states all of them were tried in; the first is the clean one."""
 
     keys: list[Key]
-    paths: list[str]
     labels: NDArray[np.int64]  # (N,)
     rows: list[list[list[dict[str, Any]]]]  # for each detector, for each state, N
 
@@ -105,7 +104,7 @@ def _join(predictions: Sequence[Path]) -> _Common:
             raise DatasetError(f"{predictions[0]} and {file} contradict each other on the label of {wrong}: correct one of them")
     labels = np.array([by_path[0][0][path]["label"] for path in paths], dtype=np.int64)
     assert keys[0] == CLEAN_KEY  # noqa: S101 - `rows_by_perturbation` puts it first
-    return _Common(keys, paths, labels, [[[state[path] for path in paths] for state in states] for states in by_path])
+    return _Common(keys, labels, [[[state[path] for path in paths] for state in states] for states in by_path])
 
 
 def _draws(common: _Common, detector: int, threshold: float, resamples: int) -> dict[str, Floats]:
