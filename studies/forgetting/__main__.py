@@ -35,7 +35,7 @@ def run(data: Path, models: list[Path], split: str, limit: int, caption_column: 
         diagnosis = measure.diagnose(detectors, dataset, out, features=features, progress=progress)
         diagnose_plots.write(out, diagnosis, progress)
     result = diagnosis.figures
-    diagnose_page.write(out, result, "README.md")
+    diagnose_page.write(out, result)
     for name, one in result["models"].items():
         print(name, {headline: one[headline]["value"] for headline in measure.HEADLINES})
 
