@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.evaluation import bootstrap_means, metrics
+from dgsnet.evaluation import metrics
+from dgsnet.evaluation.bootstrap import draws
 from dgsnet.evaluation.interval import Interval, percentile_interval
 
 WANTED = (0.93, 0.97)
@@ -67,9 +68,8 @@ def intervals(size: int, resamples: int, seed: int) -> Mapping[str, Interval]:
     more, _, harder = sample(size, rng)
     parts = [np.arange(2 * size), np.arange(2 * size, 4 * size)]
     strata = np.concatenate([labels, more + 2])
-    ((point, drawn),) = bootstrap_means.means(
-        np.concatenate([labels, more]), [np.concatenate([scores, harder])], parts, strata, resamples=resamples, seed=seed
-    )
+    mean = metrics.mean_over_parts(np.concatenate([labels, more]), np.concatenate([scores, harder]), parts)
+    ((point, drawn),) = draws([mean], strata, resamples, seed)
     found["auroc_mean_of_two"] = percentile_interval(point["auroc"], drawn["auroc"])
     return found
 

@@ -38,7 +38,7 @@ from dgsnet.model.methods import Method
 from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.model.recipe import Recipe, make_recipe
 from dgsnet.reports import tables
-from dgsnet.training import fit_ood, train
+from dgsnet.training import extract_features, train
 from dgsnet.training.views import FrozenFeatures, Views
 from studies.common import paths
 from studies.common.ranking import Floats
@@ -153,7 +153,7 @@ def _read(method: Method, dataset: Dataset, progress: Progress) -> tuple[torch.T
 
 def run(half: str, name: str, epochs: int) -> None:
     """Train on a half; score the other one and `test` into `results/HALF/N-epochs/METHOD-ASKED.parquet`."""
-    fit_ood.MAX_PHOTOGRAPHS = (
+    extract_features.MAX_PHOTOGRAPHS = (
         2  # nobody asks these models what is out of their domain, and each photograph is a pass through the whole tower
     )
     learnt, console, results = IMAGES / f"{half}.csv", Console(stderr=True), RESULTS / _trained(half, epochs)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dgsnet.core.errors import DatasetError
-from dgsnet.evaluation import bootstrap, bootstrap_means, metrics
+from dgsnet.evaluation import bootstrap, metrics
 from dgsnet.evaluation.compare import RANKED, compare, short_names
 from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.metrics import METRICS
@@ -275,14 +275,14 @@ def test_shared_photographs_are_drawn_once_for_all_parts() -> None:
     labels, values = np.array([0] * 30 + [1] * 2), np.concatenate([np.linspace(0.2, 0.8, 30), [0.9, 0.9]])
     strata = np.array([0] * 30 + [1, 2])
     parts = [np.r_[0:30, 30], np.r_[0:30, 31]]
-    ((point, drawn),) = bootstrap_means.means(labels, [values], parts, strata, resamples=300)
-    ((_, alone),) = bootstrap_means.means(labels, [values], parts[:1], strata, resamples=300)
+    ((point, drawn),) = bootstrap.draws([metrics.mean_over_parts(labels, values, parts)], strata, 300)
+    ((_, alone),) = bootstrap.draws([metrics.mean_over_parts(labels, values, parts[:1])], strata, 300)
     assert point["real_acc"] == 0.5
     assert np.allclose(drawn["real_acc"], alone["real_acc"])
 
 
 def test_rank_shares_count_ranks_and_split_ties() -> None:
-    shares = bootstrap_means.rank_shares([np.array([3.0, 1.0, 2.0, 2.0]), np.array([2.0, 2.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0, 1.0])])
+    shares = bootstrap.rank_shares([np.array([3.0, 1.0, 2.0, 2.0]), np.array([2.0, 2.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0, 1.0])])
     third = 1 / 3
     expected = np.array([[2 + third, third, 1 + third], [third, 2.5 + third, 0.5 + third], [1 + third, 0.5 + third, 1.5 + third]]) / 4
     assert shares == pytest.approx(expected)

@@ -17,7 +17,7 @@ from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
 from dgsnet.training import train
-from dgsnet.training.fit_ood import fit_ood
+from dgsnet.training.extract_features import fit_ood
 from tests.support.pictures import textured
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 
 
 def align(
@@ -27,17 +27,12 @@ def align(
 
     Exit code 1 when some images could not be read; each of them is a row of skipped.csv.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from dgsnet.data import align as align_images
-    from dgsnet.data.dataset import load_dataset
     from dgsnet.inference.writers import printable
 
     settings = align_images.Settings(size=size, format=format, quality=quality, downscale=downscale, seed=seed)
-    console = Console(stderr=True)
-    dataset = splits.chosen(load_dataset(data), split, "", console)
-    with Progress(console=console) as progress:
+    dataset = splits.load(data, split)
+    with terminal.progress() as progress:
         result = align_images.align(dataset, out, settings, progress)
     with (out / align_images.SKIPPED).open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

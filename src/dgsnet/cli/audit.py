@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 from dgsnet.core.format import interval
 
 
@@ -17,22 +17,15 @@ def audit(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 when files alone reach an AUC of 0.75.")] = False,
     split: Annotated[str | None, typer.Option("--split", help="Split to audit. Default: all.")] = None,
 ) -> None:
-    """How well formats, sizes, compression and metadata alone tell real from fake. After a kill the same call goes on where it stopped."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from dgsnet.data.dataset import load_dataset
+    """Measure how well format, size, quality, metadata alone tell real from fake. After a kill the same call goes on where it stopped."""
     from dgsnet.evaluation import audit
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import audit_page
 
-    console = Console(stderr=True)
-    dataset = splits.chosen(load_dataset(data), split, "", console)
-    with Progress(console=console) as progress:
+    dataset = splits.load(data, split)
+    with terminal.progress() as progress:
         result = audit.audit(dataset, out, progress)
     page = audit_page.write(out, result)
-    for row in result["unreadable"]:
-        typer.echo(f"not read: {printable(row['error'])}", err=True)
+    terminal.name_failures("not read", (row["error"] for row in result["unreadable"]))
     _show(result)
     typer.echo(f"all figures: {out / audit.AUDIT_JSON}; to read: {page}", err=True)
     if strict and result["shortcut_auc"] >= audit.STRONG:
@@ -43,8 +36,6 @@ def audit(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
-
     rows = [
         ("all together (95 %)", interval(result["shortcut"])),
         ("  on unseen sources", interval(result["across_sources"])),
@@ -53,6 +44,6 @@ def _show(result: dict[str, Any]) -> None:
             for one in result["features"]
         ),
     ]
-    tables.show(("column", "auc", "real", "fake"), rows, outside=(2, 3))
+    terminal.show_table(("column", "auc", "real", "fake"), rows, outside=(2, 3))
     for line in result["advice"]:
         typer.echo(f"* {line}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 from dgsnet.core.errors import CalibrationError
 from dgsnet.core.format import interval
 
@@ -51,12 +51,9 @@ def calibrate(
     threads: options.Threads = None,
 ) -> None:
     """Make the score a probability (photographs and generated images equally likely) and set the thresholds of the verdicts."""
-    from rich.console import Console
-
     from dgsnet.artifacts import model_folder, names
     from dgsnet.evaluation import calibrate
     from dgsnet.evaluation.predictions import failures
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import reliability_diagram
 
     if (predictions is None) == (data is None):
@@ -65,11 +62,10 @@ def calibrate(
         raise CalibrationError("--out-of-fold says whose --predictions are; with --data the model scores for itself")
     model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
     if data is not None:
-        predictions, split = _predict(model, data, split, device, provider, threads, Console(stderr=True)), None
+        predictions, split = _predict(model, data, split, device, provider, threads), None
     assert predictions is not None  # noqa: S101 - one of the two was given
     failed = failures(predictions)
-    for error in failed:
-        typer.echo(f"not scored: {printable(error)}", err=True)
+    terminal.name_failures("not scored", failed)
     calibration = calibrate.calibrate(
         model,
         predictions,
@@ -88,18 +84,16 @@ def calibrate(
         raise typer.Exit(1)
 
 
-def _predict(model: Path, data: Path, split: str | None, device: str, provider: str | None, threads: int | None, console: Any) -> Path:
-    from rich.progress import Progress
-
+def _predict(model: Path, data: Path, split: str | None, device: str, provider: str | None, threads: int | None) -> Path:
     from dgsnet.data.dataset import load_dataset
     from dgsnet.evaluation.calibrate import predict_uncalibrated
 
-    dataset = _chosen(load_dataset(data), split, console)
-    with Progress(console=console) as progress:
+    dataset = _chosen(load_dataset(data), split)
+    with terminal.progress() as progress:
         return predict_uncalibrated(model, dataset, device=device, provider=provider, threads=threads, progress=progress)
 
 
-def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
+def _chosen(dataset: Dataset, split: str | None) -> Dataset:
     """Return the split asked for; otherwise `val`, or all of data that is of one piece."""
     known = splits.names(dataset)
     if split is None and "val" not in known and len(known) > 1:
@@ -107,7 +101,7 @@ def _chosen(dataset: Dataset, split: str | None, console: Any) -> Dataset:
             f"the data has the splits {', '.join(known)} and no `val`: name one with --split, "
             "neither the one the model was trained on nor the one it is to be tested on"
         )
-    return splits.chosen(dataset, split, "val", console)
+    return splits.chosen(dataset, split, "val")
 
 
 def _show(calibration: Calibration) -> None:
@@ -135,5 +129,4 @@ def _show(calibration: Calibration) -> None:
         verdicts.add_row(Text(f"  {printable(name)}"), str(one["n"]), f"{one['fpr']:.1%}", "", "")
     console.print()
     console.print(verdicts)
-    for warning in fitted["warnings"]:
-        typer.echo(f"warning: {printable(warning)}", err=True)
+    terminal.name_failures("warning", fitted["warnings"])

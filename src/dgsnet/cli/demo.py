@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dgsnet.cli import terminal
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for all that is made; a second call goes on where one stopped.")] = Path(
@@ -22,8 +24,6 @@ def demo(
 
     Prints tables and saves a plot.
     """
-    from rich.console import Console
-
     from dgsnet.demo import QUICK, Settings, run
 
-    run(out, QUICK if quick else Settings(), backbone=backbone, images=images or (), console=Console(stderr=True))
+    run(out, QUICK if quick else Settings(), backbone=backbone, images=images or (), console=terminal.console())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dgsnet.artifacts.shipped import DEFAULT
-from dgsnet.cli import options
+from dgsnet.cli import options, terminal
 from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def detect(
     ] = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from dgsnet.inference import writers
@@ -59,7 +58,7 @@ def detect(
     _check_pictures(heatmap, report)
 
     detector = options.loader(device, provider, threads)(model)
-    failed, console = 0, Console(stderr=True)
+    failed, console = 0, terminal.console()
     table = writers.TerminalTable(provenance=provenance)
     with ExitStack() as stack:
         sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []

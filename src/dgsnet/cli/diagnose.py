@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 from dgsnet.core.errors import DatasetError, DgsnetError
 from dgsnet.core.format import interval
 
@@ -35,15 +35,8 @@ def diagnose(
     caption_column: Annotated[str, typer.Option("--caption-column", help="Manifest column with captions.")] = "caption",
     device: options.TorchDevice = "cpu",
 ) -> None:
-    """How much of the frozen CLIP survives fine-tuning. After a kill the same call goes on where it stopped."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from dgsnet.data.dataset import load_dataset
-    from dgsnet.inference.writers import printable
-
-    console = Console(stderr=True)
-    dataset = splits.chosen(load_dataset(data, caption_column=caption_column), split, "test", console)
+    """Measure how much of the frozen CLIP survives fine-tuning. After a kill the same call goes on where it stopped."""
+    dataset = splits.load(data, split, "test", caption_column)
     if len(dataset) > limit:
         dataset = dataset.balanced_subset(limit, seed=0)
     tasks = {name: _task(folder, limit) for name, folder in _named([str(folder) for folder in task or []]).items()}
@@ -55,13 +48,12 @@ def diagnose(
     detectors: dict[str, Detector] = {
         name: Detector.from_pretrained(one, device=device, provider="torch") for name, one in _named(model).items()
     }
-    with Progress(console=console) as progress:
+    with terminal.progress() as progress:
         diagnosis = measure.diagnose(detectors, dataset, out, tasks=tasks, progress=progress)
         diagnose_plots.write(out, diagnosis, progress)
     result = diagnosis.figures
     page = diagnose_page.write(out, result)
-    for error in result["failed"].values():
-        typer.echo(f"not used: {printable(error)}", err=True)
+    terminal.name_failures("not used", result["failed"].values())
     _show(result)
     typer.echo(f"all figures: {out / measure.FORGETTING_JSON}, in words: {page}", err=True)
     if result["failed"]:
@@ -89,11 +81,9 @@ def _task(folder: str, limit: int) -> Dataset:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
-
     headlines = ("cka", "knn_overlap", "procrustes", "probe_retention")
     rows = [
         (name, *(interval(figures, 3) for figures in (one["detection"]["auroc"], *(one[headline] for headline in headlines))))
         for name, one in result["models"].items()
     ]
-    tables.show(("model", "auroc (95 %)", *headlines), rows)
+    terminal.show_table(("model", "auroc (95 %)", *headlines), rows)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.format import figure, interval
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dgsnet.data.dataset import Dataset
     from dgsnet.inference.detector import Detector
 
@@ -23,10 +21,7 @@ _GENERATOR, _HEATMAPS = "generator", 6
 
 
 def evaluate(
-    out: Annotated[
-        Path,
-        typer.Option("--out", help="Folder for predictions.parquet, metrics.json, metrics.csv, report.html and more."),
-    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.parquet, metrics.json, metrics.csv, report.html and more.")],
     compared: Annotated[
         list[str] | None,
         typer.Argument(metavar="[A B...]", help="With --compare: predictions, folders of some, or models.", show_default=False),
@@ -45,23 +40,20 @@ def evaluate(
         str | None, typer.Option("--cluster", help="Column whose images the bootstrap draws together, such as group. Default: none.")
     ] = None,
     heatmaps: Annotated[
-        int | None,
-        typer.Option("--heatmaps", min=0, max=6, help="Heatmaps of the worst mistakes of each kind; seconds each. Default: 6."),
+        int | None, typer.Option("--heatmaps", min=0, max=6, help="Heatmaps of the worst mistakes of each kind; seconds each. Default: 6.")
     ] = None,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
-    from rich.console import Console
-
-    console, load = Console(stderr=True), options.loader(device, provider, threads)
+    load = options.loader(device, provider, threads)
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
         if group is not None or heatmaps is not None:
             raise DgsnetError("--compare goes by generator and draws no heatmaps: leave out --group and --heatmaps")
-        _compare(compared or [], out, baseline, data, split, resamples, load, console)
+        _compare(compared or [], out, baseline, data, split, resamples, load)
         return
     drawn = _HEATMAPS if heatmaps is None else heatmaps
     if compared or baseline:
@@ -70,19 +62,19 @@ def evaluate(
         if data is not None or split is not None or cluster is not None or group is not None:
             left_out = "leave out --data, --split, --group and --cluster"
             raise DgsnetError(f"--benchmark takes its images from --root, tests its own split and goes by its subsets: {left_out}")
-        _benchmark(benchmark, root, model, predictions, out, resamples, drawn, load, console)
+        _benchmark(benchmark, root, model, predictions, out, resamples, drawn, load)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
     if predictions is None:
         if model is None or data is None:
             raise DgsnetError("evaluate needs --model and --data, or --predictions")
-        scored = _predict(model, _chosen(data, split, console), out, load, console)
+        scored = _predict(model, splits.load(data, split, "test"), out, load)
     elif model is not None or data is not None or split is not None:
         raise DgsnetError("--predictions stands for --model, --data and --split: give the one or the others")
     else:
         scored = _Scored(predictions)
-    result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, console, cluster)
+    result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, cluster)
     _show(result)
     if failed:
         raise typer.Exit(1)
@@ -98,41 +90,29 @@ class _Scored:
 
 
 def _report(
-    scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, console: Console, cluster: str | None = None
+    scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, cluster: str | None = None
 ) -> tuple[dict[str, Any], bool]:
     """Write all that is written about a predictions file whatever the data was; return the metrics, and whether some image has no score."""
-    from rich.progress import Progress
-
     from dgsnet.evaluation import evaluate
     from dgsnet.evaluation.predictions import failures, recorded_threshold
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import evaluation_page
 
     predictions = scored.predictions
     failed = failures(predictions)
-    for error in failed:
-        typer.echo(f"not scored: {printable(error)}", err=True)
+    terminal.name_failures("not scored", failed)
     threshold = recorded_threshold(predictions)
     result = evaluate.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
-    with Progress(console=console) as progress:
+    with terminal.progress() as progress:
         evaluation_page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
     typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / evaluation_page.REPORT}", err=True)
     return result, bool(failed)
 
 
-def _chosen(data: Path, split: str | None, console: Console) -> Dataset:
-    from dgsnet.data.dataset import load_dataset
-
-    return splits.chosen(load_dataset(data), split, "test", console)
-
-
-def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, console: Console) -> _Scored:
-    from rich.progress import Progress
-
+def _predict(model: str, dataset: Dataset, out: Path, load: options.Load) -> _Scored:
     from dgsnet.evaluation import predictions
 
     detector = load(model)
-    with Progress(console=console) as progress:
+    with terminal.progress() as progress:
         return _Scored(predictions.predict(detector, dataset, out, progress), dataset, detector)
 
 
@@ -145,13 +125,12 @@ def _benchmark(
     resamples: int,
     heatmaps: int,
     load: options.Load,
-    console: Console,
 ) -> None:
     from dgsnet.evaluation.benchmarks import layouts, protocol, registry
     from dgsnet.inference.writers import printable
     from dgsnet.reports import benchmark_page
 
-    chosen, unmatched = registry.benchmark(name), {}
+    chosen, unmatched, console = registry.benchmark(name), {}, terminal.console()
     if predictions is None:
         if model is None or root is None:
             raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
@@ -159,12 +138,12 @@ def _benchmark(
         unmatched = found.unmatched
         for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
-        scored = _predict(model, found.dataset, out, load, console)
+        scored = _predict(model, found.dataset, out, load)
     elif model is not None or root is not None:
         raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
     else:
         scored = _Scored(predictions)
-    _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps, console)
+    _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps)
     result = protocol.evaluate(chosen, scored.predictions, out, resamples=resamples, unmatched=unmatched)
     page = benchmark_page.write(out, result)
     _show_benchmark(result)
@@ -180,18 +159,10 @@ def _benchmark(
 
 
 def _compare(
-    given: list[str],
-    out: Path,
-    baseline: str | None,
-    data: Path | None,
-    split: str | None,
-    resamples: int,
-    load: options.Load,
-    console: Console,
+    given: list[str], out: Path, baseline: str | None, data: Path | None, split: str | None, resamples: int, load: options.Load
 ) -> None:
     from dgsnet.evaluation import compare
     from dgsnet.evaluation.predictions import failures
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import comparison_page
 
     names = compare.short_names([Path(one) for one in given])
@@ -203,12 +174,11 @@ def _compare(
         if file is None:
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
-            dataset = dataset or _chosen(data, split, console)
-            file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load, console).predictions
+            dataset = dataset or splits.load(data, split, "test")
+            file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load).predictions
             failed |= dict.fromkeys(failures(file))
         files.append(file)
-    for error in failed:
-        typer.echo(f"not scored: {printable(error)}", err=True)
+    terminal.name_failures("not scored", failed)
     result = compare.compare(files, out, names=names, baseline=baseline, resamples=resamples)
     comparison_page.write(out, result)
     _show_comparison(result)
@@ -218,25 +188,21 @@ def _compare(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
-
     plain = ("real_acc", "fake_acc", "tpr_at_fpr_5")
     reports = [*result["by_generator"].items(), ("mean of these", result["mean_over_generators"]), ("overall", result["overall"])]
     rows = [
         (name, _images(report), interval(report["auroc"]), *(figure(report[metric]["value"]) for metric in plain))
         for name, report in reports
     ]
-    tables.show(("generator", "images", "auroc (95 %)", *plain), rows)
+    terminal.show_table(("generator", "images", "auroc (95 %)", *plain), rows)
 
 
 def _show_benchmark(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
-
     rows = []
     for name, report in [*result["subsets"].items(), ("mean of these", result["mean"])]:
         cells = (cell for metric in ("acc", "ap") for cell in (interval(report[metric]), figure(report["published"].get(metric))))
         rows.append((name, _images(report), *cells))
-    tables.show(("subset", "images", "acc (95 %)", "published", "ap (95 %)", "published"), rows)
+    terminal.show_table(("subset", "images", "acc (95 %)", "published", "ap (95 %)", "published"), rows)
 
 
 def _images(report: dict[str, Any]) -> str:
@@ -244,8 +210,6 @@ def _images(report: dict[str, Any]) -> str:
 
 
 def _show_comparison(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
-
     first = {one["detector"]: f"{one['shares'][0]:.0%}" for one in result["ranking"]["auroc"] or []}
     rows = []
     for name, own in result["detectors"].items():
@@ -253,4 +217,4 @@ def _show_comparison(result: dict[str, Any]) -> None:
         difference = "baseline" if other is None else interval(other["mean_over_generators"]["auroc"], 3, sign=True)
         auroc = interval(own["mean_over_generators"]["auroc"])
         rows.append((name, auroc, difference, first.get(name, "-"), str(own["dropped"] + own["unscored"])))
-    tables.show(("detector", "auroc (95 %)", "difference (95 %)", "first", "dropped"), rows)
+    terminal.show_table(("detector", "auroc (95 %)", "difference (95 %)", "first", "dropped"), rows)

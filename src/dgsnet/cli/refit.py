@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dgsnet.artifacts.shipped import DEFAULT
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 
 
 def refit(
@@ -22,26 +22,19 @@ def refit(
     device: options.TorchDevice = "cpu",
 ) -> None:
     """Give a trained model a new head in closed form, calibrated on sources left out: for new generators, or after fine-tuning."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from dgsnet.artifacts import model_folder
-    from dgsnet.data.dataset import load_dataset
     from dgsnet.evaluation.predictions import PREDICTIONS
     from dgsnet.inference.detector import Detector
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import reliability_diagram
     from dgsnet.training import refit_head
 
-    console = Console(stderr=True)
-    dataset = splits.chosen(load_dataset(data), split, "train", console)
+    dataset = splits.load(data, split, "train")
     if limit is not None:
         dataset = dataset.balanced_subset(limit, seed=0)
     detector = Detector.from_pretrained(model, device=device, provider="torch")
-    with Progress(console=console) as progress:
+    with terminal.progress() as progress:
         failed = refit_head.refit(detector, dataset, out, progress, penalty)
-    for why in failed:
-        typer.echo(f"left out: {printable(why)}", err=True)
+    terminal.name_failures("left out", failed)
     calibration = model_folder.load_config(out).calibration
     if calibration.fitted is not None:
         reliability_diagram.write(out, calibration, out / refit_head.LEFT_OUT / PREDICTIONS)

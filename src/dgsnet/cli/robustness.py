@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dgsnet.cli import options, splits
+from dgsnet.cli import options, splits, terminal
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.format import figure, interval
 
@@ -33,16 +33,11 @@ def robustness(
     provider: options.Provider = None,
     threads: options.Threads = None,
 ) -> None:
-    """How often the verdict flips when an image is compressed, scaled or cropped. After a kill the same call goes on where it stopped."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from dgsnet.data.dataset import load_dataset
+    """Measure how often compressing, scaling or cropping flips the verdict. After a kill the same call goes on where it stopped."""
     from dgsnet.evaluation import robustness
     from dgsnet.evaluation.evaluate import METRICS_JSON
-    from dgsnet.evaluation.predictions import read_predictions
+    from dgsnet.evaluation.predictions import failures
     from dgsnet.images import perturb
-    from dgsnet.inference.writers import printable
     from dgsnet.reports import robustness_page, robustness_plots
 
     if compare:
@@ -55,18 +50,15 @@ def robustness(
     if model is None or data is None:
         raise DgsnetError("robustness needs --model and --data, or --compare and finished runs")
     chosen = perturb.suite(suite)
-    console = Console(stderr=True)
-    dataset = splits.chosen(load_dataset(data), split, "test", console)
+    dataset = splits.load(data, split, "test")
     if limit is not None:
         dataset = dataset.balanced_subset(limit, seed=0)
 
     detector = options.loader(device, provider, threads)(model)
-    with Progress(console=console) as progress:
+    with terminal.progress() as progress:
         predictions = robustness.predict(detector, dataset, out, chosen, progress, batch_size)
-    errors = read_predictions(predictions).column("error").to_pylist()
-    failed = dict.fromkeys(error for error in errors if error)  # an image that cannot be decoded has the same error in all its rows
-    for error in failed:
-        typer.echo(f"not scored: {printable(error)}", err=True)
+    failed = dict.fromkeys(failures(predictions))  # an image that cannot be decoded has the same error in all its rows
+    terminal.name_failures("not scored", failed)
     result = robustness.evaluate(predictions, out, resamples=resamples)
     robustness_plots.write(out, result)
     robustness_page.write(out, result)
@@ -77,7 +69,6 @@ def robustness(
 
 
 def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int) -> None:
-    from dgsnet.cli import tables
     from dgsnet.evaluation import robustness
     from dgsnet.evaluation.compare import COMPARISON, locate, short_names
     from dgsnet.reports import robustness_page, robustness_plots
@@ -96,12 +87,11 @@ def _compare(given: list[Path], out: Path, baseline: str | None, resamples: int)
         difference = "baseline" if other is None else interval(other["mean"]["auroc"], 3, sign=True)
         figures = (interval(own["clean"]["auroc"]), interval(own["mean"]["auroc"]), difference, interval(own["changes"]["mean_flip_rate"]))
         rows.append((name, *figures))
-    tables.show(("detector", "clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"), rows)
+    terminal.show_table(("detector", "clean (95 %)", "perturbed (95 %)", "difference (95 %)", "flips (95 %)"), rows)
     typer.echo(f"all figures: {out / COMPARISON}.json, .md", err=True)
 
 
 def _show(result: dict[str, Any]) -> None:
-    from dgsnet.cli import tables
     from dgsnet.reports.robustness_page import state_name
 
     def line(name: str, one: dict[str, Any], flips: str = "flip_rate", opposite: str = "opposite_rate") -> tuple[str, ...]:
@@ -116,4 +106,6 @@ def _show(result: dict[str, Any]) -> None:
         line("mean of these", overall, "mean_flip_rate", "mean_opposite_rate"),
         line("any of these", overall, "flips_any", "opposite_any"),
     ]
-    tables.show(("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"), rows, outside=())
+    terminal.show_table(
+        ("perturbation", "auroc (95 %)", "balanced", "flips (95 %)", "photographs", "generated", "opposite"), rows, outside=()
+    )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dgsnet.artifacts.shipped import DEFAULT
-from dgsnet.cli import options
+from dgsnet.cli import options, terminal
 from dgsnet.core.errors import DgsnetError
 
 
@@ -44,9 +44,6 @@ def score(
     threads: options.Threads = None,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
-    from rich.console import Console
-
-    from dgsnet.inference.writers import printable
     from dgsnet.score import run
     from dgsnet.score.cluster import Cluster
     from dgsnet.score.settings import Settings
@@ -54,9 +51,8 @@ def score(
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
-    summary, output = run.score(data, out, settings, Console(stderr=True))
-    for reason in output.reasons(summary.parts):
-        typer.echo(f"not scored: {printable(reason)}", err=True)
+    summary, output = run.score(data, out, settings, terminal.console())
+    terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(
         f"{summary.inputs} rows in {out} ({summary.failed} not scored, {summary.duplicates} with the bytes of an earlier image)", err=True
     )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dgsnet.cli import terminal
 from dgsnet.core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dgsnet.data.dataset import Dataset
+
+
+def load(data: Path, split: str | None, default: str = "", caption_column: str = "caption") -> Dataset:
+    """Load labelled data and return the part that `chosen` does."""
+    from dgsnet.data.dataset import load_dataset
+
+    return chosen(load_dataset(data, caption_column=caption_column), split, default)
 
 
 def names(dataset: Dataset) -> list[str]:
@@ -17,7 +24,7 @@ def names(dataset: Dataset) -> list[str]:
     return sorted({sample.split for sample in dataset if sample.split})
 
 
-def chosen(dataset: Dataset, split: str | None, default: str, console: Console) -> Dataset:
+def chosen(dataset: Dataset, split: str | None, default: str) -> Dataset:
     """Return the split asked for, else the `default` one, else all of data that has no such split.
 
     Raises:
@@ -30,5 +37,5 @@ def chosen(dataset: Dataset, split: str | None, default: str, console: Console) 
     if wanted not in present:
         raise DatasetError(f"the data has no split {wanted!r}: it has {', '.join(present) or 'none'}")
     part = dataset.with_split(wanted)
-    console.print(f"split {wanted!r}: {len(part)} of {len(dataset)} images")
+    terminal.console().print(f"split {wanted!r}: {len(part)} of {len(dataset)} images")
     return part

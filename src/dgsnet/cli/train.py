@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dgsnet.cli import options
+from dgsnet.cli import options, terminal
 
 
 def train(
@@ -23,15 +23,13 @@ def train(
     validate: Annotated[bool, typer.Option("--validate/--no-validate", help="Score the held-out split into OUT/metrics.json.")] = True,
 ) -> None:
     """Train a detector: a linear probe on frozen CLIP, then LoRA under gradient surgery. Writes a model folder."""
-    from rich.console import Console
-
     import dgsnet.training
     from dgsnet.core.errors import RecipeError
     from dgsnet.model import methods
     from dgsnet.model.recipe import make_recipe
     from dgsnet.training.validation import validate_on_held_out
 
-    console = Console(stderr=True)
+    console = terminal.console()
     named = (f"method={method}",) if method else ()
     recipe = make_recipe(preset=preset, config=config, assignments=(*(assignments or ()), *named))
     if recipe.method not in methods.available():

@@ -19,12 +19,12 @@ from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import write_json
 from dgsnet.data.dataset import load_dataset
 from dgsnet.demo import score_shipped
-from dgsnet.demo.figures import figures
 from dgsnet.demo.make_pairs import make_pairs, test_psnr
 from dgsnet.demo.photographs import Photograph, photographs
 from dgsnet.demo.settings import Settings
-from dgsnet.evaluation import evaluate
-from dgsnet.evaluation.predictions import predict
+from dgsnet.evaluation import evaluate, metrics
+from dgsnet.evaluation.interval import Interval
+from dgsnet.evaluation.predictions import predict, read_predictions
 from dgsnet.inference.detector import Detector
 from dgsnet.reports import demo_report
 from dgsnet.training import train
@@ -33,12 +33,7 @@ SETTINGS, RESULT, PLOT = "settings.json", "demo.json", "demo.png"
 
 
 def run(
-    out: Path,
-    settings: Settings,
-    *,
-    backbone: str = score_shipped.BACKBONE,
-    images: Sequence[Path] = (),
-    console: Console | None = None,
+    out: Path, settings: Settings, *, backbone: str = score_shipped.BACKBONE, images: Sequence[Path] = (), console: Console | None = None
 ) -> dict[str, Any]:
     """Run the demo, or go on with it where an earlier call stopped.
 
@@ -99,6 +94,26 @@ def _predict(model: Path, pairs: Path, out: Path, backbone: str, console: Consol
     detector = Detector.from_pretrained(model, backbone=backbone)
     with Progress(console=console, transient=True) as progress:
         return predict(detector, load_dataset(pairs).with_split("test"), out, progress)
+
+
+def figures(predictions: Path, settings: Settings) -> dict[str, Any]:
+    """Return AUROC and balanced accuracy (at score 0.5) with 95 % intervals, by decoder and as means over seen and unseen decoders.
+
+    A decoder's figures pool its reconstructions with all photographs of the test split; the means are `mean, seen` and `mean, unseen`.
+    """
+    rows = [row for row in read_predictions(predictions).to_pylist() if row["score"] is not None]
+    found: dict[str, Any] = {}
+    for kind, names in settings.decoders.items():
+        kept = [row for row in rows if row["label"] == 0 or row["generator"] in names]
+        columns = [row["label"] for row in kept], [row["score"] for row in kept], [row["generator"] for row in kept]
+        for name, figure in metrics.by_generator(*columns, resamples=settings.resamples).items():
+            found[name] = _chosen(figure.figures)
+        found[f"mean, {kind}"] = _chosen(metrics.macro_average(*columns, resamples=settings.resamples))
+    return found
+
+
+def _chosen(estimates: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: estimates[name].as_dict() for name in ("auroc", "balanced_acc")}
 
 
 def _claim(out: Path, found: list[Photograph], settings: Settings, backbone: str) -> None:

@@ -20,17 +20,9 @@ BACKBONE = "clip-vit-b16"
 
 
 def score(out: Path, found: Sequence[Photograph], pairs: Path, images: Sequence[Path], console: Console) -> Path:
-    """Score them with the shipped model, print a table and write the rows.
+    """Score them with the shipped model, print a table, and return `out/shipped.jsonl`, one row an image.
 
-    Args:
-        out: folder of the demo.
-        found: whole photographs.
-        pairs: folder of reconstructions; of each decoder and photograph of the test split the first one is scored.
-        images: pictures of the user's.
-        console: where messages go.
-
-    Returns:
-        `out/shipped.jsonl`, one row an image.
+    Of the pairs it scores the first reconstruction of each decoder and photograph of the test split.
     """
     detector = Detector.from_pretrained(shipped.DEFAULT)
     named: list[tuple[str, Source]] = [(f"photograph: {one.name}", one.pixels) for one in found]

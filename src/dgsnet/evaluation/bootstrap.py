@@ -50,15 +50,8 @@ def draws(
 ) -> list[tuple[dict[str, float], Figures]]:
     """Compute several statistics of the same N samples on the same resamples.
 
-    Args:
-        statistics: each from weights (R, N) to figures (R,) by name.
-        strata: as `weightings`, like the other arguments.
-        resamples: at least 1.
-        seed: at least 0.
-        clusters: (N,), or None.
-
     Returns:
-        For each statistic its figures of the samples as they are, and of each resample (`resamples`,).
+        For each statistic its figures of the samples as they are, and of each resample (`resamples`,), drawn as by `weightings`.
     """
     points = [statistic(np.ones((1, np.asarray(strata).size))) for statistic in statistics]
     chunks: list[list[Figures]] = [[] for _ in statistics]
@@ -69,6 +62,19 @@ def draws(
         ({name: float(value[0]) for name, value in point.items()}, {name: np.concatenate([one[name] for one in found]) for name in point})
         for point, found in zip(points, chunks, strict=True)
     ]
+
+
+def rank_shares(drawn: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return (D, D) shares: in how much of the resamples detector d is ranked k-th, the highest figure first. Ties share ranks equally.
+
+    `drawn` are of each of D detectors the (R,) draws of one figure, finite.
+    """
+    table = np.stack(drawn)
+    above = (table[None] > table[:, None]).sum(axis=1)  # (D, R): how many are strictly better
+    level = (table[None] == table[:, None]).sum(axis=1)  # with itself
+    ranks = np.arange(len(table))[:, None, None]
+    inside = (ranks >= above) & (ranks < above + level)
+    return np.asarray((inside / level).mean(axis=2).T)
 
 
 def _ranks(places: NDArray[np.intp], clusters: ArrayLike | None) -> NDArray[np.intp]:

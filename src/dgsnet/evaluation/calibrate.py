@@ -27,7 +27,6 @@ def predict_uncalibrated(
     folder: Path,
     dataset: Dataset,
     *,
-    backbone: str | None = None,
     device: str = "cpu",
     provider: str | None = None,
     threads: int | None = None,
@@ -41,7 +40,7 @@ def predict_uncalibrated(
     Raises:
         ModelFolderError, WeightsError, DgsnetError: as `Detector.from_pretrained`.
     """
-    detector = Detector.from_pretrained(folder, backbone=backbone, device=device, provider=provider, threads=threads).uncalibrated(folder)
+    detector = Detector.from_pretrained(folder, device=device, provider=provider, threads=threads).uncalibrated(folder)
     key = sha256_bytes(f"{detector.fingerprint} {dataset.fingerprint()} {__version__}".encode())[:16]
     return predict(detector, dataset, folder / "calibration" / key, progress)
 
@@ -67,8 +66,7 @@ def calibrate(
         folder: model folder.
         predictions: a predictions file of this model with columns `label`, `logit`, and, where known, `source` and `split`.
         method: see `fit`.
-        target_fpr: see `thresholds`.
-        target_fnr: see `thresholds`.
+        target_fpr, target_fnr: see `thresholds`.
         split: only rows of this split.
         every_source: hold `target_fpr` for the photographs of each source, not only for all together.
         out_of_fold: the predictions are not this model's but those of models trained as it was, on other images than they scored. So a

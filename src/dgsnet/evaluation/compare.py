@@ -6,8 +6,6 @@ difference can be sure where the two intervals overlap.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import bootstrap_means, metrics
+from dgsnet.evaluation import csv_table, metrics
+from dgsnet.evaluation.bootstrap import draws, rank_shares
 from dgsnet.evaluation.interval import PARTS, Interval
 from dgsnet.evaluation.metrics import METRICS, Floats
 from dgsnet.evaluation.predictions import PREDICTIONS, names_in, recorded_threshold, scored_only, unperturbed
@@ -225,10 +224,11 @@ def _ranking(common: _Common, generators: list[str], detectors: list[str], setti
     codes = {name: code for code, name in enumerate(generators, start=1)}
     strata = np.array([codes[str(name)] if label else 0 for name, label in zip(common.generators, common.labels, strict=True)])
     parts = [np.flatnonzero((strata == 0) | (strata == code)) for code in codes.values()]
-    drawn = [one for _, one in bootstrap_means.means(common.labels, common.scores, parts, strata, **settings)]
+    means = [metrics.mean_over_parts(common.labels, one, parts, settings["threshold"]) for one in common.scores]
+    drawn = [one for _, one in draws(means, strata, settings["resamples"])]
     ranking = {}
     for metric in RANKED:
-        shares = bootstrap_means.rank_shares([one[metric] for one in drawn])
+        shares = rank_shares([one[metric] for one in drawn])
         expected = shares @ np.arange(1, len(detectors) + 1)
         order = np.argsort(expected, kind="stable")
         ranking[metric] = [
@@ -243,9 +243,7 @@ def _ranking(common: _Common, generators: list[str], detectors: list[str], setti
 
 def _as_csv(result: dict[str, Any]) -> str:
     """Return one line per detector, part and metric: the figure where it is computed for the part, and the difference to the baseline."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["detector", "part", "name", "metric", *PARTS, *(f"difference{end}" for end in ("", "_low", "_high"))])
+    rows = []
     for detector, own in result["detectors"].items():
         differences = result["differences"].get(detector, {})
         lines = [(part, "", own[part], differences.get(part)) for part in ("overall", "mean_over_generators")]
@@ -254,6 +252,6 @@ def _as_csv(result: dict[str, Any]) -> str:
         lines += [("source", name, None, one) for name, one in differences.get("by_source", {}).items()]
         for part, name, figures, difference in lines:
             for metric in METRICS:
-                cells = [None if one is None else one[metric][end] for one in (figures, difference) for end in PARTS]
-                writer.writerow([detector, part, name, metric, *("" if cell is None else f"{cell:.6f}" for cell in cells)])
-    return text.getvalue()
+                cells = csv_table.figures(figures, (metric,)) + csv_table.figures(difference, (metric,))
+                rows.append((detector, part, name, metric, *cells))
+    return csv_table.text(("detector", "part", "name", "metric", *PARTS, *csv_table.columns(("difference",))), rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import metrics
-from dgsnet.evaluation.interval import PARTS
+from dgsnet.evaluation import csv_table, metrics
 from dgsnet.evaluation.predictions import columns_of, names_in, scored_only, unperturbed
 from dgsnet.inference import resumable_parquet
 
@@ -22,13 +19,7 @@ METRICS_JSON, METRICS_CSV = "metrics.json", "metrics.csv"
 
 
 def evaluate(
-    predictions: Path,
-    out: Path,
-    *,
-    group: str = "generator",
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    cluster: str | None = None,
+    predictions: Path, out: Path, *, group: str = "generator", threshold: float = 0.5, resamples: int = 1000, cluster: str | None = None
 ) -> dict[str, Any]:
     """Compute metrics of a predictions file into `out/metrics.json` and `out/metrics.csv`.
 
@@ -95,11 +86,8 @@ def _clusters(column: pa.ChunkedArray) -> NDArray[np.intp]:
 
 def _as_csv(result: dict[str, Any]) -> str:
     """Return one line per generator, after `overall`."""
-    text = io.StringIO()
-    columns = [column for name in metrics.METRICS for column in (name, f"{name}_low", f"{name}_high")]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["generator", "n_real", "n_fake", *columns])
-    for name, report in [("overall", result["overall"]), *result["by_generator"].items()]:
-        cells = [report[metric][part] for metric in metrics.METRICS for part in PARTS]
-        writer.writerow([name, report["n_real"], report["n_fake"], *("" if cell is None else f"{cell:.6f}" for cell in cells)])
-    return text.getvalue()
+    rows = [
+        (name, report["n_real"], report["n_fake"], *csv_table.figures(report, metrics.METRICS))
+        for name, report in [("overall", result["overall"]), *result["by_generator"].items()]
+    ]
+    return csv_table.text(("generator", "n_real", "n_fake", *csv_table.columns(metrics.METRICS)), rows)

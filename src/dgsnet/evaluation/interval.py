@@ -29,12 +29,8 @@ class Interval:
 def percentile_interval(value: float, drawn: NDArray[np.float64], tail: float = _TAIL) -> Interval:
     """Return a figure with the percentile interval of its draws (R,), undefined where the figure is NaN.
 
-    Draws that are NaN do not count: a resample may miss every image that has a value. Where all are, the interval has no width.
-
-    Args:
-        value: the figure of the data itself.
-        drawn: the figure of each resample.
-        tail: share of draws left out at either end, 0..0.5.
+    Draws that are NaN do not count: a resample may miss every image that has a value. Where all are, the interval has no width. `tail`,
+    0..0.5, is the share of draws left out at either end.
     """
     if np.isnan(value):
         return Interval()
@@ -42,3 +38,8 @@ def percentile_interval(value: float, drawn: NDArray[np.float64], tail: float = 
         return Interval(float(value), float(value), float(value))
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
+
+
+def interval_of_draws(draws: NDArray[np.float64]) -> Interval:
+    """Return the interval of (1 + R,) draws: the first is the figure of the data, the others are those of resamples."""
+    return percentile_interval(draws[0], draws[1:], 0.025)  # `_TAIL` differs in the last bit, and calibrations are written to the last bit

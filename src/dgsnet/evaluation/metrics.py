@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,7 +93,8 @@ def pooled(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> Stat
 def mean_over_parts(labels: ArrayLike, scores: ArrayLike, parts: Sequence[NDArray[np.intp]], threshold: float = 0.5) -> Statistic:
     """Return the mean over parts of every metric as a statistic of the weights of all samples: the one macro average there is.
 
-    Samples may belong to several parts, as photographs do that all generators share.
+    Samples may belong to several parts, as photographs do that all generators share: one draw of them serves all, so that what they do to
+    every part at once does not average out.
 
     Args:
         labels: (N,), 0 or 1.
@@ -115,120 +117,71 @@ def mean_over_parts(labels: ArrayLike, scores: ArrayLike, parts: Sequence[NDArra
     return mean
 
 
-def estimate(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    *,
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    clusters: ArrayLike | None = None,
-) -> Report:
-    """Compute every metric of (N,) labels and scores, with bootstrap intervals.
+class Options(TypedDict, total=False):
+    """Options of every figure with an interval.
 
-    Args:
-        labels: (N,), 0 or 1.
-        scores: (N,), 0..1.
-        threshold: a score of at least this is called AI-generated.
-        resamples: number of bootstrap resamples, at least 1.
-        seed: at least 0; the same seed gives the same intervals.
-        confidence: share of resamples inside the interval, between 0 and 1.
-        clusters: (N,) whole numbers; samples of one number are drawn together, as the frames of one film should be. None: each on its own.
+    `threshold` (0.5): a score of at least this is called AI-generated. `resamples` (1000) of the bootstrap, at least 1. `seed` (0), at
+    least 0: the same seed gives the same intervals. `clusters` (None), (N,) whole numbers: samples of one number are drawn together, as
+    the frames of one film should be; None: each on its own.
+    """
+
+    threshold: float
+    resamples: int
+    seed: int
+    clusters: ArrayLike | None
+
+
+def estimate(labels: ArrayLike, scores: ArrayLike, **options: Unpack[Options]) -> Report:
+    """Compute every metric of (N,) labels, 0 or 1, and scores, 0..1, with bootstrap intervals.
 
     Raises:
         ValueError: an input is empty, of another length, or outside its range.
     """
-    samples = _Samples.of(labels, (scores,), threshold, clusters=clusters)
-    figures = _bootstrap(samples.pooled(0), samples, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores,), **options)
     n_fake = int(samples.is_fake.sum())
-    return Report(figures, n_real=len(samples.is_fake) - n_fake, n_fake=n_fake)
+    return Report(samples.bootstrap(samples.pooled(0)), n_real=len(samples.is_fake) - n_fake, n_fake=n_fake)
 
 
-def by_generator(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    generators: Sequence[str],
-    *,
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    clusters: ArrayLike | None = None,
-) -> dict[str, Report]:
+def by_generator(labels: ArrayLike, scores: ArrayLike, generators: Sequence[str], **options: Unpack[Options]) -> dict[str, Report]:
     """Compute one report per generator, by name in alphabetical order: the generator's fakes pooled with all photographs.
 
-    `generators` (N,) names the generator of each fake; what it says of a photograph is not read. Other arguments and errors as `estimate`.
+    `generators` (N,) names the generator of each fake; what it says of a photograph is not read. Otherwise as `estimate`.
     """
-    samples = _Samples.of(labels, (scores,), threshold, generators, clusters)
+    samples = _Samples.of(labels, (scores,), generators, **options)
     reports = {}
     for code, name in enumerate(samples.names, start=1):
         kept = samples.with_photographs(code)
-        reports[name] = estimate(
-            samples.is_fake[kept],
-            samples.scores[0][kept],
-            threshold=threshold,
-            resamples=resamples,
-            seed=seed,
-            confidence=confidence,
-            clusters=None if samples.clusters is None else samples.clusters[kept],
-        )
+        options["clusters"] = None if samples.clusters is None else samples.clusters[kept]
+        reports[name] = estimate(samples.is_fake[kept], samples.scores[0][kept], **options)
     return reports
 
 
-def macro_average(
-    labels: ArrayLike,
-    scores: ArrayLike,
-    generators: Sequence[str],
-    *,
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    clusters: ArrayLike | None = None,
-) -> dict[str, Interval]:
+def macro_average(labels: ArrayLike, scores: ArrayLike, generators: Sequence[str], **options: Unpack[Options]) -> dict[str, Interval]:
     """Compute the mean over generators of each figure of `by_generator`, every generator counting the same; None throughout without fakes.
 
     Fakes are resampled within each generator, and one resample of the photographs serves all generators: sharing photographs makes their
     figures vary together, which averaging independent intervals would miss. Arguments and errors as `by_generator`.
     """
-    samples = _Samples.of(labels, (scores,), threshold, generators, clusters)
-    return _bootstrap(samples.macro(0), samples, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores,), generators, **options)
+    return samples.bootstrap(samples.macro(0))
 
 
-def paired_difference(
-    labels: ArrayLike,
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    *,
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> dict[str, Interval]:
+def paired_difference(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, **options: Unpack[Options]) -> dict[str, Interval]:
     """Compute each metric of detector a minus that of detector b, -1..1, both scoring the same (N,) samples.
 
     Both are resampled together, so what makes a sample hard for both cancels out: the interval is that of the difference, and one that
-    excludes 0 is evidence of a difference. Other arguments and errors as `estimate`.
+    excludes 0 is evidence of a difference. Otherwise as `estimate`.
     """
-    samples = _Samples.of(labels, (scores_a, scores_b), threshold)
-    return _bootstrap(_difference(samples.pooled(0), samples.pooled(1)), samples, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores_a, scores_b), **options)
+    return samples.bootstrap(_difference(samples.pooled(0), samples.pooled(1)))
 
 
 def paired_macro_difference(
-    labels: ArrayLike,
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    generators: Sequence[str],
-    *,
-    threshold: float = 0.5,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike, generators: Sequence[str], **options: Unpack[Options]
 ) -> dict[str, Interval]:
     """Compute each `macro_average` of detector a minus that of detector b, -1..1, on the same resamples; see `paired_difference`."""
-    samples = _Samples.of(labels, (scores_a, scores_b), threshold, generators)
-    return _bootstrap(_difference(samples.macro(0), samples.macro(1)), samples, resamples, seed, confidence)
+    samples = _Samples.of(labels, (scores_a, scores_b), generators, **options)
+    return samples.bootstrap(_difference(samples.macro(0), samples.macro(1)))
 
 
 @dataclass(frozen=True)
@@ -293,16 +246,21 @@ class _Samples:
     scores: tuple[Floats, ...]  # one (N,) per detector
     strata: NDArray[np.intp]  # (N,), rising: 0 photographs, k >= 1 fakes of generator names[k - 1]
     names: list[str]
+    clusters: NDArray[np.intp] | None  # (N,) what is drawn together
     threshold: float
-    clusters: NDArray[np.intp] | None = None  # (N,) what is drawn together
+    resamples: int
+    seed: int
 
     @classmethod
     def of(
         cls,
         labels: ArrayLike,
         scores: Sequence[ArrayLike],
-        threshold: float,
         generators: Sequence[str] | None = None,
+        *,
+        threshold: float = 0.5,
+        resamples: int = 1000,
+        seed: int = 0,
         clusters: ArrayLike | None = None,
     ) -> _Samples:
         is_fake, checked = _check(labels, scores, threshold)
@@ -312,7 +270,7 @@ class _Samples:
             strata[is_fake] = [codes[str(g)] for g in _of_fakes(generators, is_fake)]
         order = np.lexsort((*reversed(checked), strata))
         together = None if clusters is None else _whole(clusters, len(is_fake))[order]
-        return cls(is_fake[order], tuple(s[order] for s in checked), strata[order], names, threshold, together)
+        return cls(is_fake[order], tuple(s[order] for s in checked), strata[order], names, together, threshold, resamples, seed)
 
     def with_photographs(self, code: int) -> NDArray[np.intp]:
         """Return indices of all photographs and the fakes of one generator."""
@@ -327,15 +285,12 @@ class _Samples:
         members = [self.with_photographs(code) for code in range(1, len(self.names) + 1)]
         return mean_over_parts(self.is_fake, self.scores[detector], members, self.threshold)
 
-
-def _bootstrap(statistic: Statistic, samples: _Samples, resamples: int, seed: int, confidence: float) -> dict[str, Interval]:
-    """Return point estimate and percentile interval of each figure, resampling within each stratum."""
-    if resamples < 1:
-        raise ValueError(f"expected at least 1 resample but got {resamples}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence between 0 and 1 but got {confidence}")
-    ((point, drawn),) = draws([statistic], samples.strata, resamples, seed, samples.clusters)
-    return {name: percentile_interval(point[name], drawn[name], (1 - confidence) / 2) for name in METRICS}
+    def bootstrap(self, statistic: Statistic) -> dict[str, Interval]:
+        """Return point estimate and percentile interval of each figure, resampling within each stratum."""
+        if self.resamples < 1:
+            raise ValueError(f"expected at least 1 resample but got {self.resamples}")
+        ((point, drawn),) = draws([statistic], self.strata, self.resamples, self.seed, self.clusters)
+        return {name: percentile_interval(point[name], drawn[name]) for name in METRICS}
 
 
 def _difference(a: Statistic, b: Statistic) -> Statistic:

@@ -130,11 +130,5 @@ def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> 
 
 def prediction(sample: Sample, verdict: Verdict) -> dict[str, Any]:
     """Return a row of `PREDICTION_SCHEMA`."""
-    facts = {
-        "label": sample.label,
-        "split": sample.split,
-        "source": sample.source,
-        "generator": sample.generator,
-        "group": sample.group,
-    }
+    facts = {name: getattr(sample, name) for name in ("label", "split", "source", "generator", "group")}
     return facts | verdict.as_dict() | {"path": sample.path}

@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.evaluation.bootstrap import weightings
-from dgsnet.evaluation.interval import Interval, percentile_interval
-from dgsnet.evaluation.metrics import ECE_BINS
+from dgsnet.evaluation.interval import Interval, interval_of_draws
+from dgsnet.evaluation.metrics import ECE_BINS, Floats
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-
-_TAIL = 0.025  # not `percentile_interval`'s own (1 - 0.95) / 2: it differs in the last bit, and calibrations are written to the last bit
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Reliability:
         loss = -np.where(self.labels == 1, np.log(clipped), np.log1p(-clipped))
         gaps = self._members() * (self.scores - self.labels)[:, None]
         drawn = np.concatenate([np.column_stack([np.abs(w @ gaps).sum(axis=1), w @ loss]) for w in self._weights()])
-        return {"ece": _interval(drawn[:, 0]), "log_loss": _interval(drawn[:, 1])}
+        return {"ece": interval_of_draws(drawn[:, 0]), "log_loss": interval_of_draws(drawn[:, 1])}
 
     def bins(self) -> list[Bin]:
         """Return the points of the reliability diagram, by rising score."""
@@ -60,7 +57,7 @@ class Reliability:
             weights = next(self._weights())
             means = ((weights @ (members * self.scores[:, None])) / (weights @ members))[0]
         images = members.sum(axis=0)
-        return [Bin(float(means[k]), _interval(fakes[:, k]), int(images[k])) for k in range(ECE_BINS)]
+        return [Bin(float(means[k]), interval_of_draws(fakes[:, k]), int(images[k])) for k in range(ECE_BINS)]
 
     def _members(self) -> Floats:
         """Return (N, ECE_BINS): 1 where a sample is in a bin."""
@@ -72,8 +69,3 @@ class Reliability:
         shares = np.where(self.labels == 1, 0.5 / (self.labels == 1).sum(), 0.5 / (self.labels == 0).sum())
         yield shares[None]
         yield from (weights * shares for weights in weightings(self.labels, self.resamples, self.seed))
-
-
-def _interval(drawn: Floats) -> Interval:
-    """Return the interval of a figure of the data and those of the resamples, in that order."""
-    return percentile_interval(drawn[0], drawn[1:], _TAIL)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from importlib import metadata
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from dgsnet import __version__
 from dgsnet.artifacts import exported
 from dgsnet.artifacts.card import exported_card
 from dgsnet.artifacts.config import Origin
@@ -19,6 +17,7 @@ from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import sha256_file, write_json, write_text
 from dgsnet.export import onnx_graph
 from dgsnet.inference.detector import Detector
+from dgsnet.runtimes import telemetry
 from dgsnet.runtimes.providers import require
 
 _ASIDE = ".export-"  # folder in the folder where the graph is written first
@@ -27,12 +26,9 @@ Format = Literal["onnx", "openvino"]
 
 
 def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
-    """Write a model as a folder that scores without torch; `config.json` comes last, so that a folder which has it is whole.
+    """Write the model of a model folder as a folder that scores without torch: `out`, new, empty or of an earlier export.
 
-    Args:
-        source: detector of a model folder.
-        out: the folder, new, empty or of an earlier export.
-        form: format of the graph.
+    `config.json` comes last, so that a folder which has it is whole.
 
     Raises:
         DgsnetError: `out` holds something else, `source` is exported itself, or what makes the format is not installed.
@@ -64,7 +60,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         backbone=source.runtime.fingerprint,
         width=method.backbone.width,
         files=sums,
-        versions=_versions(form),
+        versions=onnx_graph.versions(*["openvino"] * (form == "openvino")),
     )
     config = source.config.model_copy(update={"format": None, "exported_format": FORMAT, "export": origin})
     write_text(out / CARD, exported_card(config))
@@ -78,13 +74,10 @@ def _graph(source: Detector, folder: Path, form: Format) -> list[Path]:
     onnx_graph.write(onnx_graph.merged(source.method), source.config.preprocessing.size, graph)
     if form == "onnx":
         return [graph, weights]
-    from dgsnet.export import openvino_ir  # noqa: PLC0415 - it needs an extra
+    from dgsnet.runtimes.openvino import runtime  # noqa: PLC0415 - it needs an extra
 
+    with telemetry.off():
+        import openvino  # noqa: PLC0415
     ir, content = (folder / name for name in GRAPHS[form])
-    openvino_ir.convert(graph, ir)
+    openvino.save_model(runtime().read_model(graph), ir, compress_to_fp16=False)
     return [ir, content]
-
-
-def _versions(form: Format) -> dict[str, str]:
-    used = ["torch", "onnx", "onnxscript", *["openvino"] * (form == "openvino")]
-    return {"dgsnet": __version__} | {name: metadata.version(name) for name in used}

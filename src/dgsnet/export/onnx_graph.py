@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from importlib import metadata
 from pathlib import Path
 
 import onnx
@@ -13,12 +14,18 @@ from peft import PeftModel
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dgsnet import __version__
 from dgsnet.model.methods import Method
 
 OPSET = 20
 """Version of ONNX's operators in the graph."""
 
 EXPORTER = "torch.onnx.export(dynamo=True)"
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of the packages that make a graph, and of others."""
+    return {"dgsnet": __version__} | {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript", *others)}
 
 
 class _Outputs(nn.Module):

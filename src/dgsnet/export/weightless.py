@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from dgsnet import __version__
 from dgsnet.artifacts.names import GRAPH, GRAPHS, WEIGHT_MAP
 from dgsnet.artifacts.onnx_builder.build import write_weights
 from dgsnet.artifacts.onnx_builder.tensors import BACKBONE, MergedTensors
@@ -35,10 +33,6 @@ def write(source: Detector, folder: Path) -> WeightMap:
     """Write `graph.onnx` and `graph.json` into the model folder a detector was loaded from.
 
     The weight map comes last: a folder that has it scores without torch.
-
-    Args:
-        source: detector of the model folder, in torch.
-        folder: the model folder.
 
     Raises:
         DgsnetError: a tensor of the graph is not one of the model's, or is merged otherwise than torch does it.
@@ -66,7 +60,7 @@ def write(source: Detector, folder: Path) -> WeightMap:
         weights=digest,
         size=size,
         slots=slots,
-        versions={"dgsnet": __version__} | {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript")},
+        versions=onnx_graph.versions(),
     )
     write_json(folder / WEIGHT_MAP, weight_map.model_dump(mode="json", by_alias=True))
     return weight_map

@@ -11,15 +11,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
-from dgsnet.evaluation.reliability import Reliability
-from dgsnet.reports.plotting import bounds, error_bars
-
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
+from dgsnet.evaluation.reliability import Labels, Reliability
+from dgsnet.reports.plotting import Floats, bounds, error_bars
 
 _FAKE, _REAL, _GREY = "#d95f02", "#1f77b4", "0.55"
 _POINTS = 400  # of a curve: more cannot be seen, and a large set would fill the page

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dgsnet.core.files import replacing
+from dgsnet.reports.plotting import error_bars, save_png
 
 _COLOURS = ("#7f7f7f", "#1f77b4", "#d95f02", "#7570b3")
 
@@ -30,10 +30,8 @@ PLAIN = (
 def show(console: Console, result: dict[str, Any], decoders: Mapping[str, Sequence[str]]) -> None:
     """Print the table, and what it means and does not mean.
 
-    Args:
-        console: where it goes.
-        result: `figures` by method and decoder (`dgsnet.demo.figures`), with the means as `mean, KIND`, and `psnr` (dB) by decoder.
-        decoders: names of the decoders by kind: `seen`, `unseen`.
+    `result` has `figures` by method and decoder (`dgsnet.demo.run.figures`), with the means as `mean, KIND`, and `psnr` (dB) by decoder;
+    `decoders` are names by kind: `seen`, `unseen`.
     """
     table = Table(box=None, pad_edge=False, title="Photograph or reconstruction? On photographs held out, by decoder", title_justify="left")
     for column in ("decoder", "", "PSNR"):
@@ -70,10 +68,9 @@ def plot(target: Path, result: dict[str, Any], decoders: Mapping[str, Sequence[s
     methods = list(result["figures"])
     for number, (method, by_name) in enumerate(result["figures"].items()):
         places = [place + 0.16 * (number - (len(methods) - 1) / 2) for place in range(len(names))]
-        values = [by_name[name]["auroc"] for name in names]
-        reach = [[v["value"] - v["low"] for v in values], [v["high"] - v["value"] for v in values]]
+        values, reach = error_bars([by_name[name]["auroc"] for name in names])
         colour = _COLOURS[number % len(_COLOURS)]
-        axes.errorbar([v["value"] for v in values], places, xerr=reach, fmt="o", color=colour, capsize=3, label=method)
+        axes.errorbar(values, places, xerr=reach, fmt="o", color=colour, capsize=3, label=method)
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes.axhline(len(decoders["seen"]) - 0.5, color="0.85", linewidth=0.8)
     labels = [f"{name}\n({kind}, {result['psnr'][name]:.1f} dB)" for name, kind in kinds.items()]
@@ -84,5 +81,4 @@ def plot(target: Path, result: dict[str, Any], decoders: Mapping[str, Sequence[s
     axes.set_title("Photographs held out, by decoder of their reconstructions", loc="left", fontsize=11)
     axes.legend(loc="lower left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    with replacing(target) as aside:
-        picture.savefig(aside, format="png", dpi=150)
+    save_png(picture, target)

@@ -20,7 +20,8 @@ from dgsnet import __version__
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
 from dgsnet.inference.verdict import PLAIN, Verdict
-from dgsnet.reports import html_shell, provenance_card
+from dgsnet.provenance import Provenance
+from dgsnet.reports import html_shell
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
@@ -70,7 +71,7 @@ class Report:
                 notes="".join(f'<p class="note">{html_shell.text(note)}</p>' for note in _notes(verdict)),
                 figures="".join(figures),
                 facts=html_shell.facts(facts),
-                provenance=provenance_card.panel(verdict.provenance),
+                provenance=_provenance(verdict.provenance),
             )
         )
 
@@ -107,15 +108,7 @@ def open_report(target: Path, detector: Detector) -> Iterator[Report]:
 def one_picture(
     detector: Detector, verdict: Verdict, pixels: NDArray[np.uint8] | None = None, heatmap: Heatmap | None = None, made: str = ""
 ) -> str:
-    """Return a report on one picture, which never touches the disk.
-
-    Args:
-        detector: whose verdict it is.
-        verdict: what it says.
-        pixels: the picture, (H, W, 3).
-        heatmap: of it.
-        made: when and for whom, for the first section; plain text.
-    """
+    """Return a report on one picture, (H, W, 3), which never touches the disk; `made` says when and for whom, in plain text."""
     cards = io.StringIO()
     report = Report(cards)
     report.write(verdict, pixels, heatmap)
@@ -127,7 +120,7 @@ def _head(report: Report, detector: Detector, made: str = "") -> str:
     counts = [f"{words.split(':')[0]}: <b>{report.counts[answer]}</b>" for answer, words in WORDS.items() if report.counts[answer]]
     limits = f"{calibration.generated:.3g} and above looks AI-generated, below {calibration.real:.3g} looks like a photograph"
     count = f"{report.counts.total()} image{'' if report.counts.total() == 1 else 's'}"
-    return html_shell.head(f"dgsnet report: {count}", _STYLE + provenance_card.STYLE) + _INTRODUCTION.substitute(
+    return html_shell.head(f"dgsnet report: {count}", _STYLE) + _INTRODUCTION.substitute(
         count=count,
         counts=" &middot; ".join(counts),
         model=html_shell.text(detector.name),
@@ -145,6 +138,16 @@ def _notes(verdict: Verdict) -> list[str]:
     return [PLAIN.get(warning, f"Warning: {warning.replace('_', ' ')}") for warning in verdict.warnings]
 
 
+def _provenance(provenance: Provenance | None) -> str:
+    if provenance is None:
+        return ""
+    entries = "".join(
+        f"<dt>{html_shell.text(one.kind)}</dt><dd><b>{html_shell.text(one.says)}</b>: {html_shell.text(one.value)}</dd>"
+        for one in provenance.findings
+    )
+    return _PROVENANCE.substitute(summary=html_shell.text(provenance.summary), findings=f"<dl>{entries}</dl>" if entries else "")
+
+
 _STYLE = """
 section { border-left: .4rem solid #8c959f; }
 .ai-generated { border-left-color: #b2182b; } .real { border-left-color: #2166ac; } .inconclusive { border-left-color: #9a6700; }
@@ -152,6 +155,9 @@ section { border-left: .4rem solid #8c959f; }
 .note { background: #fff8c5; border: 1px solid #d4a72c; border-radius: .3rem; padding: .4rem .6rem; margin: .5rem 0; }
 .note { overflow-wrap: anywhere; }
 .scale i { position: absolute; top: -.25rem; width: .3rem; height: 1.1rem; margin-left: -.15rem; background: #1f2328; }
+
+.provenance { border-top: 1px solid #eaeef2; margin-top: .75rem; padding-top: .5rem; }
+.provenance h3 { font-size: 1rem; margin: 0 0 .25rem; } .provenance p { margin: 0; }
 """
 
 _INTRODUCTION = Template(
@@ -188,4 +194,13 @@ _SCORE = Template(
     """<p>Score <b>$score</b></p>
 <div class="scale"><i style="left: $place%"></i></div><p class="ends"><span>0 photograph</span><span>AI-generated 1</span></p>
 """
+)
+
+_PROVENANCE = Template(
+    """
+<div class="provenance">
+<h3>What the file says of its origin</h3>
+<p>$summary It changes neither score nor verdict.</p>
+$findings
+</div>"""
 )

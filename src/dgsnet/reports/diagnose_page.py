@@ -16,10 +16,10 @@ _BETTER = {"cka": 1, "knn_overlap": 1, "procrustes": -1, "probe_retention": 1}
 """Sign of a difference that says that more is preserved."""
 
 
-def write(out: Path, result: Mapping[str, Any], name: str = FORGETTING_MD) -> Path:
-    """Write the page of a `forgetting.json` into `out`, where its plots are (`dgsnet.reports.diagnose_plots`)."""
-    write_text(out / name, page(result))
-    return out / name
+def write(out: Path, result: Mapping[str, Any]) -> Path:
+    """Write `out/forgetting.md` of the content of `forgetting.json`, beside its plots (`dgsnet.reports.diagnose_plots`)."""
+    write_text(out / FORGETTING_MD, page(result))
+    return out / FORGETTING_MD
 
 
 def page(result: Mapping[str, Any]) -> str:

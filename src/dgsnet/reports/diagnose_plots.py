@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet.data.dataset import Sample
 from dgsnet.evaluation.diagnose.measure import Diagnosis
 from dgsnet.evaluation.diagnose.similarity import effective_rank
-from dgsnet.reports.plotting import bounds, save_png
-
-Floats = NDArray[np.float64]
+from dgsnet.reports.plotting import Floats, bounds, save_png
 
 SHOWN = 1000
 """Images in a t-SNE panel, at most; more are neither readable nor quick."""
@@ -36,12 +33,7 @@ def write(out: Path, diagnosis: Diagnosis, progress: Progress | None = None) -> 
 
 
 def layers(target: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draw CKA with the frozen tower after every block and in the joint space.
-
-    Args:
-        target: the PNG; replaced atomically.
-        models: the part of `forgetting.json` on each model, by name.
-    """
+    """Draw CKA with the frozen tower after every block and in the joint space, from `models` of a `forgetting.json`."""
     picture = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = picture.subplots()
     depth = 0
@@ -66,13 +58,7 @@ def layers(target: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def spectrum(target: Path, spectra: Mapping[str, Floats], references: int) -> None:
-    """Draw singular values of the centred features as shares of their sum.
-
-    Args:
-        target: the PNG; replaced atomically.
-        spectra: falling singular values by name.
-        references: how many of them, the first ones, are of frozen towers.
-    """
+    """Draw falling singular values, by name, as shares of their sum; the first `references` of them are of frozen towers."""
     picture = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = picture.subplots()
     for number, (name, values) in enumerate(spectra.items()):
@@ -88,15 +74,9 @@ def spectrum(target: Path, spectra: Mapping[str, Floats], references: int) -> No
 
 
 def tsne(target: Path, panels: Mapping[str, Floats], samples: Sequence[Sample], progress: Progress | None = None) -> None:
-    """Draw t-SNE of embeddings scaled to unit length, one panel per tower; colour is the label, marker the generator.
+    """Draw t-SNE of (N, D) embeddings scaled to unit length, one panel per tower; colour is the label, marker the generator.
 
     Every panel is laid out by itself: only what lies near what can be compared, not where.
-
-    Args:
-        target: the PNG; replaced atomically.
-        panels: (N, D) embeddings by name.
-        samples: N images.
-        progress: shows how many panels are done.
     """
     from sklearn.manifold import TSNE  # noqa: PLC0415 - slow to import
 

@@ -45,20 +45,11 @@ def write(
     progress: Progress | None = None,
     heatmaps: int = MISTAKES,
 ) -> Path:
-    """Write `out/report.html`.
+    """Write `out/report.html` of what `evaluate.evaluate` made of the predictions, and return its path.
 
-    Args:
-        out: folder.
-        result: what `evaluate.evaluate` made of the predictions.
-        predictions: the file.
-        dataset: where the images of the predictions are; without it the worst mistakes are named, not shown.
-        detector: the model; without it they have no heatmaps.
-        progress: shows how far the heatmaps are.
-        heatmaps: how many of the worst mistakes of each kind get one, 0..`MISTAKES`. Each costs, for a view,
-            `heatmap.STEPS` forward and backward passes, or a forward pass a cell where there is no gradient: without torch, or of `linear`.
-
-    Returns:
-        The file.
+    Without the data set of the predictions the worst mistakes are named, not shown; without the model they have no heatmaps. `heatmaps` of
+    each kind, 0..`MISTAKES`, get one. Each costs, for a view, `heatmap.STEPS` forward and backward passes, or a forward pass a cell where
+    there is no gradient: without torch, or of `linear`.
 
     Raises:
         DatasetError: the predictions cannot be read.

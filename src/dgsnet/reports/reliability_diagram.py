@@ -19,28 +19,10 @@ _REAL, _FAKE, _GREY = "#1f77b4", "#d95f02", "0.45"
 
 
 def write(folder: Path, calibration: Calibration, predictions: Path) -> Path:
-    """Write `reliability.png` into a model folder, which its card shows.
-
-    Args:
-        folder: model folder.
-        calibration: as `dgsnet.evaluation.calibrate.calibrate` returns it.
-        predictions: the file it was fitted to.
+    """Write `reliability.png` into a model folder, whose card shows it: fraction of generated images against score, and below it the scores
+    of each class. `predictions` is the file that the calibration was fitted to.
     """
     before, after = reliabilities(calibration, predictions)
-    draw(folder / DIAGRAM, before, after, calibration.real, calibration.generated)
-    return folder / DIAGRAM
-
-
-def draw(target: Path, before: Reliability, after: Reliability, real: float, generated: float) -> None:
-    """Save the reliability diagram as a PNG: fraction of generated images against score, and below it the scores of each class.
-
-    Args:
-        target: the file; replaced atomically.
-        before: with the plain sigmoid of the logit as score.
-        after: calibrated.
-        real: threshold, 0..1.
-        generated: threshold, `real`..1.
-    """
     picture = Figure(figsize=(6, 7.5), layout="constrained")
     top, bottom = picture.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     top.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label="score is the probability")
@@ -59,11 +41,12 @@ def draw(target: Path, before: Reliability, after: Reliability, real: float, gen
     bottom.set_xlabel("score; dashed: thresholds of the verdicts real and ai-generated")
     bottom.set_xlim(-0.02, 1.02)
     for axes in (top, bottom):
-        for threshold in (real, generated):
+        for threshold in (calibration.real, calibration.generated):
             axes.axvline(threshold, color="0.3", linewidth=0.9, linestyle="--")
         axes.legend(frameon=False, fontsize=8, loc="best")
         axes.spines[["top", "right"]].set_visible(False)
-    save_png(picture, target)
+    save_png(picture, folder / DIAGRAM)
+    return folder / DIAGRAM
 
 
 def _points(axes: Any, reliability: Reliability, colour: str, label: str) -> None:

@@ -37,9 +37,9 @@ def write_comparison(out: Path, result: Mapping[str, Any]) -> None:
 def severity_panels(result: Mapping[str, Any]) -> Figure:
     """Draw AUROC and flip rate over severity with their intervals, of a result of `robustness.evaluate`."""
     picture, panels = _panels(result["perturbations"])
-    for axes, states in panels:
+    for axes, members in panels:
         for name, colour, label in (("auroc", _COLOURS[0], "AUROC"), ("flip_rate", _COLOURS[1], "flip rate")):
-            _line(axes, [one[name] for one in states], colour, label)
+            _line(axes, [result["perturbations"][at][name] for at in members], colour, label)
         if (clean := result["clean"]["auroc"]["value"]) is not None:
             axes.axhline(clean, color=_COLOURS[0], linewidth=0.8, linestyle=":", label="AUROC, clean")
         axes.set_ylim(-0.03, 1.03)
@@ -51,10 +51,9 @@ def generator_panels(result: Mapping[str, Any]) -> Figure:
     generators = result["by_generator"]
     picture, panels = _panels(result["perturbations"], clean=True)
     shades = colormaps["tab20"]
-    place = {(one["perturbation"], one["severity"]): number for number, one in enumerate(result["perturbations"])}
-    for axes, states in panels:
+    for axes, members in panels:
         for number, (name, one) in enumerate(generators.items()):
-            known = [one["clean"], *(one["auroc"][place[state["perturbation"], state["severity"]]] for state in states)]
+            known = [one["clean"], *(one["auroc"][at] for at in members)]
             values = np.array([each["value"] for each in known], dtype=float)
             label = f"{name} ({one['n_fake']})"
             axes.plot(range(len(values)), values, "o-", color=shades(number % 20), markersize=3, linewidth=1, label=label)
@@ -71,29 +70,29 @@ def method_panels(states: Sequence[_State], detectors: Mapping[str, Mapping[str,
         metric: name of the figure.
     """
     picture, panels = _panels(states, clean=True)
-    place = {(one["perturbation"], one["severity"]): number for number, one in enumerate(states)}
-    for axes, shown in panels:
+    for axes, members in panels:
         for number, (name, one) in enumerate(detectors.items()):
-            figures = [one["clean"], *(one["perturbations"][place[state["perturbation"], state["severity"]]] for state in shown)]
+            figures = [one["clean"], *(one["perturbations"][at] for at in members)]
             shift = 0.08 * (number - (len(detectors) - 1) / 2)  # side by side, so that intervals can be told apart
             _line(axes, [each[metric] for each in figures], _COLOURS[number % len(_COLOURS)], name, shift)
     picture.suptitle(f"{metric} over severity, 95 % intervals", x=0.01, ha="left", fontsize=10)
     return _with_legend(picture)
 
 
-def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iterator[tuple[Axes, list[_State]]]]:
-    """Return a figure, and for each kind its axes and states; with `clean`, the first place of each panel is for the images as they are."""
-    kinds: dict[str, list[_State]] = {}
-    for one in states:
-        kinds.setdefault(one["perturbation"], []).append(one)
+def _panels(states: Sequence[_State], clean: bool = False) -> tuple[Figure, Iterator[tuple[Axes, list[int]]]]:
+    """Return a figure, and for each kind its axes and the places of its states; with `clean`, panels begin with the images as they are."""
+    kinds: dict[str, list[int]] = {}
+    for at, one in enumerate(states):
+        kinds.setdefault(one["perturbation"], []).append(at)
     columns = min(_ACROSS, len(kinds))
     rows = -(-len(kinds) // columns)
     picture = Figure(figsize=(1.2 + 2.9 * columns, 1 + 2.4 * rows), layout="constrained")
     grid = list(picture.subplots(rows, columns, sharey=True, squeeze=False).flat)
 
-    def prepared() -> Iterator[tuple[Axes, list[_State]]]:
+    def prepared() -> Iterator[tuple[Axes, list[int]]]:
         for axes, (kind, members) in zip(grid, kinds.items(), strict=False):
-            ticks = [*(["clean"] if clean else []), *("" if one["severity"] is None else f"{one['severity']:g}" for one in members)]
+            severities = [states[at]["severity"] for at in members]
+            ticks = [*(["clean"] if clean else []), *("" if one is None else f"{one:g}" for one in severities)]
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set_xlim(-0.5, len(ticks) - 0.5)
             axes.set_title(kind, loc="left", fontsize=10)

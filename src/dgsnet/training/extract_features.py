@@ -1,8 +1,8 @@
-"""Extract the features that a trained model's head reads, as in scoring: one image at a time, in order, cached where that is asked for."""
+"""Extract the features that a trained model's head reads, as in scoring; fit the out-of-distribution detector to those of photographs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from dgsnet.images.decode import decode
 from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.methods import Method
+from dgsnet.model.ood import OodDetector, fit
+
+MAX_PHOTOGRAPHS = 512
+"""Photographs the out-of-distribution detector is fitted to, balanced over sources: as many forward passes."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,9 @@ class ExtractedFeatures:
 def extract_features(
     method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None
 ) -> ExtractedFeatures:
-    """Extract the features of every image of a data set.
+    """Extract the features of every image of a data set, one at a time, in order; `description` is what the progress bar says.
 
-    Args:
-        method: a trained one, put into evaluation mode and back.
-        dataset: the images.
-        description: what the progress bar says.
-        progress: shows how far it is.
-        cache: where features are kept, image by image; its space has to name the model.
+    The method, a trained one, is put into evaluation mode and back. Features are kept in `cache`, whose space has to name the model.
     """
     training = method.training
     method.eval()
@@ -66,3 +65,15 @@ def _embed(method: Method, content: bytes) -> NDArray[np.float32]:
     view = method.recipe.preprocessing(decode(content).pixels, SCORING_SEED)
     features = method.embed(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
     return np.asarray(features[0].float().cpu().numpy())
+
+
+def fit_ood(method: Method, dataset: Dataset, seed: int, progress: Progress) -> OodDetector | None:
+    """Fit the detector to a data set's photographs, as a trained method embeds them in scoring; None when they are too few.
+
+    A photograph that cannot be read is left out: training has named it already.
+    """
+    photographs = replace(dataset, samples=tuple(sample for sample in dataset if sample.label == 0))
+    if not len(photographs):
+        return None
+    found = extract_features(method, photographs.balanced_subset(MAX_PHOTOGRAPHS, seed), "training photographs", progress)
+    return fit(found.features.astype(np.float64), [sample.source for sample in found.samples]) if found.samples else None

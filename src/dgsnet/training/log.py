@@ -44,10 +44,6 @@ class TrainingLog:
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return all steps logged."""
-        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()] if self.file.exists() else []
-
 
 class TrainingProgress(Progress):
     """One bar per task, and below them the figures of the last step on lines of their own, so that a narrow terminal shows both."""

@@ -31,7 +31,7 @@ from dgsnet.model.recipe import Recipe, StageRecipe
 from dgsnet.model.text_branch import TextBranch, text_branch
 from dgsnet.training.batches import Batches, epoch_views
 from dgsnet.training.checkpoint import Position, load_optimizer, load_position, load_weights, save_checkpoint
-from dgsnet.training.fit_ood import fit_ood
+from dgsnet.training.extract_features import fit_ood
 from dgsnet.training.log import STAGE_NAMES, TrainingLog, TrainingProgress, describe
 from dgsnet.training.views import FrozenFeatures, Views
 
@@ -77,7 +77,7 @@ class _Run:
     def __init__(self, data: str | Path, out: Path, recipe: Recipe, resume: bool, console: Console) -> None:
         self.out, self.recipe, self.console = out, recipe, console
         dataset = load_dataset(data, caption_column=recipe.data.caption_column)
-        self.training, self.held_out = train_and_validation(dataset, recipe)
+        self.training, _ = train_and_validation(dataset, recipe)
         self.labels = self.training.labels()
         counts = {label: int((self.labels == label).sum()) for label in (0, 1)}
         if min(counts.values()) == 0:

@@ -47,20 +47,13 @@ LEFT_OUT = "left_out"
 
 
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
-    """Write `out`, the model with a new head.
+    """Write `out`, the model with a new head; `detector` has it from then on.
 
     It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
     since the old one was the old head's.
 
     The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
-
-    Args:
-        detector: the model; its head changes.
-        dataset: labelled images, both labels.
-        out: folder, new or empty.
-        progress: shows how far it is.
-        penalty: of the ridge, above 0.
 
     Returns:
         The reason for each image that was left out.
@@ -78,19 +71,7 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
 
 
 def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64], out: Path, penalty: float = PENALTY) -> None:
-    """Write `out`, the model with a head fitted to features that are known already; otherwise as `refit`.
-
-    Args:
-        detector: the model; its head changes.
-        dataset: N labelled images, both labels.
-        features: (N, D), the head's input for each (`Method.embed`).
-        out: folder, new or empty.
-        penalty: of the ridge, above 0.
-
-    Raises:
-        TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
-        CalibrationError: sources left out are ranked in reverse; then nothing is written.
-    """
+    """Write `out`, the model with a head fitted to features (N, D) that are known already (`Method.embed`); otherwise as `refit`."""
     _check(out, penalty)
     counts = _counts(dataset)
     method, before = detector.method, detector.config
@@ -126,11 +107,6 @@ def out_of_fold_logits(features: NDArray[np.float64], dataset: Dataset, penalty:
     A fold is every k-th source of photographs and every k-th `generator` of generated images, by name. Samples of several sources may name
     one generator: then these are left out together, as the next generator will have no relatives in the training data either. What shares a
     source with the fold, of either label, is kept from its head as well.
-
-    Args:
-        features: (N, D), the head's input.
-        dataset: the N images.
-        penalty: of the ridge.
     """
     labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
     origins = np.array([sample.generator if sample.label else sample.source for sample in dataset])

@@ -14,6 +14,7 @@ They are no image generators: none makes a picture that was not put in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -107,14 +108,6 @@ class _Interpolate(nn.Module):
         return convolved
 
 
-def _nearest(channels: int, out: int) -> nn.Module:
-    return _Interpolate(channels, out, "nearest")
-
-
-def _bilinear(channels: int, out: int) -> nn.Module:
-    return _Interpolate(channels, out, "bilinear")
-
-
 def _transposed(channels: int, out: int) -> nn.Module:
     return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)  # 3 is no multiple of the stride: uneven overlap
 
@@ -123,12 +116,12 @@ def _shuffle(channels: int, out: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(channels, 4 * out, 3, padding=1), nn.PixelShuffle(2))
 
 
-_FAMILY: dict[str, Callable[[], Autoencoder]] = {
-    "nearest": lambda: Autoencoder("nearest", _nearest),
-    "bilinear": lambda: Autoencoder("bilinear", _bilinear),
-    "transposed": lambda: Autoencoder("transposed", _transposed),
-    "shuffle": lambda: Autoencoder("shuffle", _shuffle),
-    "vector-quantised": lambda: Autoencoder("vector-quantised", _nearest, _LEVELS),
+_FAMILY: dict[str, tuple[Upsampler, int | None]] = {
+    "nearest": (partial(_Interpolate, mode="nearest"), None),
+    "bilinear": (partial(_Interpolate, mode="bilinear"), None),
+    "transposed": (_transposed, None),
+    "shuffle": (_shuffle, None),
+    "vector-quantised": (partial(_Interpolate, mode="nearest"), _LEVELS),
 }
 
 
@@ -147,7 +140,7 @@ def create(name: str, seed: int = 0) -> Autoencoder:
         raise ValueError(f"unknown decoder {name!r}: expected one of {', '.join(_FAMILY)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _FAMILY[name]()
+        return Autoencoder(name, *_FAMILY[name])
 
 
 def save(file: Path, model: Autoencoder) -> None:

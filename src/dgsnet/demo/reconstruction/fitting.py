@@ -39,14 +39,8 @@ def fit(model: Autoencoder, photographs: Sequence[Pixels], settings: Fit, progre
 
     The loss is L1 on pixels plus L1 on their steps to the right and down: the second term is what keeps a reconstruction sharp.
 
-    Args:
-        model: changed in place, in eval mode afterwards.
-        photographs: (H, W, 3) uint8, each at least `settings.crop` along both sides.
-        settings: steps, rate, seed.
-        progress: where a bar is shown.
-
     Returns:
-        Mean PSNR over the photographs, dB.
+        Mean PSNR over the photographs, dB; the model is in eval mode then.
 
     Raises:
         ValueError: no photograph, or one smaller than a crop.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch.nn import functional as F
 
 from dgsnet.core.files import replacing, write_text
 from dgsnet.demo.reconstruction.decoders import FACTOR, Autoencoder
+from dgsnet.evaluation import csv_table
 
 Pixels = NDArray[np.uint8]
 
@@ -74,16 +73,8 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
     """Write photographs and reconstructions as one data set that `dgsnet.data.dataset` reads.
 
     All go through one pipeline, JPEG at quality 95 without chroma subsampling and without metadata, so that size and container carry no
-    label. The manifest comes last: a folder that has one is whole.
-
-    Args:
-        folder: gets `real/NAME.jpg`, `DECODER/NAME.jpg` and the manifest.
-        originals: photographs, each with the decoders that reconstruct it.
-        models: fitted autoencoders by name.
-        progress: where a bar is shown.
-
-    Returns:
-        The manifest.
+    label. The folder gets `real/NAME.jpg`, `DECODER/NAME.jpg` and, last, the manifest, whose path is returned: a folder that has one is
+    whole.
 
     Raises:
         ValueError: a decoder is not among the models, or two originals share a name.
@@ -105,11 +96,7 @@ def write_pairs(folder: Path, originals: Iterable[Original], models: Mapping[str
             _save(folder / path, reconstruction)
             quality = f"{psnr(original.pixels, reconstruction):.2f}"
             rows.append(shared | {"path": path, "label": 1, "source": name, "generator": name, "psnr": quality})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / MANIFEST, text.getvalue())
+    write_text(folder / MANIFEST, csv_table.text(COLUMNS, ([row[column] for column in COLUMNS] for row in rows)))
     return folder / MANIFEST
 
 

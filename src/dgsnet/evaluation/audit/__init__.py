@@ -37,11 +37,6 @@ def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict
 
     What was measured is kept in `out`, by content: after a kill, and after images were added, the same call measures the rest only.
 
-    Args:
-        dataset: labelled.
-        out: folder.
-        progress: shows how far it is.
-
     Returns:
         The content of `audit.json`. `shortcut_auc`, 0.5..1, is the AUC over random folds of a classifier that sees the columns of
         `dgsnet.evaluation.audit.columns` and nothing else; `shortcut` has its interval, `across_sources` the same for sources never seen,

@@ -23,8 +23,6 @@ _ALIGN = "`dgsnet align` gives both labels one"
 _STRIP = "Strip metadata from both labels; `dgsnet align` writes none."
 _OCTAVE = 8  # steps an octave of a ratio of file sizes; a file encoded anew by its own encoder stays within one
 
-Value = float | str | bool | None
-
 
 @dataclass(frozen=True)
 class Column:
@@ -128,7 +126,7 @@ def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage) -> dic
         "chroma_subsampling": None if jpeg is None else _subsampling(jpeg.layer),
         "progressive": bool(image.info.get("progressive") or image.info.get("interlace")),
         **metadata.blocks(image),
-        "mark": metadata.generator_mark(image, data),
+        "mark": metadata.generator_mark(data),
     }
 
 

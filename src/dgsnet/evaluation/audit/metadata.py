@@ -22,14 +22,10 @@ def blocks(image: Image.Image) -> dict[str, bool]:
     }
 
 
-def generator_mark(image: Image.Image, data: bytes) -> str | None:
-    """Return the generator or service that the metadata of a loaded picture names, or ``content credentials`` (C2PA); None if none does.
+def generator_mark(data: bytes) -> str | None:
+    """Return the generator or service that the metadata of an encoded picture names, or ``content credentials`` (C2PA); None if none does.
 
     Only what is written is read: whoever re-saves the picture loses it, and anybody can write it.
-
-    Args:
-        image: loaded.
-        data: its encoded bytes.
     """
     file = read_metadata(data)
     for key, _ in file.texts:

@@ -25,11 +25,8 @@ Pixels = NDArray[np.uint8]
 def earlier_quality(pixels: Pixels, own: int | None) -> int | None:
     """Return the quality 1..100 of a JPEG compression that these pixels went through before the file's own; None if none shows.
 
-    Looks at the middle 1024 x 1024 pixels. One that was milder than the file's own cannot be seen, and scaling removes the trace.
-
-    Args:
-        pixels: (H, W, 3).
-        own: quality of the file, if it is a JPEG.
+    Looks at the middle 1024 x 1024 of (H, W, 3) pixels. One that was milder than the file's `own`, if it is a JPEG, cannot be seen, and
+    scaling removes the trace.
     """
     height, width = pixels.shape[:2]
     if min(height, width) < 32:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json
-from dgsnet.evaluation import bootstrap_means, metrics
+from dgsnet.evaluation import metrics
 from dgsnet.evaluation.benchmarks import published
 from dgsnet.evaluation.benchmarks.registry import Benchmark, Subset
+from dgsnet.evaluation.bootstrap import draws
 from dgsnet.evaluation.interval import Interval, percentile_interval
 from dgsnet.evaluation.metrics import METRICS
 from dgsnet.evaluation.predictions import names_in, unperturbed
@@ -198,7 +199,6 @@ def _mean_of(rows: _Rows, parts: list[NDArray[np.intp]], settings: dict[str, Any
     _, strata = np.unique(np.stack([fake[kept].astype(str), groups[kept]]), axis=1, return_inverse=True)
     where = np.empty(len(rows.labels), dtype=np.intp)
     where[kept] = np.arange(len(kept))
-    ((point, drawn),) = bootstrap_means.means(
-        rows.labels[kept], [rows.scores[kept]], [where[part] for part in parts], strata.ravel(), **settings
-    )
+    mean = metrics.mean_over_parts(rows.labels[kept], rows.scores[kept], [where[part] for part in parts], settings["threshold"])
+    ((point, drawn),) = draws([mean], strata.ravel(), settings["resamples"])
     return {name: percentile_interval(point[name], drawn[name]) for name in METRICS}

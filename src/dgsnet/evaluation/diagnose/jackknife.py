@@ -17,15 +17,14 @@ from dgsnet.evaluation.interval import Interval
 Floats = NDArray[np.float64]
 
 
-def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most: float = inf, confidence: float = 0.95) -> Interval:
-    """Return a figure with its normal interval, value -+ z * sqrt((n - 1) / n * sum_i (theta_i - mean)^2) (Efron & Tibshirani 1993, 11.5).
+def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most: float = inf) -> Interval:
+    """Return a figure and its 95 % interval, value -+ 1.96 sqrt((n - 1) / n * sum_i (theta_i - mean)^2) (Efron & Tibshirani 1993, 11.5).
 
     Args:
         value: the figure of all n images.
         leave_one_out: (n,) theta_i, the figure without image i; n >= 2.
         least: of the figure's range: a lower bound below it says no more than it does.
         most: of the figure's range.
-        confidence: of the interval, between 0 and 1.
 
     Returns:
         All three None where the figure, or one without an image, is NaN.
@@ -34,7 +33,7 @@ def jackknife(value: float, leave_one_out: Floats, *, least: float = -inf, most:
         return Interval()
     n = len(leave_one_out)
     error = float(np.sqrt((n - 1) / n * ((leave_one_out - leave_one_out.mean()) ** 2).sum()))
-    reach = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    reach = NormalDist().inv_cdf((1 + 0.95) / 2) * error
     return Interval(value, max(least, value - reach), min(most, value + reach))
 
 

@@ -23,13 +23,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.evaluation.diagnose.jackknife import jackknife, mean_leaving_one_out
+from dgsnet.evaluation.diagnose.jackknife import Floats, jackknife, mean_leaving_one_out
 
 FOLDS = 5
 _PENALTIES = np.logspace(-1, 6, 15)  # on standardised features; the usual choice lies between 10 and 10^4
 _SEED = 0
 
-Floats = NDArray[np.float64]
 Probe = Callable[[Floats], Floats]
 """Features (n, D) -> (n,), the score of each image, 0..1, from a probe that did not see it."""
 

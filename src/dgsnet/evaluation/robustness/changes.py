@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.evaluation.bootstrap import weightings
-from dgsnet.evaluation.interval import percentile_interval
+from dgsnet.evaluation.interval import interval_of_draws
 
 CHANGE = ("flip_rate", "opposite_rate", "inconclusive_rate", "mean_abs_delta_logit")
 """Figures of one perturbation. `flip_rate` is the sum of the next two; the last is the mean of |logit - logit of the clean image|."""
@@ -21,7 +21,6 @@ MEAN_CHANGE = ("mean_flip_rate", "mean_opposite_rate", "mean_inconclusive_rate",
 """The means of those over several perturbations, each counting the same."""
 
 SEED = 0
-_TAIL = 0.025  # as in `dgsnet.evaluation.reliability`
 _LABELS = ("real", "fake")  # by label 0, 1
 
 Floats = NDArray[np.float64]
@@ -85,7 +84,7 @@ class ChangeFigures:
         resampled = _Resampled.of(np.stack(anywhere, axis=1), self.changes.labels, self.resamples)
 
         def figures(labels: list[int]) -> dict[str, Any]:
-            any_flip, any_opposite = (_interval(one) for one in resampled.means(labels).T)
+            any_flip, any_opposite = (interval_of_draws(one).as_dict() for one in resampled.means(labels).T)
             means = dict(zip(MEAN_CHANGE, self._change(columns, labels), strict=True))
             return {"flips_any": any_flip, "opposite_any": any_opposite, **means}
 
@@ -98,7 +97,7 @@ class ChangeFigures:
         counted = ~np.isnan(chosen)
         with np.errstate(invalid="ignore"):
             over = np.where(counted, chosen, 0).sum(axis=1) / counted.sum(axis=1)
-        return [_interval(one) for one in over.T]
+        return [interval_of_draws(one).as_dict() for one in over.T]
 
     def _by_label(self, known: NDArray[np.bool_], figures: Callable[[list[int]], dict[str, Any]]) -> dict[str, Any]:
         parts = {
@@ -136,8 +135,3 @@ class _Resampled:
         with np.errstate(invalid="ignore"):
             means: Floats = self.sums[labels].sum(axis=0) / self.weights[labels].sum(axis=0)
         return means
-
-
-def _interval(draws: Floats) -> dict[str, float | None]:
-    """Return the first of (1 + R,) draws, and the interval that the others give."""
-    return percentile_interval(draws[0], draws[1:], _TAIL).as_dict()

@@ -29,7 +29,6 @@ class _Common:
     """The images that every detector scored in every state, and the states all of them were tried in; the first is the clean one."""
 
     keys: list[Key]
-    paths: list[str]
     labels: NDArray[np.int64]  # (N,)
     rows: list[list[list[dict[str, Any]]]]  # for each detector, for each state, N
 
@@ -39,14 +38,8 @@ def compare(
 ) -> dict[str, Any]:
     """Compare robustness runs into `out/comparison.json`.
 
-    Only images count that every detector scored in every state, joined by path; a detector's accuracy is at its own threshold.
-
-    Args:
-        predictions: at least two files of `robustness.predict` on the same images.
-        out: folder.
-        names: of the detectors; by default from the paths.
-        baseline: the name of the one the others are compared to; by default the first.
-        resamples: of the bootstrap over images, at least 1; one resample serves all detectors and states.
+    Only images count that every detector scored in every state, joined by path; a detector's accuracy is at its own threshold. One resample
+    serves all detectors and states. Arguments are those of `dgsnet.evaluation.compare.compare`, for files of `robustness.predict`.
 
     Returns:
         The content of `comparison.json`: `perturbations` (each with `perturbation`, `severity`); of each of `detectors` `clean`,
@@ -111,7 +104,7 @@ def _join(predictions: Sequence[Path]) -> _Common:
             raise DatasetError(f"{predictions[0]} and {file} contradict each other on the label of {wrong}: correct one of them")
     labels = np.array([by_path[0][0][path]["label"] for path in paths], dtype=np.int64)
     assert keys[0] == CLEAN_KEY  # noqa: S101 - `rows_by_perturbation` puts it first
-    return _Common(keys, paths, labels, [[[state[path] for path in paths] for state in states] for states in by_path])
+    return _Common(keys, labels, [[[state[path] for path in paths] for state in states] for states in by_path])
 
 
 def _draws(common: _Common, detector: int, threshold: float, resamples: int) -> dict[str, Floats]:

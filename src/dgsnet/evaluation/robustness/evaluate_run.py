@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import metrics
+from dgsnet.evaluation import csv_table, metrics
 from dgsnet.evaluation.evaluate import METRICS_CSV, METRICS_JSON
-from dgsnet.evaluation.interval import PARTS, Interval
+from dgsnet.evaluation.interval import Interval
 from dgsnet.evaluation.predictions import recorded_threshold
 from dgsnet.evaluation.robustness.changes import CHANGE, SEED, ChangeFigures, Changes
 from dgsnet.evaluation.robustness.score_perturbed import CLEAN, CLEAN_KEY, Key, rows_by_perturbation
@@ -23,11 +21,6 @@ ACCURACY = ("auroc", "balanced_acc", "real_acc", "fake_acc")
 
 def evaluate(predictions: Path, out: Path, *, resamples: int = 1000) -> dict[str, Any]:
     """Compute figures of a predictions file of `predict` into `out/metrics.json` and `out/metrics.csv`.
-
-    Args:
-        predictions: `predictions.parquet`.
-        out: folder.
-        resamples: of the bootstrap, at least 1.
 
     Returns:
         The content of `metrics.json`. Figures are `{"value", "low", "high"}`, null where there is no image for them:
@@ -124,18 +117,8 @@ def _by_generator(states: list[list[dict[str, Any]]], resamples: int) -> dict[st
 
 def _as_csv(result: dict[str, Any]) -> str:
     """Return one line per perturbation, after the clean images."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = (*ACCURACY, *CHANGE)
-    writer.writerow(
-        [
-            *("perturbation", "severity", "n_real", "n_fake", "failed"),
-            *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
-        ]
-    )
+    names, rows = (*ACCURACY, *CHANGE), []
     for one in ({"perturbation": CLEAN, "severity": None, **result["clean"]}, *result["perturbations"]):
-        cells = [one[name][part] if name in one else None for name in names for part in PARTS]
         severity = "" if one["severity"] is None else f"{one['severity']:g}"
-        sizes = one["n_real"], one["n_fake"], one["failed"]
-        writer.writerow([one["perturbation"], severity, *sizes, *("" if cell is None else f"{cell:.6f}" for cell in cells)])
-    return text.getvalue()
+        rows.append((one["perturbation"], severity, one["n_real"], one["n_fake"], one["failed"], *csv_table.figures(one, names)))
+    return csv_table.text(("perturbation", "severity", "n_real", "n_fake", "failed", *csv_table.columns(names)), rows)

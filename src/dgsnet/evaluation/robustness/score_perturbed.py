@@ -45,15 +45,8 @@ def predict(
     """Score each image as it is and under each perturbation into `out/predictions.parquet`.
 
     Rows come image by image, the clean one first, and reach disk one by one; after `kill -9` the same call goes on from there. An image
-    that cannot be decoded, perturbed or scored is a row with `error`.
-
-    Args:
-        detector: the model.
-        dataset: the images.
-        out: folder.
-        perturbations: at least one, none twice.
-        progress: shows how far it is.
-        batch_size: images a GPU gets at once; up to twice as many perturbed pictures are in memory.
+    that cannot be decoded, perturbed or scored is a row with `error`. A GPU gets `batch_size` images at once; up to twice as many perturbed
+    pictures are in memory.
 
     Raises:
         DatasetError: `out` holds predictions, finished or not, of another model, other data or other perturbations.
