@@ -26,7 +26,7 @@ from dgsnet.score.output import Output
 from dgsnet.score.progress import ScoringProgress
 from dgsnet.score.run import Summary, score
 from dgsnet.score.settings import Settings
-from dgsnet.score.shards import Shard
+from dgsnet.score.settings import Shard
 
 PART_ROWS = 5
 

@@ -18,7 +18,7 @@ from dgsnet.core.files import replacing
 from dgsnet.data.dataset import Dataset
 from dgsnet.data.layouts import Listing
 from dgsnet.data.sample import Sample
-from dgsnet.score.shards import Shard
+from dgsnet.score.settings import Shard
 
 # File names need not be valid UTF-8, so paths are bytes here.
 _SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64())])

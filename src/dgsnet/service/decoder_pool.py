@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,14 +29,6 @@ _log = logging.getLogger(__name__)
 _VIEW_SECONDS = 10.0  # that a process may take for what is neither decoding nor metadata
 _FAILURES = {"format": (415, "unsupported_format"), "size": (413, "image_too_large"), "broken": (422, "broken_image")}
 _UNREAD = Provenance(summary=f"The metadata of the file could not be read in time; {CAUTION}.")
-
-
-@dataclass(frozen=True)
-class PreparedUpload:
-    """A picture ready for the model, and the claims of its file about its origin."""
-
-    prepared: Prepared
-    provenance: Provenance
 
 
 class DecoderPool:
@@ -68,8 +60,8 @@ class DecoderPool:
             self._idle.put(decoder.wait_until_ready())
             self.reads_c2pa = decoder.reads_c2pa
 
-    def prepare(self, upload: Upload) -> Future[PreparedUpload]:
-        """Decode a picture, take the views of it and read its metadata. The future raises `ApiError` where that cannot be done."""
+    def prepare(self, upload: Upload) -> Future[Prepared]:
+        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails."""
         return self._threads.submit(self._run, self._prepare, upload)
 
     def decode(self, upload: Upload) -> Future[DecodedImage]:
@@ -133,16 +125,17 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
-    def _prepare(self, decoder: DecoderHandle, upload: Upload) -> PreparedUpload:
+    def _prepare(self, decoder: DecoderHandle, upload: Upload) -> Prepared:
         header, data = self._request(decoder, upload, "views", "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
-        prepared = Prepared(Verdict(**header["verdict"]), views)
         try:
             claims, _ = decoder.receive(self._settings.decode_seconds)
+            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
         except (TimeoutError, EOFError):
             decoder.kill()
-            return PreparedUpload(prepared, _UNREAD)
-        return PreparedUpload(prepared, Provenance([Finding(**one) for one in claims["findings"]], claims["summary"]))
+            provenance = _UNREAD
+        verdict = Verdict(**header["verdict"])
+        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views)
 
     def _decode(self, decoder: DecoderHandle, upload: Upload) -> DecodedImage:
         header, data = self._request(decoder, upload, "pixels", "not decoded")
