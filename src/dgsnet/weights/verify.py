@@ -20,7 +20,7 @@ def verify(name: str) -> list[str]:
     folder = path if name not in KNOWN and (path / RECORD).is_file() else folder_of(find(name))
     if not folder.exists():
         raise WeightsError(f"{name} is not in the cache ({folder}); run `dgsnet weights pull {name}`")
-    return problems_of(folder)
+    return _problems(folder)
 
 
 def missing_or_resized(folder: Path, record: Record) -> list[str]:
@@ -45,7 +45,7 @@ def state_of(folder: Path) -> State:
         return "damaged"
 
 
-def problems_of(folder: Path) -> list[str]:
+def _problems(folder: Path) -> list[str]:
     """Hash every file again and name those that changed; empty when all is well."""
     record = read_record(folder)
     pinned = KNOWN[record.name].fingerprint if record.name in KNOWN else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from dgsnet.artifacts.names import GRAPH, GRAPHS, WEIGHT_MAP
 from dgsnet.artifacts.onnx_builder.built import is_whole, write_record
 from dgsnet.artifacts.onnx_builder.tensors import MergedTensors
 from dgsnet.artifacts.onnx_builder.weight_map import MAKE, TensorSlot, WeightMap
+from dgsnet.core.cache_folder import locked
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.core.files import replacing, replacing_folder, sha256_file
-from dgsnet.core.lock import locked
 
 
 def build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:
@@ -82,12 +81,7 @@ def write_weights(slots: tuple[TensorSlot, ...], tensors: MergedTensors, file: P
     return digest.hexdigest()
 
 
-@contextmanager
-def _shown(what: str) -> Iterator[None]:
+def _shown(what: str) -> AbstractContextManager[object]:
     """Tell whoever sits at the terminal why this call takes longer."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
+    return console.status(what) if console.is_terminal else nullcontext()
