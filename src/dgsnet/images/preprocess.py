@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dgsnet import patches
-from dgsnet.images.multi_crop import SCORING_SEED, Box, scored_parts, view_weight
+from dgsnet.images.multi_crop import MULTI_CROP_GAIN, SCORING_SEED, Box, scored_parts
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,7 +75,7 @@ class Preprocessing(BaseModel):
 
     def weight(self, views: int) -> float:
         """Return the weight of each view's logit in that of a picture which is scored by so many."""
-        return view_weight(views)
+        return 1.0 if views == 1 else MULTI_CROP_GAIN / views
 
     def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Take the views of a picture, (H, W, 3) uint8, that it is scored by: one of each of its `parts`, (K, 3, size, size) float32.
