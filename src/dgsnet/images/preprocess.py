@@ -86,16 +86,8 @@ class Preprocessing(BaseModel):
         parts = self.parts(*pixels.shape[:2])
         return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
 
-    def take_view(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
-        """Take the view of a picture, before normalisation: (H, W, 3) -> (size, size, 3) uint8.
-
-        Raises:
-            ValueError: the picture is smaller than one patch.
-        """
-        return self.take_view_with_boxes(pixels, seed)[0]
-
     def take_view_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Take the view of a picture, and say where in the picture each cell of it comes from.
+        """Take the view of a picture, before normalisation, and say where in the picture each cell of it comes from.
 
         Cells are tiles of the view, `patch` pixels a side, row by row; the last ones are smaller where `patch` does not divide `size`.
 
@@ -146,7 +138,7 @@ class Preprocessing(BaseModel):
 
     def __call__(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
         """Take a view as the backbone's input: (H, W, 3) uint8 -> (3, size, size) float32."""
-        return self.normalise(self.take_view(pixels, seed))
+        return self.normalise(self.take_view_with_boxes(pixels, seed)[0])
 
     def warnings(self, height: int, width: int) -> list[str]:
         """Return the warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""

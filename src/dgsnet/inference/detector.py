@@ -78,11 +78,8 @@ class Detector:
         Args:
             name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`, or any `Path`), a folder, or a hub id
                 ``owner/name[@revision]``.
-            backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
-            device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
-            provider: what runs the model, see `dgsnet.artifacts.RuntimeOptions`.
-            threads: that compute one image without torch; None: as many as there are cores.
+            backbone, device, provider, threads: what runs the model, see `dgsnet.artifacts.RuntimeOptions`.
 
         Raises:
             ModelFolderError, WeightsError, DgsnetError, MissingPackageError: as `dgsnet.artifacts.open_model`.
@@ -92,19 +89,12 @@ class Detector:
 
     @property
     def method(self) -> Method:
-        """Return the torch method.
-
-        Raises:
-            DgsnetError: the model runs without torch.
-        """
+        """Return the torch method; `DgsnetError` where the model runs without torch."""
         return self.runtime.method
 
     def uncalibrated(self, folder: Path) -> Detector:
-        """Return this detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
-
-        Args:
-            folder: where it was loaded from.
-        """
+        """Return this detector, loaded from `folder`, with the plain sigmoid of the logit as its score, and a fingerprint that does not
+        depend on the calibration."""
         from dgsnet.artifacts.model_folder import fingerprint_of_logits  # noqa: PLC0415 - it imports torch
 
         config = self.config.model_copy(update={"calibration": Calibration()})
@@ -131,7 +121,8 @@ class Detector:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        with closing(prefetch.in_order(partial(self._prepare, provenance=provenance), sources, workers, ahead)) as prepared:
+        ready = partial(prepare, preprocessing=self.config.preprocessing, policy=self.policy, model=self.name, provenance=provenance)
+        with closing(prefetch.in_order(ready, sources, workers, ahead)) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -163,9 +154,6 @@ class Detector:
         seen = iter(self._see([prepared.views for prepared in batch if prepared.views is not None], size))
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
-
-    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
-        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
 
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)

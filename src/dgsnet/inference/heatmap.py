@@ -74,17 +74,7 @@ class Heatmap:
 
 
 def explain(runtime: Runtime, preprocessing: Preprocessing, image: DecodedImage, rule: Rule = "occlusion") -> Heatmap:
-    """Draw the heatmap of a decoded picture.
-
-    Args:
-        runtime: what runs the model.
-        preprocessing: the model's.
-        image: the picture.
-        rule: see the module.
-
-    Raises:
-        DgsnetError: the picture is too small to judge.
-    """
+    """Draw the heatmap of a decoded picture by one of the module's rules; `DgsnetError` where the picture is too small to judge."""
     views, boxes, patch = _views_of(preprocessing, image)
     values = np.concatenate([evidence(runtime, view, patch, rule) for view in views])
     values *= preprocessing.weight(len(views))
@@ -119,8 +109,7 @@ def deletion_curve(
     """Return logits while cells are blanked one after the other: the sooner they fall, the better `order` puts the evidence first.
 
     Args:
-        runtime: what runs the model.
-        preprocessing: the model's.
+        runtime, preprocessing: the model.
         image: the picture.
         order: cells, the first to be blanked first; as long as the views have cells, or shorter.
         counts: how many cells are blank at each point; 0, 1, .. len(order) where not given.
