@@ -31,10 +31,7 @@ def is_exported(folder: Path) -> bool:
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ModelConfig]:
     """Load an exported model.
 
-    Args:
-        folder: exported folder.
-        provider: what runs it (`dgsnet.runtimes.providers`); None: the default of the folder's format.
-        threads: that compute one image; None: as many as there are cores.
+    `provider` and `threads` are as in `dgsnet.runtimes.providers.open_runtime`.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.

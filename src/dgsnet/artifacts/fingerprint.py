@@ -35,13 +35,7 @@ class Fingerprint:
         return cls(model, build, graph)
 
     def running(self, trained_on: str, backbone: str, graph: str) -> Fingerprint:
-        """Return the fingerprint of the same model on a backbone, in a graph.
-
-        Args:
-            trained_on: fingerprint of the backbone that the model folder records.
-            backbone: fingerprint of the backbone that runs.
-            graph: see `graph`.
-        """
+        """Return the fingerprint of the same model, in a graph or not, on a backbone; both backbones are given by their fingerprints."""
         return replace(self, backbone_build="" if backbone == trained_on else backbone[:16], graph=graph)
 
 

@@ -94,11 +94,7 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
 
 
 def recalibrate(folder: Path, calibration: Calibration) -> ModelConfig:
-    """Replace the calibration of a model folder, in `config.json` and on the card; all else stays.
-
-    Raises:
-        ModelFolderError: `folder` holds no model.
-    """
+    """Replace the calibration of a model folder, in `config.json` and on the card; `ModelFolderError` where it holds no model."""
     config = load_config(folder).model_copy(update={"calibration": calibration})
     _write_config(folder, config)
     return config
@@ -130,11 +126,7 @@ def load_config(folder: Path) -> ModelConfig:
 
 
 def fingerprint_of_logits(folder: Path) -> Fingerprint:
-    """Return the fingerprint of what decides a logit: as that of the folder, but for the calibration.
-
-    Raises:
-        ModelFolderError: `folder` holds no model.
-    """
+    """Return the fingerprint of what decides a logit: of all but the calibration. `ModelFolderError` where the folder holds no model."""
     config = load_config(folder).as_json()
     del config["calibration"]
     return fingerprint.of_model_folder(folder, json.dumps(config, sort_keys=True).encode())

@@ -50,16 +50,7 @@ class GraphRuntime(Runtime):
     batches = False
 
     def __init__(self, graph: Path, contents: GraphContents, found: Shapes) -> None:
-        """Check a graph.
-
-        Args:
-            graph: its file.
-            contents: what it should hold.
-            found: shape of each of its inputs and outputs, without the batch.
-
-        Raises:
-            ModelFolderError: its inputs and outputs are others.
-        """
+        """Check a graph by the shapes found of its inputs and outputs, without the batch; `ModelFolderError` where others are expected."""
         wanted = {"pixels": [3, contents.size, contents.size], "read": [contents.width], "logit": []}
         if found != wanted:
             raise ModelFolderError(f"{graph}: expected inputs and outputs {wanted}, but got {found}; export the model again")

@@ -46,8 +46,7 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
     Args:
         data: whatever `dgsnet.data.layouts` knows; labels may be missing.
         out: folder of the run. Shards of one run share it and may run at the same time.
-        settings: of the run.
-        console: for progress.
+        settings, console: of the run, and for its progress.
 
     Raises:
         DatasetError: the data cannot be listed, or holds no images.

@@ -50,14 +50,7 @@ class _PendingRow:
 
 @dataclass(frozen=True)
 class SampleScorer:
-    """Scores samples; equal bytes once.
-
-    Attributes:
-        detector: the model.
-        dataset: what reads the samples.
-        cache: rows of the bytes scored before.
-        batch_size: images a GPU gets at once.
-    """
+    """Scores samples, which `dataset` reads: equal bytes once, and not at all where `cache` has a row of them."""
 
     detector: Detector
     dataset: Dataset

@@ -23,13 +23,7 @@ above all on generators it never saw. Pictures stay in memory, are never logged 
 
 
 def create_app(detector: Detector, settings: Settings | None = None, keys: Keys | None = None) -> FastAPI:
-    """Make the ASGI application.
-
-    Args:
-        detector: the model.
-        settings: limits.
-        keys: who may ask; None: anybody.
-    """
+    """Make the ASGI application; without keys anybody may ask."""
     settings, metrics = settings or Settings(), Metrics()
     pipeline = RequestPipeline(detector, settings, metrics)
 

@@ -35,16 +35,12 @@ class DecoderPool:
     """Decoding processes, and a thread to drive each. Close when done."""
 
     def __init__(self, preprocessing: Preprocessing, model: str, settings: Settings, on_replace: Callable[[], None] = lambda: None) -> None:
-        """Start them and wait until they are ready.
+        """Start them and wait until they are ready; `ApiError` where they do not start.
 
         Args:
-            preprocessing: of the model.
-            model: its name, for verdicts.
+            preprocessing, model: the model's, and its name for verdicts.
             settings: limits.
             on_replace: called whenever a process has been killed or has died.
-
-        Raises:
-            ApiError: they do not start.
         """
         self._config = {
             "preprocessing": preprocessing.model_dump(mode="json"),
@@ -102,11 +98,7 @@ class DecoderPool:
     def _request(self, decoder: DecoderHandle, upload: Upload, wants: str, late: str) -> tuple[dict[str, Any], bytes]:
         """Have a picture decoded, and return the first message of what is wanted of it.
 
-        Args:
-            decoder: idle.
-            upload: a picture.
-            wants: ``views`` or ``pixels``.
-            late: what did not come in time after decoding, for the message.
+        `wants` is ``views`` or ``pixels``, `late` for the message where they do not come in time after decoding.
 
         Raises:
             ApiError: the picture cannot be decoded (413, 415, 422), or the decoder is too slow (422, 503).

@@ -61,11 +61,7 @@ class RequestPipeline:
         self._heatmaps.shutdown()
 
     async def detect(self, uploads: list[Upload]) -> list[UploadResult]:
-        """Score some uploads, in order.
-
-        Raises:
-            ApiError: the queue is full (429), or time is up (503).
-        """
+        """Score some uploads, in order; `ApiError` where the queue is full (429) or time is up (503)."""
         self.slots.acquire(len(uploads))
         async with _within(self.settings.request_seconds):
             return list(await asyncio.gather(*(self._detect_in_slot(upload) for upload in uploads)))
@@ -81,16 +77,7 @@ class RequestPipeline:
             return await asyncio.wrap_future(self._heatmaps.submit(self._draw, image))
 
     async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[Verdict, str]:
-        """Score an upload and write a page on it, HTML.
-
-        Args:
-            upload: one picture.
-            with_heatmap: draw one.
-            request_id: stands on the page.
-
-        Raises:
-            ApiError: as `heatmap`.
-        """
+        """Score an upload and write a page on it, HTML, with the request's id; `ApiError` as `heatmap`."""
         async with self._heatmap_slot():
             result = await self._detect(upload)
             if result.error:

@@ -19,13 +19,7 @@ from dgsnet.core.files import replacing, replacing_folder, sha256_file
 
 
 def build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:
-    """Put a model together into a folder of the cache, unless another process has done so meanwhile.
-
-    Args:
-        folder: model folder.
-        weight_map: its weight map.
-        backbone: name or folder of its backbone.
-        target: folder of the cache; it is there whole or not at all.
+    """Put a model together into a folder of the cache, there whole or not at all, unless another process has done so meanwhile.
 
     Raises:
         ModelFolderError: the weight map is not of this model's graph, adapter and heads.
@@ -56,12 +50,7 @@ def _build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> 
 
 
 def write_weights(slots: tuple[TensorSlot, ...], tensors: MergedTensors, file: Path) -> str:
-    """Write the file of weights; return its sha256.
-
-    Args:
-        slots: in the order of the file; between them lie zeros.
-        tensors: the values.
-        file: to write.
+    """Write the file of weights, its slots in order with zeros between them; return its sha256.
 
     Raises:
         ModelFolderError: a tensor is missing or has another size than its slot.

@@ -32,10 +32,7 @@ def build_graph(folder: Path) -> Path:
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ModelConfig]:
     """Load a model folder with a graph.
 
-    Args:
-        folder: model folder.
-        provider: what runs it (`dgsnet.runtimes.providers`), not `torch`; None: `cpu`.
-        threads: that compute one image; None: as many as there are cores.
+    `provider` and `threads` are as in `dgsnet.runtimes.providers.open_runtime`.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.
