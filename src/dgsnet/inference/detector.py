@@ -121,8 +121,7 @@ class Detector:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        ready = partial(prepare, preprocessing=self.config.preprocessing, policy=self.policy, model=self.name, provenance=provenance)
-        with closing(prefetch.in_order(ready, sources, workers, ahead)) as prepared:
+        with closing(prefetch.in_order(partial(self._prepare, provenance=provenance), sources, workers, ahead)) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -154,6 +153,9 @@ class Detector:
         seen = iter(self._see([prepared.views for prepared in batch if prepared.views is not None], size))
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
+
+    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
 
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)
