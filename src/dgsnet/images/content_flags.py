@@ -42,7 +42,7 @@ _FEW_LEVELS = 0.65  # of the pixels
 def warnings(image: DecodedImage) -> list[str]:
     """Return the warnings of a picture, in this order: ``heavy_compression``, ``text_or_screenshot``."""
     tiles = _tiles(image.pixels)
-    luma = tiles[..., 0] * np.float32(0.299) + tiles[..., 1] * np.float32(0.587) + tiles[..., 2] * np.float32(0.114)
+    luma = jpeg_quality.luma_of(tiles)
     drawn = _is_drawn(np.rint(luma).astype(np.uint8))
     # Lines and letters that repeat every 8 pixels have the coefficients of a coarse JPEG, so a drawn picture is judged by tables alone.
     heavy = _is_heavy(image.jpeg_quality) or (not drawn and _is_heavy(jpeg_quality.of_pixels(luma)))

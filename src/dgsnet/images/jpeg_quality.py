@@ -57,6 +57,12 @@ def of_tables(tables: Mapping[int, Sequence[int]]) -> int | None:
     return int(_QUALITIES[np.argmin(distances)])
 
 
+def luma_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the luma (...), 0..255, of RGB pixels (..., 3), by the weights of ITU-R BT.601, as JPEG has it."""
+    luma: NDArray[np.float32] = pixels[..., 0] * np.float32(0.299) + pixels[..., 1] * np.float32(0.587) + pixels[..., 2] * np.float32(0.114)
+    return luma
+
+
 def of_pixels(luma: NDArray[np.float32]) -> int | None:
     """Estimate the quality of the strongest JPEG compression whose grid the pixels still show; None if they show none.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dgsnet.core.errors import WeightsError
-from dgsnet.core.files import sha256_file
+from dgsnet.core.files import changed_files
 from dgsnet.weights.cache import RECORD, Record, folder_of, read_record
 from dgsnet.weights.registry import KNOWN, find
 from dgsnet.weights.tensors import folder_fingerprint
@@ -54,11 +54,7 @@ def _problems(folder: Path) -> list[str]:
     problems = missing_or_resized(folder, record)
     if problems:
         return problems
-    problems = [
-        f"{folder / name}: has sha256 {found}, expected {facts['sha256']}"
-        for name, facts in record.files.items()
-        if (found := sha256_file(folder / name)) != facts["sha256"]
-    ]
+    problems = changed_files(folder, {name: facts["sha256"] for name, facts in record.files.items()})
     if not problems and (found := folder_fingerprint(folder)) != record.fingerprint:
         problems.append(f"{folder}: its tensors have fingerprint {found}, expected {record.fingerprint}")
     return problems
