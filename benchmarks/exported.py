@@ -35,6 +35,7 @@ from sklearn.metrics import roc_auc_score
 
 from dgsnet import Detector, export
 from dgsnet.artifacts import exported, names
+from dgsnet.artifacts.config import read_config
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset, Sample, load_dataset
 from dgsnet.images.decode import decode
@@ -134,7 +135,7 @@ def main() -> None:
             views_of(detector, dataset, balanced(dataset, "train", args.calibrate)),
         )
         small = {name: quantised(graph, calibration, Path(folder) / f"{name}.xml", name == SPARED) for name in INT8}
-        origin = exported.load_config(onnx).export
+        origin = read_config(onnx, "exported_format").export
         assert origin is not None
         contents = GraphContents(origin.backbone, detector.config.preprocessing.size, origin.width, "")
         engines: dict[str, Runtime] = {

@@ -110,7 +110,7 @@ def select_patches(
 
 
 def is_low_resolution(height: int, width: int, patch: int = 32, cells: int = 49) -> bool:
-    """Whether a picture has fewer whole patches than the grid has cells, so that its patches overlap or repeat."""
+    """Tell whether a picture has fewer whole patches than the grid has cells, so that its patches overlap or repeat."""
     return (height // patch) * (width // patch) < cells
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dgsnet.images.multi_crop import scored_parts, view_weight
+from dgsnet.images.multi_crop import scored_parts
 from dgsnet.images.preprocess import Preprocessing
 
 
@@ -27,8 +27,9 @@ def test_a_small_picture_has_one_part(height, width):
 
 
 def test_five_views_weigh_four_thirds_of_one():
-    assert view_weight(1) == 1
-    assert 5 * view_weight(5) == pytest.approx(4 / 3)
+    tiny = Preprocessing(view="resize", size=32)
+    assert tiny.weight(1) == 1
+    assert 5 * tiny.weight(5) == pytest.approx(4 / 3)
 
 
 def test_preprocessing_follows_the_rule_only_where_it_is_switched_on():
@@ -36,4 +37,3 @@ def test_preprocessing_follows_the_rule_only_where_it_is_switched_on():
     tiny = Preprocessing(view="resize", size=32)
     assert tiny.parts(*size) == [(0, 0, 96, 64)]
     assert tiny.model_copy(update={"multi_crop": True}).parts(*size) == scored_parts(*size, 32)
-    assert tiny.weight(5) == view_weight(5)

@@ -62,7 +62,7 @@ def test_a_picture_without_room_for_quadrants_is_scored_by_one_view():
 
 def test_too_small_and_low_resolution():
     with pytest.raises(ValueError, match="at least 32x32"):
-        CROP.take_view(picture(31, 300))
+        CROP.take_view_with_boxes(picture(31, 300))
     assert CROP.warnings(223, 500) == ["low_resolution"]
     assert CROP.warnings(224, 224) == []
 

@@ -25,7 +25,7 @@ class Weighing(torch.nn.Module, Fake):
     """A method whose logit is a weighted sum of its input: the evidence of a cell is known by hand, under both rules the same."""
 
     name = "weighing"
-    backbone = SimpleNamespace(device=torch.device("cpu"))
+    backbone = SimpleNamespace(device=torch.device("cpu"), fingerprint="")
 
     def __init__(self, weights):
         super().__init__()
@@ -68,7 +68,7 @@ def test_boxes_say_where_each_cell_comes_from(height, width, settings):
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x * 255 / width, y * 255 / height, np.zeros_like(x)], axis=2).astype(np.uint8)
     view, boxes = look.take_view_with_boxes(pixels, 3)
-    assert (view == look.take_view(pixels, 3)).all()
+    assert (look.normalise(view) == look(pixels, 3)).all()
     assert boxes.shape == (49, 4)
     for cell, (left, top, right, bottom) in enumerate(boxes):
         assert 0 <= left < right <= width

@@ -10,8 +10,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from dgsnet.core.errors import RecipeError
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone, load_tower
-from dgsnet.model.methods import Batch, Linear
+from dgsnet.model.methods import Batch
 from dgsnet.model.methods.base import _REGISTRY
+from dgsnet.model.methods.linear import Linear
 from dgsnet.model.recipe import LoraRecipe, make_recipe
 from tests.support.methods import ADAPTED, KINDS, METHODS, STAGES
 

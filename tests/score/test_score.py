@@ -25,8 +25,7 @@ from dgsnet.score import run as scoring_run
 from dgsnet.score.output import Output
 from dgsnet.score.progress import ScoringProgress
 from dgsnet.score.run import Summary, score
-from dgsnet.score.settings import Settings
-from dgsnet.score.shards import Shard
+from dgsnet.score.settings import Settings, Shard
 
 PART_ROWS = 5
 

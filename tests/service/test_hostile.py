@@ -210,6 +210,10 @@ def test_entries_of_a_directory():
         assert decompression_limits.directory_entries(block) == 2
     assert decompression_limits.directory_entries(encoded("TIFF")) == 10
     assert decompression_limits.directory_entries(b"II+\0\x08\0\0\0" + (16).to_bytes(8, "little") + (7).to_bytes(8, "little")) == 7
+    # A big-endian BigTIFF has 64-bit places, but Pillow reads 32-bit ones.
+    for plain, big in ((1000, 1), (1, 1000)):
+        head = b"MM\0+" + (16).to_bytes(4) + (24).to_bytes(8)
+        assert decompression_limits.directory_entries(head + plain.to_bytes(2) + bytes(6) + big.to_bytes(8)) == 1000
     for block in (b"", b"II*\0", b"MM\0*\0\0\0\x08", b"II*\0\xff\xff\xff\xff\0\0", b"II+\0\x08\0\0\0" + b"\xff" * 8):
         assert decompression_limits.directory_entries(block) == 0
 

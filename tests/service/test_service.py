@@ -448,9 +448,9 @@ def test_what_comes_too_late_has_an_error_of_its_own(decoders, in_time, expected
 def test_metadata_that_come_too_late_cost_the_decoder_and_not_the_picture(decoders):
     late = LateDecoder(2)
     prepared = decoders._prepare(late, Upload("a.png", PNG))
-    assert prepared.prepared.verdict.path == "a.png"
-    assert prepared.provenance.findings == []
-    assert prepared.provenance.summary.startswith("The metadata of the file could not be read in time")
+    assert prepared.verdict.path == "a.png"
+    assert prepared.verdict.provenance.findings == []
+    assert prepared.verdict.provenance.summary.startswith("The metadata of the file could not be read in time")
     assert not late.alive
 
 

@@ -110,11 +110,7 @@ def _cell(text: str) -> str:
 
 
 def exported_card(config: ModelConfig) -> str:
-    """Return the card of an exported folder, Markdown.
-
-    Raises:
-        ModelFolderError: the configuration is not of one.
-    """
+    """Return the card of an exported folder, Markdown; `ModelFolderError` where the configuration is not of one."""
     origin = config.export
     if origin is None:
         raise ModelFolderError("expected the configuration of an exported folder, but got that of a model folder")

@@ -9,16 +9,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dgsnet.artifacts.calibration import Calibration
-from dgsnet.artifacts.names import FORMAT
+from dgsnet.artifacts.names import CONFIG, FORMAT
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.images.preprocess import Preprocessing
 
-Kind = Literal["format", "exported_format"]
-"""The key under which a configuration says its format: that of a model folder, or of an exported one."""
+_MISSING = {
+    "format": f"{{folder}} is no model folder: {CONFIG} is missing",
+    "exported_format": f"{{folder}} is no exported model: {CONFIG} is missing; export the model again",
+}
+"""Error where there is no configuration, by the key under which one says its format: a model folder's, an exported folder's."""
 
 
 class Origin(BaseModel):
-    """How the graph of an exported folder was made, and from what."""
+    """Record of the making of an exported folder's graph: by which means, and from which model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,17 +70,13 @@ class ModelConfig(BaseModel):
         return {name: value for name, value in content.items() if value is not None}
 
 
-def read_config(file: Path, kind: Kind, missing: str) -> ModelConfig:
-    """Read and check a `config.json`.
-
-    Args:
-        file: to read.
-        kind: key under which it says its format.
-        missing: what to say where there is no such file.
+def read_config(folder: Path, kind: Literal["format", "exported_format"]) -> ModelConfig:
+    """Read and check the `config.json` of a folder; `kind` is the key under which it says its format.
 
     Raises:
         ModelFolderError: there is none, it is damaged, or of another format.
     """
+    file = folder / CONFIG
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
         if settings.get(kind) != FORMAT:
@@ -86,6 +85,6 @@ def read_config(file: Path, kind: Kind, missing: str) -> ModelConfig:
             )
         return ModelConfig.model_validate(settings)
     except FileNotFoundError as error:
-        raise ModelFolderError(missing) from error
+        raise ModelFolderError(_MISSING[kind].format(folder=folder)) from error
     except (OSError, ValueError, AttributeError, ValidationError) as error:
         raise ModelFolderError(f"{file} cannot be read: {error}") from error

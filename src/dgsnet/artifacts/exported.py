@@ -28,29 +28,16 @@ def is_exported(folder: Path) -> bool:
     return any((folder / graph).is_file() for graph, _ in GRAPHS.values())
 
 
-def load_config(folder: Path) -> ModelConfig:
-    """Read and check `config.json`.
-
-    Raises:
-        ModelFolderError: there is none, it is damaged, or of a newer format.
-    """
-    missing = f"{folder} is no exported model: {CONFIG} is missing; export the model again"
-    return read_config(folder / CONFIG, "exported_format", missing)
-
-
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ModelConfig]:
     """Load an exported model.
 
-    Args:
-        folder: exported folder.
-        provider: what runs it (`dgsnet.runtimes.providers`); None: the default of the folder's format.
-        threads: that compute one image; None: as many as there are cores.
+    `provider` and `threads` are as in `dgsnet.runtimes.providers.open_runtime`.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.
         DgsnetError: the provider cannot be had.
     """
-    config = load_config(folder)
+    config = read_config(folder, "exported_format")
     origin = config.export
     if origin is None:
         raise ModelFolderError(f"{folder / CONFIG} does not say how the graph was made; export the model again")

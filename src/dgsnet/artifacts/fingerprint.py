@@ -1,8 +1,7 @@
-"""What decides a model's scores, as one value that is written beside every prediction."""
+"""Fingerprint of everything that decides a model's scores, as one value that is written beside every prediction."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,42 +35,17 @@ class Fingerprint:
         return cls(model, build, graph)
 
     def running(self, trained_on: str, backbone: str, graph: str) -> Fingerprint:
-        """Return the fingerprint of the same model on a backbone, in a graph.
-
-        Args:
-            trained_on: fingerprint of the backbone that the model folder records.
-            backbone: fingerprint of the backbone that runs.
-            graph: see `graph`.
-        """
+        """Return the fingerprint of the same model, in a graph or not, on a backbone; both backbones are given by their fingerprints."""
         return replace(self, backbone_build="" if backbone == trained_on else backbone[:16], graph=graph)
 
 
-def of_model_folder(folder: Path) -> Fingerprint:
-    """Return the fingerprint of a model folder: of configuration, heads and adapter."""
-    return _of_parts(folder, sha256_file(folder / CONFIG))
-
-
-def without_calibration(folder: Path, config: bytes) -> Fingerprint:
-    """Return the fingerprint of what decides a logit.
-
-    Args:
-        folder: model folder.
-        config: its configuration without the calibration, in canonical bytes.
-    """
-    return _of_parts(folder, sha256_bytes(config))
+def of_model_folder(folder: Path, config: bytes | None = None) -> Fingerprint:
+    """Return the fingerprint of a model folder: of configuration (`config`, where it is not to be that of the file), heads and adapter."""
+    hashed = sha256_file(folder / CONFIG) if config is None else sha256_bytes(config)
+    parts = [f"{CONFIG} {hashed}", *(f"{name} {sha256_file(folder / name)}" for name in (HEADS, ADAPTER) if (folder / name).is_file())]
+    return Fingerprint(sha256_bytes("\n".join(parts).encode()))
 
 
 def of_exported_folder(folder: Path) -> Fingerprint:
     """Return the fingerprint of an exported folder; the graph counts by its own hashes, which the configuration holds."""
     return Fingerprint(sha256_bytes(f"{CONFIG} {sha256_file(folder / CONFIG)}".encode()))
-
-
-def _of_parts(folder: Path, config: str) -> Fingerprint:
-    """Hash the hashes of a model folder's parts.
-
-    Args:
-        folder: model folder.
-        config: hash of its configuration.
-    """
-    parts = [f"{CONFIG} {config}", *(f"{name} {sha256_file(folder / name)}" for name in (HEADS, ADAPTER) if (folder / name).is_file())]
-    return Fingerprint(hashlib.sha256("\n".join(parts).encode()).hexdigest())

@@ -88,24 +88,21 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
         settings |= {"base_model_name_or_path": method.backbone.name, "inference_mode": True}
         listed = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
         write_text(folder / ADAPTER_CONFIG, json.dumps(listed, indent=2, default=str, sort_keys=True) + "\n")
-    recipe = method.recipe
-    config = ModelConfig(
-        format=FORMAT, method=method.name, recipe=recipe.model_dump(mode="json"), preprocessing=recipe.preprocessing, **record
-    )
-    write_text(folder / CARD, model_card(config))
-    write_json(folder / CONFIG, config.as_json())
+    recipe = method.recipe.model_dump(mode="json")
+    config = ModelConfig(format=FORMAT, method=method.name, recipe=recipe, preprocessing=method.recipe.preprocessing, **record)
+    _write_config(folder, config)
 
 
 def recalibrate(folder: Path, calibration: Calibration) -> ModelConfig:
-    """Replace the calibration of a model folder, in `config.json` and on the card; all else stays.
-
-    Raises:
-        ModelFolderError: `folder` holds no model.
-    """
+    """Replace the calibration of a model folder, in `config.json` and on the card; `ModelFolderError` where it holds no model."""
     config = load_config(folder).model_copy(update={"calibration": calibration})
+    _write_config(folder, config)
+    return config
+
+
+def _write_config(folder: Path, config: ModelConfig) -> None:
     write_text(folder / CARD, model_card(config))
     write_json(folder / CONFIG, config.as_json())
-    return config
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -117,7 +114,7 @@ def load_config(folder: Path) -> ModelConfig:
     file = folder / CONFIG
     if is_exported(folder):
         raise ModelFolderError(f"{folder} is an exported model, which scores only: give the model folder it was exported from")
-    config = read_config(file, "format", f"{folder} is no model folder: {CONFIG} is missing")
+    config = read_config(folder, "format")
     missing = {"name", "fingerprint"} - config.backbone.keys()
     if missing:
         raise ModelFolderError(f"{file} does not say which backbone the model needs: no {' and no '.join(sorted(missing))}")
@@ -129,14 +126,10 @@ def load_config(folder: Path) -> ModelConfig:
 
 
 def fingerprint_of_logits(folder: Path) -> Fingerprint:
-    """Return the fingerprint of what decides a logit: as that of the folder, but for the calibration.
-
-    Raises:
-        ModelFolderError: `folder` holds no model.
-    """
+    """Return the fingerprint of what decides a logit: of all but the calibration. `ModelFolderError` where the folder holds no model."""
     config = load_config(folder).as_json()
     del config["calibration"]
-    return fingerprint.without_calibration(folder, json.dumps(config, sort_keys=True).encode())
+    return fingerprint.of_model_folder(folder, json.dumps(config, sort_keys=True).encode())
 
 
 def load(folder: Path, *, backbone: str | None = None, download: bool = True) -> tuple[Method, ModelConfig]:

@@ -46,8 +46,7 @@ def score(
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
     from dgsnet.score.cluster import Cluster
-    from dgsnet.score.settings import Settings
-    from dgsnet.score.shards import Shard
+    from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)

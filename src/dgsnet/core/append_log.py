@@ -24,15 +24,10 @@ class AppendLog:
     """
 
     def __init__(self, file: Path, header: dict[str, Any], otherwise: str) -> None:
-        """Open `file`, or begin it.
-
-        Args:
-            file: path.
-            header: its first line.
-            otherwise: what a file with another first line was begun with, for the message.
+        """Open `file`, or begin it with the line `header`.
 
         Raises:
-            DatasetError: it is damaged, or was begun with something else.
+            DatasetError: it is damaged, or was begun with another line; `otherwise` says with what, for the message.
         """
         self.file = file
         self.done = self._begin(header, otherwise)
@@ -81,11 +76,7 @@ class ResultStore(AppendLog):
     """Append-only log of results by key; what was recorded stays in memory."""
 
     def __init__(self, file: Path, settings: dict[str, Any]) -> None:
-        """Open `file` or begin it.
-
-        Raises:
-            DatasetError: it is damaged, or was begun with other settings.
-        """
+        """Open `file` or begin it; `DatasetError` where it is damaged, or was begun with other settings."""
         super().__init__(file, settings, f"other settings than {settings}")
         try:
             self._found: dict[str, Any] = dict(self.entries())

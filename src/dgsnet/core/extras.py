@@ -42,11 +42,7 @@ def missing(error: ModuleNotFoundError) -> MissingPackageError | None:
 
 @contextmanager
 def missing_packages() -> Iterator[None]:
-    """Turn a package that is not installed into one of our errors, in this block.
-
-    Raises:
-        MissingPackageError: the package belongs to an extra.
-    """
+    """Turn a package that is not installed, and belongs to an extra, into a `MissingPackageError`, in this block."""
     try:
         yield
     except ModuleNotFoundError as error:

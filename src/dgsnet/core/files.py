@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,18 @@ def sha256_file(path: Path) -> str:
     """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def changed_files(folder: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Say of each file of a folder that is missing or has another sha256 than given by its name, in one sentence, what is wrong."""
+    problems = []
+    for name, expected in hashes.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{file}: missing")
+        elif (found := sha256_file(file)) != expected:
+            problems.append(f"{file}: has sha256 {found}, expected {expected}")
+    return problems
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import replacing, sha256_bytes, write_json, write_text
 from dgsnet.data import duplicates
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.images.augment import jpeg
+from dgsnet.images.augment import encoded, jpeg
 from dgsnet.images.decode import FORMATS, decode
 
 MANIFEST, SKIPPED, SUMMARY = "manifest.csv", "skipped.csv", "align.json"
@@ -90,8 +90,7 @@ class _Skip:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """Facts from the first pass over a file: hash of its bytes, and the short side that its header announces (None: none)."""
 
     sha256: str
@@ -209,17 +208,14 @@ def _without_copies(samples: Iterable[Sample], contents: Mapping[str, str], alik
     chosen, skipped = [], []
     for members in copies.values():
         if len({sample.label for sample in members}) > 1:
-            skipped += [_Skip(sample, DUPLICATE, _both_labels(sample, members, alike)) for sample in members]
+            for sample in members:
+                other = next(one.path for one in members if one.label != sample.label)
+                skipped.append(_Skip(sample, DUPLICATE, f"{alike} {other}, which has the other label; leave out the wrong one"))
             continue
         first, *others = sorted(members, key=lambda sample: (_SPLIT_ORDER.get(sample.split or "", 3), sample.path))
         chosen.append(first)
         skipped += [_Skip(sample, DUPLICATE, f"{alike} {first.path}") for sample in others]
     return chosen, skipped
-
-
-def _both_labels(sample: Sample, members: Iterable[Sample], alike: str) -> str:
-    other = next(one.path for one in members if one.label != sample.label)
-    return f"{alike} {other}, which has the other label; leave out the wrong one"
 
 
 def _align_one(data: bytes, out: Path, settings: Settings, low: float) -> dict[str, Any]:
@@ -231,11 +227,11 @@ def _align_one(data: bytes, out: Path, settings: Settings, low: float) -> dict[s
     rng = np.random.default_rng([settings.seed, int(sha256_bytes(data)[:16], 16)])
     scale = _factor(short, settings, low, rng)
     crop = _crop(pixels, settings.size, scale, rng)
-    encoded = _png(crop) if settings.format == "png" else jpeg(crop, settings.quality, subsampling=0)
-    name = sha256_bytes(encoded)
+    content = encoded(crop, "PNG") if settings.format == "png" else jpeg(crop, settings.quality, subsampling=0)
+    name = sha256_bytes(content)
     path = f"images/{name[:2]}/{name[2:26]}.{'png' if settings.format == 'png' else 'jpg'}"
     with replacing(out / path) as aside:
-        aside.write_bytes(encoded)
+        aside.write_bytes(content)
     return {
         "path": path,
         "scale": round(scale, 4),
@@ -264,12 +260,6 @@ def _crop(pixels: Pixels, size: int, scale: float, rng: np.random.Generator) -> 
     left, top = across * max(0.0, width - side), down * max(0.0, height - side)
     box = (left, top, min(left + side, width), min(top + side, height))
     return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS, box=box))
-
-
-def _png(pixels: Pixels) -> bytes:
-    encoded = BytesIO()
-    Image.fromarray(pixels).save(encoded, "PNG")
-    return encoded.getvalue()
 
 
 def _of_label(label: int, rows: Iterable[Mapping[str, Any]], skipped: Iterable[_Skip]) -> dict[str, Any]:

@@ -190,19 +190,13 @@ def load_dataset(data: str | Path, *, caption_column: str = "caption", labelled:
     `DatasetError` when nothing is found, more than one shape, or one image twice.
     """
     listing = list_samples(data, caption_column=caption_column, labelled=labelled)
-    return _checked(Dataset(listing.root, tuple(listing.samples), listing.layout))
-
-
-def _checked(dataset: Dataset) -> Dataset:
+    dataset = Dataset(listing.root, tuple(listing.samples), listing.layout)
     if not dataset.samples:
         raise DatasetError(f"{dataset.root}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); {KNOWN}")
     repeated, times = Counter(sample.path for sample in dataset.samples).most_common(1)[0]
     if times > 1:
         raise DatasetError(f"{dataset.root / repeated}: listed {times} times; list each image once")
     return dataset
-
-
-# --- Choices ---
 
 
 def _grouped(items: Iterable[_V], key: Callable[[_V], _K]) -> dict[_K, list[_V]]:

@@ -24,11 +24,7 @@ _BUFFER = 1 << 20
 
 
 def image_column(file: Path) -> str | None:
-    """Find the column that holds encoded images (``image.bytes`` of a struct); None where there is none.
-
-    Raises:
-        DatasetError: it is no readable Parquet file.
-    """
+    """Find the column that holds encoded images (``image.bytes`` of a struct); None where there is none. Raises as `schema_of` does."""
     schema = schema_of(file)
     for name in _IMAGES:
         kind = schema.field(name).type if name in schema.names else None
@@ -52,11 +48,7 @@ def schema_of(file: Path, complaint: str = "{file}: is no readable .parquet file
 
 
 def rows(file: Path) -> Iterator[tuple[int, int, str | None]]:
-    """Yield (row group, row in that group, name or None) of each row; no image is read.
-
-    Raises:
-        DatasetError: the file is damaged.
-    """
+    """Yield (row group, row in that group, name or None) of each row; no image is read. `DatasetError` where the file is damaged."""
     column = _name_column(file)
     try:
         opened = pq.ParquetFile(file)

@@ -112,10 +112,10 @@ class ReEncode(_RangeStep):
             return pixels
         quality = self.low + int(level * (self.high - self.low + 1))
         if _pick(self.formats, kind) == "webp" and max(pixels.shape) <= _WEBP_MAX_SIDE:
-            encoded = webp(pixels, quality)
+            compressed = webp(pixels, quality)
         else:
-            encoded = jpeg(pixels, quality, subsampling=int(chroma * 3))
-        with Image.open(BytesIO(encoded), formats=("JPEG", "WEBP")) as image:
+            compressed = jpeg(pixels, quality, subsampling=int(chroma * 3))
+        with Image.open(BytesIO(compressed), formats=("JPEG", "WEBP")) as image:
             return np.array(image.convert("RGB"))
 
 
@@ -157,16 +157,19 @@ def resized(pixels: Pixels, size: tuple[int, int], kind: str = "lanczos") -> Pix
 
 def jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> bytes:
     """Encode (H, W, 3) pixels as a JPEG of `quality` 1..100; `subsampling` 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
-    encoded = BytesIO()
-    Image.fromarray(pixels).save(encoded, "JPEG", quality=quality, subsampling=subsampling)
-    return encoded.getvalue()
+    return encoded(pixels, "JPEG", quality=quality, subsampling=subsampling)
 
 
 def webp(pixels: Pixels, quality: int) -> bytes:
     """Encode (H, W, 3) pixels as a lossy WebP of `quality` 1..100; Pillow's ValueError where a side is longer than 16383."""
-    encoded = BytesIO()
-    Image.fromarray(pixels).save(encoded, "WEBP", quality=quality)
-    return encoded.getvalue()
+    return encoded(pixels, "WEBP", quality=quality)
+
+
+def encoded(pixels: Pixels, kind: str, **options: int) -> bytes:
+    """Encode (H, W, 3) pixels in one of Pillow's formats, with its options."""
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def _pick(names: tuple[str, ...], draw: float) -> str:

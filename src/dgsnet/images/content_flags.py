@@ -42,7 +42,7 @@ _FEW_LEVELS = 0.65  # of the pixels
 def warnings(image: DecodedImage) -> list[str]:
     """Return the warnings of a picture, in this order: ``heavy_compression``, ``text_or_screenshot``."""
     tiles = _tiles(image.pixels)
-    luma = tiles[..., 0] * np.float32(0.299) + tiles[..., 1] * np.float32(0.587) + tiles[..., 2] * np.float32(0.114)
+    luma = jpeg_quality.luma_of(tiles)
     drawn = _is_drawn(np.rint(luma).astype(np.uint8))
     # Lines and letters that repeat every 8 pixels have the coefficients of a coarse JPEG, so a drawn picture is judged by tables alone.
     heavy = _is_heavy(image.jpeg_quality) or (not drawn and _is_heavy(jpeg_quality.of_pixels(luma)))
@@ -79,9 +79,9 @@ def _is_drawn(luma: NDArray[np.uint8]) -> bool:
     if edges < _EDGES * (edges + texture):
         return False
 
-    contrast = (_blocks(brightest).max(axis=1) - _blocks(darkest).min(axis=1)).astype(np.int16)
+    contrast = (jpeg_quality.blocks(brightest, _BLOCK).max(axis=1) - jpeg_quality.blocks(darkest, _BLOCK).min(axis=1)).astype(np.int16)
     judged = contrast >= _CONTRAST
-    within, contrast = _blocks(differ)[judged].astype(np.int16), contrast[judged, None]
+    within, contrast = jpeg_quality.blocks(differ, _BLOCK)[judged].astype(np.int16), contrast[judged, None]
     flat = ((within <= _EQUAL) | (within * _FLAT <= contrast)).mean(axis=1)
     sharp = (within * _SHARP > contrast).mean(axis=1)
     with_edges = sharp >= _SOME_SHARP
@@ -97,13 +97,6 @@ def _window(luma: NDArray[np.uint8], extreme: np.ufunc) -> NDArray[np.uint8]:
     rows = extreme(extreme(luma[:, :-2], luma[:, 1:-1]), luma[:, 2:])
     square: NDArray[np.uint8] = extreme(extreme(rows[:, :, :-2], rows[:, :, 1:-1]), rows[:, :, 2:])
     return square
-
-
-def _blocks(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut into blocks, (N, H, W) -> (blocks, 256)."""
-    number, height, width = values.shape[0], values.shape[1] // _BLOCK, values.shape[2] // _BLOCK
-    whole = values[:, : height * _BLOCK, : width * _BLOCK].reshape(number, height, _BLOCK, width, _BLOCK)
-    return whole.swapaxes(2, 3).reshape(-1, _BLOCK * _BLOCK)
 
 
 def _frequent(luma: NDArray[np.uint8]) -> float:

@@ -64,11 +64,18 @@ def tiff_tile(image: TiffImagePlugin.TiffImageFile) -> int:
 def directory_entries(block: bytes) -> int:
     """Return the number of entries that the first directory of a TIFF structure announces; 0 where it has none.
 
+    Pillow takes a big-endian BigTIFF for a plain TIFF, so of a big-endian structure the larger number of both readings is returned.
+
     Args:
         block: a TIFF file, or an EXIF block with or without its name.
     """
     name = b"Exif\0\0"  # which stands twice in some files
+    structure = block.removeprefix(name).removeprefix(name)
+    return max(_entries(structure), _entries(structure, plain=True) if structure.startswith(b"MM") else 0)
+
+
+def _entries(structure: bytes, *, plain: bool = False) -> int:
     try:
-        return tiff.first_directory(block.removeprefix(name).removeprefix(name)).entries()
+        return tiff.first_directory(structure, plain=plain).entries()
     except struct.error:  # it is none, or ends early
         return 0

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 # ITU-T T.81, table K.1: libjpeg's luma table at quality 50, row by row.
 _LUMA = np.array(
@@ -54,6 +57,12 @@ def of_tables(tables: Mapping[int, Sequence[int]]) -> int | None:
     return int(_QUALITIES[np.argmin(distances)])
 
 
+def luma_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the luma (...), 0..255, of RGB pixels (..., 3), by the weights of ITU-R BT.601, as JPEG has it."""
+    luma: NDArray[np.float32] = pixels[..., 0] * np.float32(0.299) + pixels[..., 1] * np.float32(0.587) + pixels[..., 2] * np.float32(0.114)
+    return luma
+
+
 def of_pixels(luma: NDArray[np.float32]) -> int | None:
     """Estimate the quality of the strongest JPEG compression whose grid the pixels still show; None if they show none.
 
@@ -66,14 +75,14 @@ def of_pixels(luma: NDArray[np.float32]) -> int | None:
         luma: (N, H, W) in 0..255, N equally placed tiles: their corners are multiples of 8 pixels apart.
     """
     rows, columns = _phases(luma), _phases(luma.swapaxes(1, 2))
-    found = [_of_blocks(_blocks(luma[:, row:, column:])) for row in rows for column in columns]
+    found = [_of_blocks(blocks(luma[:, row:, column:], 8)) for row in rows for column in columns]
     return min((quality for quality in found if quality is not None), default=None)
 
 
-def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
+def _of_blocks(found: NDArray[np.float32]) -> int | None:
     """Find the quality whose steps the coefficients of (blocks, 64) are multiples of."""
-    blocks = blocks[(blocks.min(axis=1, initial=255) > 1) & (blocks.max(axis=1, initial=0) < 254)]
-    bins = np.minimum(np.rint(np.abs(_coefficients(blocks)) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
+    unclipped = found[(found.min(axis=1, initial=255) > 1) & (found.max(axis=1, initial=0) < 254)]
+    bins = np.minimum(np.rint(np.abs(_coefficients(unclipped)) / _BIN), _BINS - 1).astype(np.int64) + np.arange(len(_FREQUENCIES)) * _BINS
     counts = np.bincount(bins.ravel(), minlength=len(_FREQUENCIES) * _BINS)
     taken = np.flatnonzero(counts)  # few: most bins are empty
     cosines, number = np.einsum("kbq,b->kq", _combs()[:, taken], counts[taken].astype(np.float32))
@@ -84,9 +93,9 @@ def _of_blocks(blocks: NDArray[np.float32]) -> int | None:
     return int(_QUALITIES[widest + np.argmax(fit[widest : widest + 5])])  # neighbouring qualities fit nearly as well; the best is meant
 
 
-def _coefficients(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+def _coefficients(chosen: NDArray[np.float32]) -> NDArray[np.float32]:
     """Transform (blocks, 64) -> (blocks, F), in pieces that BLAS leaves to the thread that asks: it would wait for busy cores."""
-    pieces = [blocks[first : first + _PIECE] @ _dct() for first in range(0, len(blocks), _PIECE)]
+    pieces = [chosen[first : first + _PIECE] @ _dct() for first in range(0, len(chosen), _PIECE)]
     return np.concatenate(pieces) if pieces else np.zeros((0, len(_FREQUENCIES)), np.float32)
 
 
@@ -129,8 +138,8 @@ def _phases(luma: NDArray[np.float32]) -> list[int]:
     return [int(row) for row in np.argsort(-means, kind="stable")[:2]]
 
 
-def _blocks(luma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut into blocks, (N, H, W) -> (blocks, 64)."""
-    number, height, width = luma.shape[0], luma.shape[1] // 8, luma.shape[2] // 8
-    whole = luma[:, : 8 * height, : 8 * width].reshape(number, height, 8, width, 8)
-    return whole.swapaxes(2, 3).reshape(-1, 64)
+def blocks(values: NDArray[_Number], side: int) -> NDArray[_Number]:
+    """Cut into square blocks, (N, H, W) -> (blocks, side * side)."""
+    number, height, width = values.shape[0], values.shape[1] // side, values.shape[2] // side
+    whole = values[:, : side * height, : side * width].reshape(number, height, side, width, side)
+    return whole.swapaxes(2, 3).reshape(-1, side * side)

@@ -27,8 +27,3 @@ def scored_parts(height: int, width: int, size: int) -> list[Box]:
         return [whole]
     x, y = (0, width // 2, width), (0, height // 2, height)
     return [whole, *((x[column], y[row], x[column + 1], y[row + 1]) for row in (0, 1) for column in (0, 1))]
-
-
-def view_weight(views: int) -> float:
-    """Return the weight of each view's logit in that of a picture which is scored by so many."""
-    return 1.0 if views == 1 else MULTI_CROP_GAIN / views

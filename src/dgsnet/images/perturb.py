@@ -58,9 +58,9 @@ class Perturbation:
     severity: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _KINDS:
-            raise RecipeError(f"unknown perturbation {self.name!r}: expected one of {', '.join(_KINDS)}")
-        kind = _KINDS[self.name]
+        if self.name not in KINDS:
+            raise RecipeError(f"unknown perturbation {self.name!r}: expected one of {', '.join(KINDS)}")
+        kind = KINDS[self.name]
         if (kind.range is None) != (self.severity is None):
             raise RecipeError(f"the perturbation {self.name!r} takes {'no' if kind.range is None else 'a'} severity")
         if kind.range is None or self.severity is None:
@@ -86,7 +86,7 @@ class Perturbation:
         digest = hashlib.sha256(f"{sha256} {self}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest))
         try:
-            changed = _KINDS[self.name].effect(pixels, 0.0 if self.severity is None else float(self.severity), rng)
+            changed = KINDS[self.name].effect(pixels, 0.0 if self.severity is None else float(self.severity), rng)
         except (OSError, ValueError) as error:  # an encoder's, such as WebP's at a side beyond its limit
             raise DecodeError(f"{self} cannot be applied ({error}); leave the image or this perturbation out") from error
         return changed if isinstance(changed, bytes) else np.ascontiguousarray(changed)
@@ -102,11 +102,7 @@ class Perturbation:
 
 
 def suite(name: str) -> tuple[Perturbation, ...]:
-    """Return the perturbations of a suite.
-
-    Raises:
-        RecipeError: there is no such suite.
-    """
+    """Return the perturbations of a suite; `RecipeError` where there is no such suite."""
     if name not in SUITES:
         raise RecipeError(f"unknown suite {name!r}: expected one of {', '.join(SUITES)}")
     return SUITES[name]
@@ -173,7 +169,7 @@ class _Kind:
     whole: bool = False
 
 
-_KINDS: dict[str, _Kind] = {
+KINDS: dict[str, _Kind] = {
     "jpeg": _Kind(lambda pixels, quality, _: jpeg(pixels, int(quality)), (1, 100), whole=True),
     "webp": _Kind(lambda pixels, quality, _: webp(pixels, int(quality)), (1, 100), whole=True),
     "resize": _Kind(lambda pixels, scale, _: _resize(pixels, scale), (0.1, 4)),
@@ -193,9 +189,7 @@ _KINDS: dict[str, _Kind] = {
     "blur_jpeg": _Kind(lambda pixels, sigma, _: jpeg(_blur(pixels, sigma), 80), (0.1, 10)),
     "noise_jpeg": _Kind(lambda pixels, sigma, rng: jpeg(_noise(pixels, sigma, rng), 80), (0.1, 100)),
 }
-
-KINDS: tuple[str, ...] = tuple(_KINDS)
-"""Names of all perturbations."""
+"""All perturbations, by name."""
 
 
 def _each(name: str, *severities: float) -> tuple[Perturbation, ...]:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dgsnet import patches
-from dgsnet.images.multi_crop import SCORING_SEED, Box, scored_parts, view_weight
+from dgsnet.images.multi_crop import MULTI_CROP_GAIN, SCORING_SEED, Box, scored_parts
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,7 +75,7 @@ class Preprocessing(BaseModel):
 
     def weight(self, views: int) -> float:
         """Return the weight of each view's logit in that of a picture which is scored by so many."""
-        return view_weight(views)
+        return 1.0 if views == 1 else MULTI_CROP_GAIN / views
 
     def views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Take the views of a picture, (H, W, 3) uint8, that it is scored by: one of each of its `parts`, (K, 3, size, size) float32.
@@ -86,16 +86,8 @@ class Preprocessing(BaseModel):
         parts = self.parts(*pixels.shape[:2])
         return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
 
-    def take_view(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
-        """Take the view of a picture, before normalisation: (H, W, 3) -> (size, size, 3) uint8.
-
-        Raises:
-            ValueError: the picture is smaller than one patch.
-        """
-        return self.take_view_with_boxes(pixels, seed)[0]
-
     def take_view_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Take the view of a picture, and say where in the picture each cell of it comes from.
+        """Take the view of a picture, before normalisation, and say where in the picture each cell of it comes from.
 
         Cells are tiles of the view, `patch` pixels a side, row by row; the last ones are smaller where `patch` does not divide `size`.
 
@@ -146,7 +138,7 @@ class Preprocessing(BaseModel):
 
     def __call__(self, pixels: NDArray[np.uint8], seed: int = 0) -> NDArray[np.float32]:
         """Take a view as the backbone's input: (H, W, 3) uint8 -> (3, size, size) float32."""
-        return self.normalise(self.take_view(pixels, seed))
+        return self.normalise(self.take_view_with_boxes(pixels, seed)[0])
 
     def warnings(self, height: int, width: int) -> list[str]:
         """Return the warnings about a picture of this size: ``low_resolution`` when it has fewer native pixels than the view shows."""

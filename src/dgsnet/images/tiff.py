@@ -57,8 +57,8 @@ class Directory:
         return int(struct.unpack_from(self.order + code, self.block, place)[0])
 
 
-def first_directory(block: bytes) -> Directory:
-    """Return the first directory of a TIFF structure.
+def first_directory(block: bytes, *, plain: bool = False) -> Directory:
+    """Return the first directory of a TIFF structure, which with `plain` is taken for no BigTIFF whatever it says.
 
     Raises:
         struct.error: `block` is none, or ends early.
@@ -66,6 +66,6 @@ def first_directory(block: bytes) -> Directory:
     order = _ORDERS.get(block[:2])
     if order is None:
         raise struct.error("no TIFF structure")
-    big = struct.unpack_from(f"{order}H", block, 2)[0] == _BIG
+    big = struct.unpack_from(f"{order}H", block, 2)[0] == _BIG and not plain
     (start,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", block, 8 if big else 4)
     return Directory(block, order, big, start)

@@ -78,33 +78,23 @@ class Detector:
         Args:
             name: a shipped model (`dgsnet-b16`; a folder of that name is `./dgsnet-b16`, or any `Path`), a folder, or a hub id
                 ``owner/name[@revision]``.
-            backbone: name or folder of the backbone, if not the one the model names; an exported model holds its own.
-            device: a torch device; what runs without torch has a provider instead.
             policy: limits of decoding.
-            provider: what runs the model, see `dgsnet.artifacts.open_model.RuntimeOptions`.
-            threads: that compute one image without torch; None: as many as there are cores.
+            backbone, device, provider, threads: what runs the model, see `dgsnet.artifacts.open_model.RuntimeOptions`.
 
         Raises:
-            ModelFolderError, WeightsError, DgsnetError, MissingPackageError: as `dgsnet.artifacts.open_model`.
+            ModelFolderError, WeightsError, DgsnetError, MissingPackageError: as `dgsnet.artifacts.open_model.open_model`.
         """
         model = open_model(name, RuntimeOptions(provider=provider, device=device, backbone=backbone, threads=threads))
         return cls(model.runtime, model.config, model.name, str(model.fingerprint), policy, model.ood)
 
     @property
     def method(self) -> Method:
-        """Return the torch method.
-
-        Raises:
-            DgsnetError: the model runs without torch.
-        """
+        """Return the torch method; `DgsnetError` where the model runs without torch."""
         return self.runtime.method
 
     def uncalibrated(self, folder: Path) -> Detector:
-        """Return this detector with the plain sigmoid of the logit as its score, and a fingerprint that does not depend on the calibration.
-
-        Args:
-            folder: where it was loaded from.
-        """
+        """Return this detector, loaded from `folder`, with the plain sigmoid of the logit as its score, and a fingerprint that does not
+        depend on the calibration."""
         from dgsnet.artifacts.model_folder import fingerprint_of_logits  # noqa: PLC0415 - it imports torch
 
         config = self.config.model_copy(update={"calibration": Calibration()})

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
@@ -74,17 +74,7 @@ class Heatmap:
 
 
 def explain(runtime: Runtime, preprocessing: Preprocessing, image: DecodedImage, rule: Rule = "occlusion") -> Heatmap:
-    """Draw the heatmap of a decoded picture.
-
-    Args:
-        runtime: what runs the model.
-        preprocessing: the model's.
-        image: the picture.
-        rule: see the module.
-
-    Raises:
-        DgsnetError: the picture is too small to judge.
-    """
+    """Draw the heatmap of a decoded picture by one of the module's rules; `DgsnetError` where the picture is too small to judge."""
     views, boxes, patch = _views_of(preprocessing, image)
     values = np.concatenate([evidence(runtime, view, patch, rule) for view in views])
     values *= preprocessing.weight(len(views))
@@ -119,8 +109,7 @@ def deletion_curve(
     """Return logits while cells are blanked one after the other: the sooner they fall, the better `order` puts the evidence first.
 
     Args:
-        runtime: what runs the model.
-        preprocessing: the model's.
+        runtime, preprocessing: the model.
         image: the picture.
         order: cells, the first to be blanked first; as long as the views have cells, or shorter.
         counts: how many cells are blank at each point; 0, 1, .. len(order) where not given.
@@ -182,7 +171,7 @@ def render(pixels: NDArray[np.uint8], boxes: NDArray[np.int64], values: NDArray[
     for row, column in np.argwhere(count > 0):
         value = total[row, column] / count[row, column]
         opacity = OPACITY * min(abs(value) / scale, 1)
-        tint = np.array(_rgb(GENERATED if value > 0 else REAL))
+        tint = np.array(ImageColor.getrgb(GENERATED if value > 0 else REAL))
         area = drawn[y[row] : y[row + 1], x[column] : x[column + 1]]
         area[...] = np.rint(area * (1 - opacity) + tint * opacity)
     return Image.fromarray(drawn)
@@ -252,7 +241,3 @@ def _logits(runtime: Runtime, views: Sequence[NDArray[np.float32]]) -> NDArray[n
     size = _AT_ONCE if runtime.batches else 1
     batches = [np.stack(views[start : start + size]) for start in range(0, len(views), size)]
     return np.concatenate([runtime.run(batch)[1] for batch in batches])
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -74,22 +74,14 @@ def partial_file(target: Path) -> Path:
 
 
 def read_unfinished(target: Path, identity: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of an unfinished file that are on disk; none where there is no such file.
-
-    Raises:
-        DatasetError: they are of another identity, or damaged.
-    """
+    """Yield the rows of an unfinished file that are on disk, if there is one; `DatasetError` if they are damaged or of another identity."""
     if partial_file(target).exists():
         with AppendLog(partial_file(target), identity, _otherwise(identity)) as lines:
             yield from lines.entries()
 
 
 def read_identity(file: Path) -> dict[str, str]:
-    """Read what a file says its rows follow from; empty where it does not say.
-
-    Raises:
-        DatasetError: it cannot be read.
-    """
+    """Read what a file says its rows follow from; empty where it does not say. `DatasetError` where it cannot be read."""
     found = (schema_of(file, UNREADABLE).metadata or {}).get(b"dgsnet")
     return dict(json.loads(found)) if found else {}
 

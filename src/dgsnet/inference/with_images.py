@@ -23,13 +23,7 @@ def detect_with_images(
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     """Score images one by one, in order, and yield each verdict with the decoded image; None where it cannot be decoded.
 
-    The verdicts are those of `Detector.detect_many`.
-
-    Args:
-        detector: the model.
-        sources: as in `Detector.detect_many`.
-        batch_size: views a GPU gets at once, as in `Detector.detect_many`: on a GPU the size of a batch decides the last bits of a score.
-        provenance: read the files' claims on their origin too.
+    The verdicts and the arguments are those of `Detector.detect_many`; on a GPU the batch size decides the last bits of a score here too.
     """
     at_once = detector.at_once(batch_size)
     prepare = partial(

@@ -20,8 +20,6 @@ from rich.text import Text
 from dgsnet.core.errors import DgsnetError
 from dgsnet.inference.verdict import COLUMNS, PROVENANCE, Verdict
 
-_ESCAPED = "backslashreplace"
-
 
 class Sink(Protocol):
     """A taker of verdicts, one by one."""
@@ -39,11 +37,21 @@ def open_sink(target: Path, *, provenance: bool = False) -> AbstractContextManag
     Raises:
         DgsnetError: another ending.
     """
-    sinks = {".jsonl": _jsonl_file, ".csv": _csv_file, ".parquet": _parquet_file}
     ending = target.suffix.lower()
-    if ending not in sinks:
-        raise DgsnetError(f"cannot write rows to {target}: expected a name ending in {', '.join(sinks)}")
-    return sinks[ending](target, provenance)
+    if ending == ".parquet":
+        from dgsnet.inference import parquet_writer  # noqa: PLC0415 - pyarrow takes longer to import than the rest of a start
+
+        return parquet_writer.open_sink(target, provenance=provenance)
+    if ending not in _TEXT:
+        raise DgsnetError(f"cannot write rows to {target}: expected a name ending in {', '.join((*_TEXT, '.parquet'))}")
+    return _text_file(target, _TEXT[ending], provenance)
+
+
+@contextmanager
+def _text_file(target: Path, kind: type[JsonLines | _Csv], provenance: bool) -> Iterator[Sink]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        yield kind(stream, provenance=provenance)
 
 
 class JsonLines:
@@ -108,33 +116,8 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-@contextmanager
-def _jsonl_file(target: Path, provenance: bool) -> Iterator[Sink]:
-    with _text_file(target) as stream:
-        yield JsonLines(stream, provenance=provenance)
-
-
-@contextmanager
-def _csv_file(target: Path, provenance: bool) -> Iterator[Sink]:
-    with _text_file(target) as stream:
-        yield _Csv(stream, provenance)
-
-
-def _parquet_file(target: Path, provenance: bool) -> AbstractContextManager[Sink]:
-    from dgsnet.inference import parquet_writer  # noqa: PLC0415 - pyarrow takes longer to import than the rest of a start
-
-    return parquet_writer.open_sink(target, provenance=provenance)
-
-
-@contextmanager
-def _text_file(target: Path) -> Iterator[TextIO]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8", errors=_ESCAPED, newline="") as stream:
-        yield stream
-
-
 class _Csv:
-    def __init__(self, stream: TextIO, provenance: bool) -> None:
+    def __init__(self, stream: TextIO, *, provenance: bool = False) -> None:
         self.stream, self.provenance = stream, provenance
         self.writer = csv.DictWriter(stream, (*COLUMNS, *[PROVENANCE] * provenance), lineterminator="\n")
         self.writer.writeheader()
@@ -145,3 +128,6 @@ class _Csv:
             row[PROVENANCE] = json.dumps(row[PROVENANCE], ensure_ascii=False)
         self.writer.writerow(row)
         self.stream.flush()
+
+
+_TEXT: dict[str, type[JsonLines | _Csv]] = {".jsonl": JsonLines, ".csv": _Csv}

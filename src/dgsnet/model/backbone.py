@@ -96,11 +96,7 @@ class Backbone(nn.Module):
         return self.joint_width + self.block_width * len(self.blocks)
 
     def read_blocks(self, blocks: tuple[int, ...]) -> None:
-        """Make the mean patch token after each of these blocks (1 is the first) part of a feature.
-
-        Raises:
-            RecipeError: the tower has no such block.
-        """
+        """Make the mean patch token after each of these blocks (1 is the first) part of a feature; `RecipeError` where there is none."""
         if any(not 1 <= block <= self.depth for block in blocks):
             raise RecipeError(f"cannot read the blocks {list(blocks)}: {self.name} has blocks 1 to {self.depth}")
         self.blocks = blocks

@@ -14,14 +14,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.model.backbone import Backbone
 
 MIN_COSINE = 0.98
 """Least cosine between the recorded embedding and that of another build. Quantising to int8 keeps about 0.99; other networks are near 0."""
@@ -32,22 +32,6 @@ MAX_NORM_CHANGE = 0.1
 _PICTURE = "waves-1"  # another picture needs another name, or old embeddings would be compared with its own
 
 Match = Literal["same", "other build", "another"]
-
-
-class Tower(Protocol):
-    """The part of a `Backbone` that is described and compared here."""
-
-    name: str
-    fingerprint: str
-    joint_width: int
-    size: int
-
-    @property
-    def device(self) -> torch.device:
-        """Return the device the tower is on."""
-
-    def frozen(self, pixels: Tensor) -> Tensor:
-        """Compute features without the adapter, (B, 3, S, S) -> (B, D), CLIP's embedding first."""
 
 
 def reference_picture(side: int) -> NDArray[np.uint8]:
@@ -67,13 +51,13 @@ def reference_picture(side: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def describe(backbone: Tower) -> dict[str, Any]:
+def describe(backbone: Backbone) -> dict[str, Any]:
     """Return what a model folder records of its backbone. Takes one pass through it."""
     identity = {"name": backbone.name, "fingerprint": backbone.fingerprint, "width": backbone.joint_width, "size": backbone.size}
     return identity | {"probe": reference_embedding(backbone)}
 
 
-def reference_embedding(backbone: Tower) -> dict[str, Any]:
+def reference_embedding(backbone: Backbone) -> dict[str, Any]:
     """Compute what a model folder records under `probe`: the picture's name, the norm of its frozen embedding, and the unit embedding.
 
     The unit embedding is base64 of D little-endian float16: 1.4 KB for CLIP's 512 numbers, rounded by less than 0.001.
@@ -84,7 +68,7 @@ def reference_embedding(backbone: Tower) -> dict[str, Any]:
     return {"picture": _PICTURE, "norm": round(norm, 4), "feature": base64.b64encode(unit.tobytes()).decode()}
 
 
-def match(recorded: Mapping[str, Any], backbone: Tower) -> Match:
+def match(recorded: Mapping[str, Any], backbone: Backbone) -> Match:
     """Compare a backbone with the one a model folder records (`describe`).
 
     Costs one pass through the backbone, and only when the fingerprints differ. Without a reference embedding, or with one of a picture this
@@ -120,7 +104,7 @@ def cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(one @ other) / lengths if lengths else float("nan")
 
 
-def _embedding(backbone: Tower) -> NDArray[np.float64]:
+def _embedding(backbone: Backbone) -> NDArray[np.float64]:
     """Compute CLIP's embedding of the reference picture, (joint width,)."""
     pixels = torch.from_numpy(Preprocessing(view="resize", size=backbone.size).normalise(reference_picture(backbone.size)))
     embedding: NDArray[np.float64] = backbone.frozen(pixels[None].to(backbone.device))[0, : backbone.joint_width].double().cpu().numpy()

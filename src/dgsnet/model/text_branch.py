@@ -161,7 +161,5 @@ def _has_text_tower(folder: Path) -> bool:
 
 def _text_fingerprint(folder: Path) -> str:
     """Name what encodes by file names and sizes of the weights. The cache needs to tell encoders apart, not to prove their bytes."""
-    return (
-        sha256_bytes(repr(sorted((file.name, file.stat().st_size) for file in folder.glob("*.safetensors"))).encode())[:16]
-        + f" {folder.name}"
-    )
+    sizes = sorted((file.name, file.stat().st_size) for file in folder.glob("*.safetensors"))
+    return f"{sha256_bytes(repr(sizes).encode())[:16]} {folder.name}"

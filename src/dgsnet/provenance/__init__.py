@@ -2,7 +2,6 @@
 
 from dgsnet.provenance.finding import Finding
 from dgsnet.provenance.metadata import read as read_metadata
-from dgsnet.provenance.source_type import Says
 from dgsnet.provenance.summary import CAUTION, Provenance, read
 
-__all__ = ["CAUTION", "Finding", "Provenance", "Says", "read", "read_metadata"]
+__all__ = ["CAUTION", "Finding", "Provenance", "read", "read_metadata"]

@@ -17,15 +17,10 @@ Floats = NDArray[np.float64]
 class Runtime(ABC):
     """Runs a model on views."""
 
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Fingerprint of the backbone that runs, which may be another build than the one trained on (`dgsnet.model.backbone_match`)."""
-
-    @property
-    def graph_key(self) -> str:
-        """Key of a graph whose logits differ by rounding from those torch gives for the same model folder; empty where none do."""
-        return ""
+    fingerprint: str
+    """Fingerprint of the backbone that runs, which may be another build than the one trained on (`dgsnet.model.backbone_match`)."""
+    graph_key: str = ""
+    """Key of a graph whose logits differ by rounding from those torch gives for the same model folder; empty where none do."""
 
     @property
     @abstractmethod

@@ -42,48 +42,25 @@ class GraphRuntime(Runtime):
     """Runs a graph with the input `pixels` (B, 3, S, S) and the outputs `read` (B, D) and `logit` (B,), one image at a time.
 
     One at a time also where a provider could take several: so that a score does not depend on its neighbours.
+
+    Attributes:
+        width: D, numbers that the head reads.
     """
 
+    batches = False
+
     def __init__(self, graph: Path, contents: GraphContents, found: Shapes) -> None:
-        """Check a graph.
-
-        Args:
-            graph: its file.
-            contents: what it should hold.
-            found: shape of each of its inputs and outputs, without the batch.
-
-        Raises:
-            ModelFolderError: its inputs and outputs are others.
-        """
+        """Check a graph by the shapes found of its inputs and outputs, without the batch; `ModelFolderError` where others are expected."""
         wanted = {"pixels": [3, contents.size, contents.size], "read": [contents.width], "logit": []}
         if found != wanted:
             raise ModelFolderError(f"{graph}: expected inputs and outputs {wanted}, but got {found}; export the model again")
-        self._contents = contents
-
-    @property
-    def width(self) -> int:
-        """D, numbers that the head reads."""
-        return self._contents.width
-
-    @property
-    @override
-    def fingerprint(self) -> str:
-        return self._contents.fingerprint
-
-    @property
-    @override
-    def graph_key(self) -> str:
-        return self._contents.graph_key
-
-    @property
-    @override
-    def batches(self) -> bool:
-        return False
+        self.fingerprint, self.graph_key = contents.fingerprint, contents.graph_key
+        self.width, self._instead = contents.width, contents.instead
 
     @property
     @override
     def method(self) -> Method:
-        raise DgsnetError(self._contents.instead)
+        raise DgsnetError(self._instead)
 
 
 def cannot_open(graph: Path, error: Exception) -> ModelFolderError:

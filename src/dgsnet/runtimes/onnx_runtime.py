@@ -35,13 +35,7 @@ class OnnxRuntime(GraphRuntime):
     """Runs an ONNX graph."""
 
     def __init__(self, graph: Path, contents: GraphContents, provider: str = "cpu", threads: int | None = None) -> None:
-        """Open a graph.
-
-        Args:
-            graph: ONNX file.
-            contents: what it should hold.
-            provider: one of `providers()`.
-            threads: that compute one image; None: as many as there are cores.
+        """Open an ONNX file; the arguments are those of `dgsnet.runtimes.providers.open_runtime`, `provider` one of `providers()`.
 
         Raises:
             ModelFolderError: the file is damaged, or its inputs and outputs are others.

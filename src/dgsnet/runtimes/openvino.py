@@ -31,12 +31,7 @@ class OpenVinoRuntime(GraphRuntime):
     """Runs an IR or an ONNX graph; what is fp32 in it is computed in fp32."""
 
     def __init__(self, graph: Path, contents: GraphContents, threads: int | None = None) -> None:
-        """Open a graph.
-
-        Args:
-            graph: `.xml` file, its weights beside it, or ONNX file.
-            contents: what it should hold.
-            threads: that compute one image; None: as many as there are cores.
+        """Open an ONNX file, or an `.xml` file with its weights beside it; see `dgsnet.runtimes.providers.open_runtime`.
 
         Raises:
             ModelFolderError: a file is damaged, or its inputs and outputs are others.

@@ -37,11 +37,7 @@ def _is_here(name: str) -> bool:
 
 
 def require(name: str) -> None:
-    """Make sure that a provider is installed.
-
-    Raises:
-        DgsnetError: it is not; the text says what is, and what to install.
-    """
+    """Make sure that a provider is installed; else `DgsnetError`, whose text says which ones are, and what to install."""
     if not _is_here(name):
         raise DgsnetError(f"the provider {name!r} is missing here (available: {', '.join(available()) or 'none'}): {INSTALL[name]}")
 

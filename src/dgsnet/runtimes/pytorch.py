@@ -15,12 +15,7 @@ class PyTorchRuntime(Runtime):
     """Runs a method where it lives."""
 
     def __init__(self, method: Method) -> None:
-        self._method = method
-
-    @property
-    @override
-    def fingerprint(self) -> str:
-        return self._method.backbone.fingerprint
+        self._method, self.fingerprint = method, method.backbone.fingerprint
 
     @property
     @override

@@ -3,14 +3,12 @@
 | module | does |
 |---|---|
 | `cluster` | the connection to a Ray cluster |
-| `shards` | which inputs belong to which process of an array |
-| `settings` | settings of a run, and the detector they ask for |
+| `settings` | settings of a run, its shard of the inputs and the detector they ask for |
 | `worklist` | the inputs of a run on disk, so that any part of them can be read again |
 | `dedup_cache` | rows by the sha256 of the image's bytes, on disk |
 | `score_samples` | samples in, rows out; equal bytes are scored once |
-| `local_engine` | the engine that scores in this process |
 | `ray_engine`, `ray_worker` | the engine that scores on a Ray cluster: this process, and what runs in those of the cluster |
 | `output` | parts, errors, manifest |
 | `progress` | images done, images/s, time left |
-| `run` | a run from its beginning, or from where it was killed, to its end |
+| `run` | a run from its beginning, or from where it was killed, to its end, in this process or on a cluster |
 """

@@ -50,17 +50,12 @@ def claim_folder(folder: Path, manifest: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Output:
-    """The files of one shard in the folder.
-
-    Attributes:
-        folder: of the run.
-        suffix: of the shard, in the name of each file.
-        identity: what rows follow from; kept in each part.
-    """
+    """The files of one shard in the folder of a run; the shard's suffix is in the name of each."""
 
     folder: Path
     suffix: str
     identity: dict[str, str]
+    """Facts that the rows follow from, kept in each part."""
 
     def part(self, number: int) -> Path:
         """Return the file of a part."""
@@ -81,12 +76,7 @@ class Output:
         return self.folder / f".work{self.suffix}"
 
     def finished(self, number: int, size: int) -> bool:
-        """Tell whether a part of `size` rows is there.
-
-        Raises:
-            DatasetError: it is damaged.
-            ScoringError: it is of another run.
-        """
+        """Tell whether a part of `size` rows is there; `DatasetError` where it is damaged, `ScoringError` where it is of another run."""
         target = self.part(number)
         if not target.exists():
             return False

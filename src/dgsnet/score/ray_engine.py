@@ -41,24 +41,15 @@ _NumberedRow = tuple[int, int, str]
 
 @dataclass
 class RayEngine:
-    """Engine of the workers of a cluster.
-
-    Attributes:
-        worklist: inputs of the run.
-        cache: gets each row.
-        stream: (part, number in it, row) of all that has no row yet, in order.
-    """
+    """Engine of the workers of a cluster. `cache` gets each row."""
 
     worklist: Worklist
     cache: DedupCache
     stream: Iterator[_NumberedRow]
+    """All that has no row yet, in order."""
 
     def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a part from number `done` on; parts in order.
-
-        Raises:
-            ScoringError: the cluster gave up, or gave something else.
-        """
+        """Yield the rows of a part from number `done` on; parts in order. `ScoringError` where the cluster gives up or gives others."""
         for number in range(done, self.worklist.size(part)):
             found = next(self.stream, None)
             if found is None or found[:2] != (part, number):
@@ -73,18 +64,9 @@ class RayEngine:
 def open_engine(
     cluster: Cluster, settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: Mapping[int, int]
 ) -> Iterator[RayEngine]:
-    """Start workers.
+    """Start workers on the parts that are not finished, given with the number of rows each has; `ScoringError` where there is no cluster.
 
-    Args:
-        cluster: where.
-        settings: of the run.
-        detector: of this process, with which those of the workers must agree.
-        worklist: inputs of the run, where all machines see it.
-        cache: rows of the bytes scored before.
-        todo: parts that are not finished, and how many rows each has.
-
-    Raises:
-        ScoringError: there is no cluster.
+    The workers' detectors must agree with `detector`; the worklist must lie where all machines see it.
     """
     note = worklist.file.parent.with_name(f".ray{worklist.file.parent.name}")
     remove_temp_folder(note)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -20,7 +20,6 @@ from dgsnet.core.files import write_json
 from dgsnet.data.layouts import list_samples
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import SqliteDedupCache
-from dgsnet.score.local_engine import LocalEngine
 from dgsnet.score.output import Output, claim_folder
 from dgsnet.score.progress import ScoringProgress
 from dgsnet.score.score_samples import SampleScorer
@@ -47,8 +46,7 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
     Args:
         data: whatever `dgsnet.data.layouts` knows; labels may be missing.
         out: folder of the run. Shards of one run share it and may run at the same time.
-        settings: of the run.
-        console: for progress.
+        settings, console: of the run, and for its progress.
 
     Raises:
         DatasetError: the data cannot be listed, or holds no images.
@@ -116,9 +114,8 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
     return summary
 
 
-class _Engine(Protocol):
-    def rows(self, part: int, done: int) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a part from number `done` on; the cache has got each."""
+_Engine = Callable[[int, int], Iterator[dict[str, Any]]]
+"""Yields the rows of a part from a number on; the cache has got each."""
 
 
 @contextmanager
@@ -126,12 +123,13 @@ def _open_engine(
     settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: dict[int, int]
 ) -> Iterator[_Engine]:
     if settings.cluster is None:
-        yield LocalEngine(SampleScorer(detector, worklist.dataset(), cache, settings.batch_size), worklist)
+        scorer = SampleScorer(detector, worklist.dataset(), cache, settings.batch_size)
+        yield lambda part, done: scorer.rows(worklist.samples(part, done))
         return
     from dgsnet.score.ray_engine import open_engine  # noqa: PLC0415 - what needs an extra stays apart
 
     with open_engine(settings.cluster, settings, detector, worklist, cache, todo) as engine:
-        yield engine
+        yield engine.rows
 
 
 @dataclass
@@ -147,21 +145,15 @@ class _Tally:
 
 
 def _counted(engine: _Engine, part: int, tally: _Tally, progress: ScoringProgress, done: int) -> Iterator[dict[str, Any]]:
-    for row in engine.rows(part, done):
+    for row in engine(part, done):
         tally.add(row)
         progress.advance()
         yield row
 
 
-@contextmanager
-def _exclusive_lock(file: Path) -> Iterator[None]:
-    """Hold a shard's lock, one process at a time; the system releases it when that process ends, however it ends."""
-    lock = FileLock(file)
+def _exclusive_lock(file: Path) -> AbstractContextManager[object]:
+    """Take a shard's lock, one process at a time; the system releases it when that process ends, however it ends."""
     try:
-        lock.acquire(timeout=0)
+        return FileLock(file).acquire(timeout=0)
     except Timeout as error:
         raise ScoringError(f"another process is writing to {file.parent}: wait for it, or give each its own --shard or --out") from error
-    try:
-        yield
-    finally:
-        lock.release()

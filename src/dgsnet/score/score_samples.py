@@ -24,17 +24,13 @@ _READERS, _AHEAD = 4, 8  # threads that read files, and files that are read ahea
 class _EncodedImage:
     """A sample with its bytes, or why there are none: the file object a detector takes, which names it `name` in an error.
 
-    `path` is where the sample lies, `sha256` that of the bytes.
+    `name` is the path where the sample lies, `sha256` that of the bytes.
     """
 
     sample: Sample
-    path: str
+    name: str
     data: bytes | Exception
     sha256: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path
 
     def read(self, limit: int) -> bytes:
         if isinstance(self.data, Exception):
@@ -54,14 +50,7 @@ class _PendingRow:
 
 @dataclass(frozen=True)
 class SampleScorer:
-    """Scores samples; equal bytes once.
-
-    Attributes:
-        detector: the model.
-        dataset: what reads the samples.
-        cache: rows of the bytes scored before.
-        batch_size: images a GPU gets at once.
-    """
+    """Scores samples, which `dataset` reads: equal bytes once, and not at all where `cache` has a row of them."""
 
     detector: Detector
     dataset: Dataset
@@ -81,9 +70,9 @@ class SampleScorer:
             for image in images:
                 sha256 = image.sha256
                 duplicate = sha256 is not None and (
-                    sha256 in in_flight or sha256 in failed or self.cache.get(sha256, image.path) is not None
+                    sha256 in in_flight or sha256 in failed or self.cache.get(sha256, image.name) is not None
                 )
-                pending.append(_PendingRow(image.sample.path, image.path, sha256, duplicate))
+                pending.append(_PendingRow(image.sample.path, image.name, sha256, duplicate))
                 if not duplicate:
                     if sha256 is not None:
                         in_flight.add(sha256)
@@ -114,15 +103,11 @@ class SampleScorer:
 
     def _read(self, sample: Sample) -> _EncodedImage:
         path = str(self.dataset.root / sample.path)
+        policy = self.detector.policy
         try:
-            data = self._bytes(sample)
+            data = self.dataset.read(sample, policy.max_bytes + 1) if sample.shard else read_file(self.dataset.root / sample.path, policy)
         except DatasetError as error:
             return _EncodedImage(sample, path, DecodeError(str(error).removeprefix(f"{path}: ")))
         except (DecodeError, OSError) as error:
             return _EncodedImage(sample, path, error)
         return _EncodedImage(sample, path, data, sha256_bytes(data))
-
-    def _bytes(self, sample: Sample) -> bytes:
-        if sample.shard is None:
-            return read_file(self.dataset.root / sample.path, self.detector.policy)
-        return self.dataset.read(sample, self.detector.policy.max_bytes + 1)

@@ -18,7 +18,7 @@ from dgsnet.core.files import replacing
 from dgsnet.data.dataset import Dataset
 from dgsnet.data.layouts import Listing
 from dgsnet.data.sample import Sample
-from dgsnet.score.shards import Shard
+from dgsnet.score.settings import Shard
 
 # File names need not be valid UTF-8, so paths are bytes here.
 _SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64())])
@@ -39,17 +39,7 @@ class Worklist:
 
     @classmethod
     def write(cls, file: Path, listing: Listing, shard: Shard, rows: int) -> Worklist:
-        """Write the inputs of a data set.
-
-        Args:
-            file: to write.
-            listing: all inputs.
-            shard: which of it to keep.
-            rows: inputs per part.
-
-        Raises:
-            DatasetError: a manifest or shard is damaged.
-        """
+        """Write those inputs of a data set that are the shard's, `rows` of them per part; `DatasetError` where the data is damaged."""
         digest, total = hashlib.sha256(), 0
         with replacing(file) as aside, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
             kept: list[tuple[bytes, bytes | None, int, int]] = []

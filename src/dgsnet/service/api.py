@@ -12,10 +12,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from dgsnet import __version__
 from dgsnet.inference.verdict import PLAIN
 from dgsnet.reports.detection_page import WORDS
-from dgsnet.service import rate_limit, schemas, uploads
+from dgsnet.service import schemas, uploads
 from dgsnet.service.api_error import ApiError
-from dgsnet.service.auth import Authenticator
+from dgsnet.service.keys import Keys
 from dgsnet.service.monitoring import Metrics
+from dgsnet.service.rate_limit import RateLimiter, address_bucket
 from dgsnet.service.request_pipeline import RequestPipeline
 from dgsnet.service.uploads import UploadBudget
 
@@ -23,9 +24,19 @@ _bearer = HTTPBearer(auto_error=False, description="Where the service has keys: 
 
 
 def _authenticate(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-    authenticator = cast("Authenticator", request.app.state.authenticator)
-    address = rate_limit.address_bucket(request.client.host if request.client else None)
-    authenticator.authenticate(address, credentials.credentials if credentials else None)
+    """Let a request pass. The address pays first, so that keys cannot be tried without end.
+
+    Raises:
+        ApiError: too many requests (429), or no known key (401).
+    """
+    limiter, keys = cast("RateLimiter", request.app.state.limiter), cast("Keys | None", request.app.state.keys)
+    limiter.acquire(address_bucket(request.client.host if request.client else None))
+    if keys is None:
+        return
+    name = keys.name_of(credentials.credentials) if credentials else None
+    if name is None:
+        raise ApiError(401, "unauthorised", "expected a known key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+    limiter.acquire(f"key {name}")
 
 
 def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIRouter]:

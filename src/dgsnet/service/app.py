@@ -11,10 +11,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from dgsnet import __version__
 from dgsnet.inference.detector import Detector
 from dgsnet.service import api, api_error, page
-from dgsnet.service.auth import Authenticator
 from dgsnet.service.keys import Keys
 from dgsnet.service.middleware import RequestMiddleware
 from dgsnet.service.monitoring import Metrics
+from dgsnet.service.rate_limit import RateLimiter
 from dgsnet.service.request_pipeline import RequestPipeline
 from dgsnet.service.settings import Settings
 
@@ -23,13 +23,7 @@ above all on generators it never saw. Pictures stay in memory, are never logged 
 
 
 def create_app(detector: Detector, settings: Settings | None = None, keys: Keys | None = None) -> FastAPI:
-    """Make the ASGI application.
-
-    Args:
-        detector: the model.
-        settings: limits.
-        keys: who may ask; None: anybody.
-    """
+    """Make the ASGI application; without keys anybody may ask."""
     settings, metrics = settings or Settings(), Metrics()
     pipeline = RequestPipeline(detector, settings, metrics)
 
@@ -41,8 +35,7 @@ def create_app(detector: Detector, settings: Settings | None = None, keys: Keys 
     app = FastAPI(  # the framework's own documentation pages load scripts from another host
         title="dgsnet", version=__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None, lifespan=_lifespan
     )
-    app.state.pipeline = pipeline
-    app.state.authenticator = Authenticator(keys, settings.rate)
+    app.state.pipeline, app.state.keys, app.state.limiter = pipeline, keys, RateLimiter(settings.rate)
     api_error.install_handlers(app)
     for router in (*api.routes(pipeline, metrics), page.routes()):
         app.include_router(router)

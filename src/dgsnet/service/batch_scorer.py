@@ -21,13 +21,7 @@ class BatchScorer:
     """Scores prepared images in the order they come. Close when done."""
 
     def __init__(self, detector: Detector, batch: int, on_batch: Callable[[float, int], None] = lambda *_: None) -> None:
-        """Start the thread.
-
-        Args:
-            detector: the model.
-            batch: images a GPU gets at once; on the CPU it is one, see `Detector`.
-            on_batch: called with the seconds a batch took and the images in it.
-        """
+        """Start the thread. `batch` is of a GPU, see `Detector`; `on_batch` gets the seconds a batch took and the images in it."""
         self._detector, self._batch, self._on_batch = detector, detector.at_once(batch), on_batch
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)

@@ -33,11 +33,7 @@ class DecoderHandle:
         self.send(config)
 
     def wait_until_ready(self) -> DecoderHandle:
-        """Wait until it has started.
-
-        Raises:
-            ApiError: it does not start.
-        """
+        """Wait until it has started; `ApiError` where it does not."""
         try:
             self.reads_c2pa = bool(self.receive(_START_SECONDS)[0]["c2pa"])
         except (TimeoutError, EOFError) as error:
@@ -46,11 +42,7 @@ class DecoderHandle:
         return self
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
-        """Give it a job.
-
-        Raises:
-            EOFError: it has died.
-        """
+        """Give it a job; `EOFError` where it has died."""
         try:
             ipc.write(self._in, header, payload)
         except OSError as error:

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,28 +31,16 @@ _FAILURES = {"format": (415, "unsupported_format"), "size": (413, "image_too_lar
 _UNREAD = Provenance(summary=f"The metadata of the file could not be read in time; {CAUTION}.")
 
 
-@dataclass(frozen=True)
-class PreparedUpload:
-    """A picture ready for the model, and the claims of its file about its origin."""
-
-    prepared: Prepared
-    provenance: Provenance
-
-
 class DecoderPool:
     """Decoding processes, and a thread to drive each. Close when done."""
 
     def __init__(self, preprocessing: Preprocessing, model: str, settings: Settings, on_replace: Callable[[], None] = lambda: None) -> None:
-        """Start them and wait until they are ready.
+        """Start them and wait until they are ready; `ApiError` where they do not start.
 
         Args:
-            preprocessing: of the model.
-            model: its name, for verdicts.
+            preprocessing, model: the model's, and its name for verdicts.
             settings: limits.
             on_replace: called whenever a process has been killed or has died.
-
-        Raises:
-            ApiError: they do not start.
         """
         self._config = {
             "preprocessing": preprocessing.model_dump(mode="json"),
@@ -68,8 +56,8 @@ class DecoderPool:
             self._idle.put(decoder.wait_until_ready())
             self.reads_c2pa = decoder.reads_c2pa
 
-    def prepare(self, upload: Upload) -> Future[PreparedUpload]:
-        """Decode a picture, take the views of it and read its metadata. The future raises `ApiError` where that cannot be done."""
+    def prepare(self, upload: Upload) -> Future[Prepared]:
+        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails."""
         return self._threads.submit(self._run, self._prepare, upload)
 
     def decode(self, upload: Upload) -> Future[DecodedImage]:
@@ -110,11 +98,7 @@ class DecoderPool:
     def _request(self, decoder: DecoderHandle, upload: Upload, wants: str, late: str) -> tuple[dict[str, Any], bytes]:
         """Have a picture decoded, and return the first message of what is wanted of it.
 
-        Args:
-            decoder: idle.
-            upload: a picture.
-            wants: ``views`` or ``pixels``.
-            late: what did not come in time after decoding, for the message.
+        `wants` is ``views`` or ``pixels``, `late` for the message where they do not come in time after decoding.
 
         Raises:
             ApiError: the picture cannot be decoded (413, 415, 422), or the decoder is too slow (422, 503).
@@ -133,16 +117,17 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
-    def _prepare(self, decoder: DecoderHandle, upload: Upload) -> PreparedUpload:
+    def _prepare(self, decoder: DecoderHandle, upload: Upload) -> Prepared:
         header, data = self._request(decoder, upload, "views", "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
-        prepared = Prepared(Verdict(**header["verdict"]), views)
         try:
             claims, _ = decoder.receive(self._settings.decode_seconds)
+            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
         except (TimeoutError, EOFError):
             decoder.kill()
-            return PreparedUpload(prepared, _UNREAD)
-        return PreparedUpload(prepared, Provenance([Finding(**one) for one in claims["findings"]], claims["summary"]))
+            provenance = _UNREAD
+        verdict = Verdict(**header["verdict"])
+        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views)
 
     def _decode(self, decoder: DecoderHandle, upload: Upload) -> DecodedImage:
         header, data = self._request(decoder, upload, "pixels", "not decoded")

@@ -33,12 +33,7 @@ _MAX_PAYLOAD = 2**30
 def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    Args:
-        job: ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under.
-        data: its encoded bytes.
-        preprocessing: of the model.
-        policy: limits of decoding.
-        model: its name, for the verdict.
+    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict.
     """
     path = job["path"]
     try:

@@ -19,15 +19,7 @@ def write(stream: IO[bytes], header: dict[str, Any], payload: bytes | memoryview
 
 
 def read(stream: IO[bytes], longest: int) -> tuple[dict[str, Any], bytes]:
-    """Wait for one message.
-
-    Args:
-        stream: a pipe.
-        longest: bytes a payload may have.
-
-    Raises:
-        EOFError: the other side has gone, or what it says is no message.
-    """
+    """Wait for one message, whose payload may have `longest` bytes; `EOFError` where the other side has gone or says something else."""
     size, length = _HEAD.unpack(_exactly(stream, _HEAD.size))
     if size > 2**20 or length > longest:
         raise EOFError

@@ -26,11 +26,7 @@ class QueueSlots:
         return self._in_use
 
     def acquire(self, count: int) -> None:
-        """Acquire slots.
-
-        Raises:
-            ApiError: there are not as many.
-        """
+        """Acquire slots; `ApiError` (429) where there are not as many."""
         with self._lock:
             wanted = self._in_use + count
             # One that finds nobody waiting is taken however long images took: how long they take now is not known otherwise.

@@ -21,11 +21,7 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def acquire(self, name: str) -> None:
-        """Use up one token of a bucket.
-
-        Raises:
-            ApiError: it has none.
-        """
+        """Use up one token of a bucket; `ApiError` (429) where it has none."""
         if not self._per_second:
             return
         now = self._clock()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from dgsnet.core.errors import DgsnetError
+from dgsnet.images.decode import DecodedImage
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.heatmap import Heatmap
 from dgsnet.inference.verdict import Verdict
 from dgsnet.reports import detection_page
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.batch_scorer import BatchScorer, seconds_per_image
 from dgsnet.service.decoder_pool import DecoderPool
-from dgsnet.service.heatmap_worker import HeatmapWorker
 from dgsnet.service.monitoring import Metrics
 from dgsnet.service.queue_limit import QueueSlots
 from dgsnet.service.settings import Settings
@@ -42,7 +46,7 @@ class RequestPipeline:
         self._heatmap_slots = QueueSlots(settings.heatmap_queue, settings.heatmap_seconds, 10)
         self.decoders = DecoderPool(detector.config.preprocessing, detector.name, settings, metrics.replaced.inc)
         self._scorer = BatchScorer(detector, settings.batch, metrics.observe_batch)
-        self._heatmaps = HeatmapWorker(detector)
+        self._heatmaps = ThreadPoolExecutor(1, "heatmap")  # one thread of their own, so that scores need not wait for them
         metrics.watch_queue(lambda: self.slots.in_use)
 
     @property
@@ -54,14 +58,10 @@ class RequestPipeline:
         """Finish what was taken."""
         self.decoders.close()
         self._scorer.close()
-        self._heatmaps.close()
+        self._heatmaps.shutdown()
 
     async def detect(self, uploads: list[Upload]) -> list[UploadResult]:
-        """Score some uploads, in order.
-
-        Raises:
-            ApiError: the queue is full (429), or time is up (503).
-        """
+        """Score some uploads, in order; `ApiError` where the queue is full (429) or time is up (503)."""
         self.slots.acquire(len(uploads))
         async with _within(self.settings.request_seconds):
             return list(await asyncio.gather(*(self._detect_in_slot(upload) for upload in uploads)))
@@ -74,28 +74,33 @@ class RequestPipeline:
         """
         async with self._heatmap_slot():
             image = await asyncio.wrap_future(self.decoders.decode(upload))
-            return await asyncio.wrap_future(self._heatmaps.draw(image))
+            return await asyncio.wrap_future(self._heatmaps.submit(self._draw, image))
 
     async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[Verdict, str]:
-        """Score an upload and write a page on it, HTML.
-
-        Args:
-            upload: one picture.
-            with_heatmap: draw one.
-            request_id: stands on the page.
-
-        Raises:
-            ApiError: as `heatmap`.
-        """
+        """Score an upload and write a page on it, HTML, with the request's id; `ApiError` as `heatmap`."""
         async with self._heatmap_slot():
             result = await self._detect(upload)
             if result.error:
                 raise result.error
             image = await asyncio.wrap_future(self.decoders.decode(upload))
             made = f"Made {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC by dgsnet serve, request {request_id}"
+
+            def write(heatmap: Heatmap | None) -> str:
+                return detection_page.one_picture(self.detector, result.row, image.pixels, heatmap, made)
+
             if not with_heatmap:  # no need to wait behind heatmaps
-                return result.row, await asyncio.to_thread(detection_page.one_picture, self.detector, result.row, image.pixels, None, made)
-            return result.row, await asyncio.wrap_future(self._heatmaps.write_report(result.row, image, made))
+                return result.row, await asyncio.to_thread(write, None)
+            return result.row, await asyncio.wrap_future(self._heatmaps.submit(lambda: write(self.detector.explain(image))))
+
+    def _draw(self, image: DecodedImage) -> bytes:
+        """Return the heatmap of a picture, PNG; `ApiError` (422) where it has none."""
+        try:
+            drawn = self.detector.explain(image).image
+        except DgsnetError as error:
+            raise ApiError(422, "no_heatmap", str(error)) from error
+        stream = io.BytesIO()
+        drawn.save(stream, "PNG", compress_level=1)
+        return stream.getvalue()
 
     @asynccontextmanager
     async def _heatmap_slot(self) -> AsyncIterator[None]:
@@ -120,16 +125,13 @@ class RequestPipeline:
 
     async def _detect(self, upload: Upload) -> UploadResult:
         try:
-            picture = await asyncio.wrap_future(self.decoders.prepare(upload))
+            prepared = await asyncio.wrap_future(self.decoders.prepare(upload))
         except ApiError as error:
             if error.status == 503:
                 raise
-            row = Verdict(upload.name, model=self.detector.name, error=error.message)
-            return UploadResult(row, error)
-        verdict = await asyncio.wrap_future(self._scorer.score(picture.prepared))
-        if verdict.error:
-            return UploadResult(verdict, ApiError(422, "too_small", verdict.error))
-        return UploadResult(replace(verdict, provenance=picture.provenance))
+            return UploadResult(Verdict(upload.name, model=self.detector.name, error=error.message), error)
+        verdict = await asyncio.wrap_future(self._scorer.score(prepared))
+        return UploadResult(verdict, ApiError(422, "too_small", verdict.error) if verdict.error else None)
 
 
 @asynccontextmanager

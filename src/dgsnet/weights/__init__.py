@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from dgsnet.weights.registry import KNOWN, HubSource, Weights, WheelSource
-from dgsnet.weights.store import Row, list_weights, locate, pull
+from dgsnet.weights.registry import KNOWN
+from dgsnet.weights.store import list_weights, locate, pull
 from dgsnet.weights.tensors import folder_fingerprint
 from dgsnet.weights.verify import verify
 
-__all__ = [
-    "KNOWN",
-    "HubSource",
-    "Row",
-    "Weights",
-    "WheelSource",
-    "folder_fingerprint",
-    "list_weights",
-    "locate",
-    "pull",
-    "verify",
-]
+__all__ = ["KNOWN", "folder_fingerprint", "list_weights", "locate", "pull", "verify"]

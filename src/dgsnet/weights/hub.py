@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dgsnet.core.errors import UnreachableError, WeightsError
@@ -14,32 +13,23 @@ from dgsnet.core.files import sha256_file
 from dgsnet.weights.registry import HubSource
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """Files to fetch of a repository at one commit; `sha256` holds what the hub states of each large one."""
-
-    commit: str
-    files: list[str]
-    sha256: dict[str, str]
-
-
 def fetch_snapshot(source: HubSource, downloads: Path, *, progress: bool = True) -> tuple[Path, str]:
     """Download the model into a folder in `downloads`; return it and the commit. A download that broke off is continued."""
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - heavy
 
-    snapshot = _describe(source)
-    folder = downloads / f"{source.repo.replace('/', '--')}@{snapshot.commit}"
+    commit, files, hashes = _describe(source)
+    folder = downloads / f"{source.repo.replace('/', '--')}@{commit}"
     try:
         with _progress_bars(shown=progress and sys.stderr.isatty()):
-            snapshot_download(source.repo, revision=snapshot.commit, allow_patterns=snapshot.files, local_dir=folder)
+            snapshot_download(source.repo, revision=commit, allow_patterns=files, local_dir=folder)
     except _hub_errors() as error:
         raise _explained(source, error) from error
-    for name, expected in snapshot.sha256.items():
+    for name, expected in hashes.items():
         if (found := sha256_file(folder / name)) != expected:
             (folder / name).unlink()
             raise WeightsError(f"{folder / name}: has sha256 {found}, the hub states {expected}; it was discarded, pull again")
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the hub client's notes on the download
-    return folder, snapshot.commit
+    return folder, commit
 
 
 def choose_files(names: list[str], source: HubSource) -> list[str]:
@@ -51,7 +41,8 @@ def choose_files(names: list[str], source: HubSource) -> list[str]:
     return sorted(weights + [name for name in names if PurePosixPath(name).suffix in (".json", ".txt")])
 
 
-def _describe(source: HubSource) -> Snapshot:
+def _describe(source: HubSource) -> tuple[str, list[str], dict[str, str]]:
+    """Return a repository's commit, the files to fetch of it, and the sha256 that the hub states of each large one."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - heavy
 
     try:
@@ -61,7 +52,7 @@ def _describe(source: HubSource) -> Snapshot:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or []}
     files = choose_files(list(siblings), source)
     hashes = {name: lfs.sha256 for name in files if (lfs := siblings[name].lfs) is not None}
-    return Snapshot(info.sha or source.revision, files, hashes)
+    return info.sha or source.revision, files, hashes
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:

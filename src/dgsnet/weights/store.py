@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dgsnet.core.cache_folder import downloads_dir
+from dgsnet.core.cache_folder import downloads_dir, locked
 from dgsnet.core.errors import UnreachableError, WeightsError
 from dgsnet.core.files import replacing_folder
-from dgsnet.core.lock import locked
 from dgsnet.weights import hub
 from dgsnet.weights.cache import Record, folder_of, names_in_cache, read_record, write_record
 from dgsnet.weights.registry import KNOWN, HubSource, Weights, find

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dgsnet.core.errors import WeightsError
-from dgsnet.core.files import sha256_file
+from dgsnet.core.files import changed_files
 from dgsnet.weights.cache import RECORD, Record, folder_of, read_record
 from dgsnet.weights.registry import KNOWN, find
 from dgsnet.weights.tensors import folder_fingerprint
@@ -20,7 +20,7 @@ def verify(name: str) -> list[str]:
     folder = path if name not in KNOWN and (path / RECORD).is_file() else folder_of(find(name))
     if not folder.exists():
         raise WeightsError(f"{name} is not in the cache ({folder}); run `dgsnet weights pull {name}`")
-    return problems_of(folder)
+    return _problems(folder)
 
 
 def missing_or_resized(folder: Path, record: Record) -> list[str]:
@@ -45,7 +45,7 @@ def state_of(folder: Path) -> State:
         return "damaged"
 
 
-def problems_of(folder: Path) -> list[str]:
+def _problems(folder: Path) -> list[str]:
     """Hash every file again and name those that changed; empty when all is well."""
     record = read_record(folder)
     pinned = KNOWN[record.name].fingerprint if record.name in KNOWN else None
@@ -54,11 +54,7 @@ def problems_of(folder: Path) -> list[str]:
     problems = missing_or_resized(folder, record)
     if problems:
         return problems
-    problems = [
-        f"{folder / name}: has sha256 {found}, expected {facts['sha256']}"
-        for name, facts in record.files.items()
-        if (found := sha256_file(folder / name)) != facts["sha256"]
-    ]
+    problems = changed_files(folder, {name: facts["sha256"] for name, facts in record.files.items()})
     if not problems and (found := folder_fingerprint(folder)) != record.fingerprint:
         problems.append(f"{folder}: its tensors have fingerprint {found}, expected {record.fingerprint}")
     return problems

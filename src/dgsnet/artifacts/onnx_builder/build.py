@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,19 +13,13 @@ from dgsnet.artifacts.names import GRAPH, GRAPHS, WEIGHT_MAP
 from dgsnet.artifacts.onnx_builder.built import is_whole, write_record
 from dgsnet.artifacts.onnx_builder.tensors import MergedTensors
 from dgsnet.artifacts.onnx_builder.weight_map import MAKE, TensorSlot, WeightMap
+from dgsnet.core.cache_folder import locked
 from dgsnet.core.errors import ModelFolderError, WeightsError
 from dgsnet.core.files import replacing, replacing_folder, sha256_file
-from dgsnet.core.lock import locked
 
 
 def build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> None:
-    """Put a model together into a folder of the cache, unless another process has done so meanwhile.
-
-    Args:
-        folder: model folder.
-        weight_map: its weight map.
-        backbone: name or folder of its backbone.
-        target: folder of the cache; it is there whole or not at all.
+    """Put a model together into a folder of the cache, there whole or not at all, unless another process has done so meanwhile.
 
     Raises:
         ModelFolderError: the weight map is not of this model's graph, adapter and heads.
@@ -57,12 +50,7 @@ def _build(folder: Path, weight_map: WeightMap, backbone: str, target: Path) -> 
 
 
 def write_weights(slots: tuple[TensorSlot, ...], tensors: MergedTensors, file: Path) -> str:
-    """Write the file of weights; return its sha256.
-
-    Args:
-        slots: in the order of the file; between them lie zeros.
-        tensors: the values.
-        file: to write.
+    """Write the file of weights, its slots in order with zeros between them; return its sha256.
 
     Raises:
         ModelFolderError: a tensor is missing or has another size than its slot.
@@ -82,12 +70,7 @@ def write_weights(slots: tuple[TensorSlot, ...], tensors: MergedTensors, file: P
     return digest.hexdigest()
 
 
-@contextmanager
-def _shown(what: str) -> Iterator[None]:
+def _shown(what: str) -> AbstractContextManager[object]:
     """Tell whoever sits at the terminal why this call takes longer."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
+    return console.status(what) if console.is_terminal else nullcontext()

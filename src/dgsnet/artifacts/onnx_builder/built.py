@@ -17,7 +17,7 @@ from typing import Any
 from dgsnet.artifacts.names import GRAPHS
 from dgsnet.artifacts.onnx_builder.weight_map import WeightMap
 from dgsnet.core.cache_folder import cache_dir
-from dgsnet.core.files import sha256_file, write_json
+from dgsnet.core.files import changed_files, write_json
 
 RECORD = "dgsnet_assembled.json"
 
@@ -43,14 +43,7 @@ def verify(folder: Path) -> list[str]:
     files = _read_record(folder)
     if files is None:
         return [f"{folder}: there is no record of what it should hold"]
-    problems = []
-    for name, facts in files.items():
-        file = folder / name
-        if not file.is_file():
-            problems.append(f"{file}: missing")
-        elif (found := sha256_file(file)) != facts["sha256"]:
-            problems.append(f"{file}: has sha256 {found}, expected {facts['sha256']}")
-    return problems
+    return changed_files(folder, {name: facts["sha256"] for name, facts in files.items()})
 
 
 def built_dir() -> Path:

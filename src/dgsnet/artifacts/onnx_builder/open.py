@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dgsnet.artifacts.config import ModelConfig, read_config
-from dgsnet.artifacts.names import CONFIG, GRAPHS, WEIGHT_MAP
+from dgsnet.artifacts.names import GRAPHS, WEIGHT_MAP
 from dgsnet.artifacts.onnx_builder.built import built_dir, is_whole
 from dgsnet.artifacts.onnx_builder.weight_map import WeightMap, read_weight_map
 from dgsnet.runtimes.graph import GraphContents, GraphRuntime
@@ -26,23 +26,20 @@ def build_graph(folder: Path) -> Path:
         ModelFolderError: a file is missing, damaged or not of this model.
         WeightsError: the backbone cannot be had, or is not the one the model was trained on.
     """
-    return _built(folder, read_weight_map(folder), _config(folder))
+    return _built(folder, read_weight_map(folder), read_config(folder, "format"))
 
 
 def load(folder: Path, provider: str | None = None, threads: int | None = None) -> tuple[GraphRuntime, ModelConfig]:
     """Load a model folder with a graph.
 
-    Args:
-        folder: model folder.
-        provider: what runs it (`dgsnet.runtimes.providers`), not `torch`; None: `cpu`.
-        threads: that compute one image; None: as many as there are cores.
+    `provider` and `threads` are as in `dgsnet.runtimes.providers.open_runtime`.
 
     Raises:
         ModelFolderError: a file is missing, damaged or not of this model.
         WeightsError: the backbone cannot be had.
         DgsnetError: the provider cannot be had.
     """
-    config, weight_map = _config(folder), read_weight_map(folder)
+    config, weight_map = read_config(folder, "format"), read_weight_map(folder)
     without = f"{folder.absolute().name} is run without torch here, which scores and draws heatmaps and does nothing else"
     contents = GraphContents(
         weight_map.backbone,
@@ -61,7 +58,3 @@ def _built(folder: Path, weight_map: WeightMap, config: ModelConfig) -> Path:
 
         build(folder, weight_map, config.backbone["name"], target)
     return target / GRAPHS["onnx"][0]
-
-
-def _config(folder: Path) -> ModelConfig:
-    return read_config(folder / CONFIG, "format", f"{folder} is no model folder: {CONFIG} is missing")

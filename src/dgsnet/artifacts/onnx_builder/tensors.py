@@ -30,11 +30,7 @@ class MergedTensors:
     """Backbone, adapter and heads of a model folder."""
 
     def __init__(self, folder: Path, tower: Path) -> None:
-        """Find what there is.
-
-        Args:
-            folder: model folder.
-            tower: folder of its backbone.
+        """Find what there is in the model folder and in `tower`, the folder of its backbone.
 
         Raises:
             ModelFolderError: heads or adapter are damaged, or the adapter is of a kind that is not merged here.

@@ -33,8 +33,7 @@ def earlier_quality(pixels: Pixels, own: int | None) -> int | None:
         return None
     top, left = max(0, height - _WINDOW) // 2, max(0, width - _WINDOW) // 2
     part = pixels[top : top + _WINDOW, left : left + _WINDOW]
-    luma = part[..., 0] * np.float32(0.299) + part[..., 1] * np.float32(0.587) + part[..., 2] * np.float32(0.114)
-    found = jpeg_quality.of_pixels(luma[None])
+    found = jpeg_quality.of_pixels(jpeg_quality.luma_of(part)[None])
     return found if found is not None and (own is None or found <= own - _MILDER) else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -181,14 +180,9 @@ def available() -> tuple[str, ...]:
 
 
 def create(recipe: Recipe, backbone: Backbone) -> Method:
-    """Build the method a recipe names; its heads start from the recipe's seed.
-
-    Raises:
-        RecipeError: no such method.
-    """
+    """Build the method a recipe names, its heads from the recipe's seed; `RecipeError` where there is no such method."""
     if recipe.method not in _REGISTRY:
         raise RecipeError(f"unknown method {recipe.method!r}: expected one of {', '.join(available())}")
-    create_one: Callable[[Backbone, Recipe], Method] = _REGISTRY[recipe.method]
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        return create_one(backbone, recipe)
+        return _REGISTRY[recipe.method](backbone, recipe)

@@ -37,8 +37,8 @@ class Linear(Method):
         self.teacher.requires_grad_(steps)
         return list(self.teacher.parameters()) if steps else []
 
+    @override
     def solve(self, frozen: Tensor, labels: NDArray[np.int64]) -> None:
-        """Find the teacher's head in closed form, from all frozen features (N, D) and their labels (N,)."""
         fit_head(self.teacher, self.head_input(frozen).double().numpy(), labels, self.recipe.probe.penalty)
 
     @override

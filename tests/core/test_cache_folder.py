@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dgsnet.core.lock import locked
+from dgsnet.core.cache_folder import locked
 
 
 def test_another_process_waits_until_the_folder_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DGSNET_CACHE", str(tmp_path))
     folder, trace = tmp_path / "weights" / "tiny", tmp_path / "trace"
     script = (
-        "import sys; from pathlib import Path; from dgsnet.core.lock import locked\n"
+        "import sys; from pathlib import Path; from dgsnet.core.cache_folder import locked\n"
         "print('ready', flush=True)\n"
         "with locked(Path(sys.argv[1])), open(sys.argv[2], 'a') as trace: trace.write('theirs ')"
     )
