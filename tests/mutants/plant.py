@@ -40,7 +40,7 @@ _METRICS = ("tests/evaluation/test_metrics.py",)
 _CALIBRATION = ("tests/evaluation/test_calibrate.py",)
 _REFIT = ("tests/training/test_refit_head.py", "tests/model/test_ridge.py")
 _VIEWS = ("tests/images/test_preprocess.py", "tests/images/test_multi_crop.py", "tests/inference", "tests/model/test_ood.py")
-_UPLOADS = ("tests/service/test_service.py", "tests/service/test_uploads.py", "tests/service/test_page.py")
+_UPLOADS = ("tests/service/test_service.py", "tests/service/test_page.py")
 _RESUME = (
     "tests/evaluation/test_evaluate.py",
     "tests/evaluation/test_streaming.py",
