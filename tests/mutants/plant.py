@@ -1,9 +1,9 @@
-"""Plants faults in a copy of the package, one at a time, and says which the tests catch.
+"""Plants faults in a copy of the project, one at a time, and says which the tests catch.
 
-    python -m tests.mutants.plant [--only TEXT]        tests/mutants/result.json (about fifteen minutes on two cores)
+    python -m tests.mutants.plant [--only TEXT]        tests/mutants/result.json (about twenty minutes on two cores)
 
-A fault is a piece of code that stands once in `src/dgsnet`, what it is replaced by, and the tests that should fail then. pytest does not
-collect this file.
+A fault is a piece of code that stands once in `src/dgsnet`, what it is replaced by, and the tests that should fail then; they pass without
+it, which is looked at first. pytest does not collect this file.
 """
 
 from __future__ import annotations
@@ -179,24 +179,27 @@ def place_of(mutant: Mutant) -> Path:
     return found[0].relative_to(source)
 
 
-def caught(mutant: Mutant) -> bool:
-    """Tell whether a test fails with the fault in."""
+def fails(tests: tuple[str, ...], mutant: Mutant | None) -> bool:
+    """Tell whether one of `tests` fails in a copy of the project with the fault in; without one, in the copy as it is.
+
+    Raises:
+        SystemExit: the tests did not run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("src", "tests", "benchmarks", "examples", "studies", "tools"):
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("results", "__pycache__", "*.png"))
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("results", "__pycache__", "*.png"))
         for name in ("pyproject.toml", "README.md", "docs"):
             (copy / name).symlink_to(ROOT / name)
-        file = copy / "src" / place_of(mutant)
-        file.write_text(file.read_text(encoding="utf-8").replace(mutant.code, mutant.becomes), encoding="utf-8")
-        tests = [name for name in mutant.tests if (copy / name).exists()]
+        if mutant:
+            file = copy / "src" / place_of(mutant)
+            file.write_text(file.read_text(encoding="utf-8").replace(mutant.code, mutant.becomes), encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not browser", *tests]
         environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}:{copy / 'benchmarks'}", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"{mutant.part}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        return done.returncode == 1
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return done.returncode == 1
 
 
 def main() -> None:
@@ -208,9 +211,13 @@ def main() -> None:
     mutants = [one for one in MUTANTS if chosen.only in one.part or chosen.only in one.code]
     for mutant in mutants:
         place_of(mutant)
+    groups = sorted({mutant.tests for mutant in mutants})
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for mutant, found in zip(mutants, pool.map(caught, mutants), strict=True):
+        for tests, failed in zip(groups, pool.map(lambda tests: fails(tests, None), groups), strict=True):
+            if failed:  # then a failure with a fault in would say nothing
+                raise SystemExit(f"These tests fail without a fault: {' '.join(tests)}")
+        for mutant, found in zip(mutants, pool.map(lambda one: fails(one.tests, one), mutants), strict=True):
             rows.append(
                 {"part": mutant.part, "file": str(place_of(mutant)), "code": mutant.code, "becomes": mutant.becomes, "caught": found}
             )

@@ -8,7 +8,7 @@ from dgsnet.artifacts.calibration import Calibration
 from dgsnet.artifacts.config import ModelConfig
 from dgsnet.artifacts.names import CONFIG, DIAGRAM
 from dgsnet.core.errors import ModelFolderError
-from dgsnet.core.format import interval
+from dgsnet.core.format import interval, table_cell
 
 _RUNS_ON = {"onnx": "ONNX Runtime or OpenVINO", "openvino": "OpenVINO"}
 
@@ -59,7 +59,7 @@ def _calibration_section(calibration: Calibration) -> str:
         return ""
     before, after, shares = fitted["before"], fitted["after"], fitted["shares"]
     real, fake = shares["real"], shares["fake"]
-    sources = "".join(f"| {_cell(name)} | {one['n']} | {one['fpr']:.1%} |\n" for name, one in shares["fpr_by_source"].items())
+    sources = "".join(f"| {table_cell(name)} | {one['n']} | {one['fpr']:.1%} |\n" for name, one in shares["fpr_by_source"].items())
     by_source = f"\n| photographs from | images | called `ai-generated` |\n|---|---|---|\n{sources}" if sources else ""
     warnings = "".join(f"\n- {warning}" for warning in fitted["warnings"])
     return f"""
@@ -102,11 +102,6 @@ def _promise(fitted: dict[str, Any]) -> str:
         f"The thresholds were chosen so that of further photographs of this kind at most {fpr} are called `ai-generated`, and of\n"
         f"further generated images at most {fnr} are called `real`, both on average over calibration sets of this size."
     )
-
-
-def _cell(text: str) -> str:
-    """Return text from outside as a cell of a Markdown table."""
-    return " ".join(text.replace("|", "/").split())
 
 
 def exported_card(config: ModelConfig) -> str:

@@ -23,3 +23,8 @@ def interval(estimate: Mapping[str, float | None], digits: int = 2, *, sign: boo
         return "-"
     plus = "+" if sign else ""
     return f"{value:{plus}.3f} ({low:{plus}.{digits}f} to {high:{plus}.{digits}f})"
+
+
+def table_cell(text: str) -> str:
+    """Return text from outside as a cell of a Markdown table: neither cell nor line ends in it."""
+    return " ".join(text.replace("|", "/").split())

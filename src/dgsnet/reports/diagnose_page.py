@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dgsnet.core.files import write_text
-from dgsnet.core.format import figure, interval
+from dgsnet.core.format import figure, interval, table_cell
 
 FORGETTING_MD = "forgetting.md"
 
@@ -26,8 +26,8 @@ def page(result: Mapping[str, Any]) -> str:
     """Return the page of a `forgetting.json`, Markdown."""
     models, source = result["models"], result["computed_from"]
     read = "\n".join(f"* {sentence}" for sentence in [*_alone(result), *map(_compared, result["comparisons"])])
-    left_out = "".join(f"\n* Task `{_text(name)}` left out: {_text(why)}." for name, why in result["tasks_left_out"].items())
-    counted = [_text(name) for name in result["tasks_counted"]]
+    left_out = "".join(f"\n* Task `{table_cell(name)}` left out: {table_cell(why)}." for name, why in result["tasks_left_out"].items())
+    counted = [table_cell(name) for name in result["tasks_counted"]]
     known = any(one["known"] for one in next(iter(models.values()))["tasks"].values())
     note = f"Counted in probe retention: {', '.join(counted)}" + ("" if known else "; but the frozen CLIP answers none above chance")
     failed = f"\n* {len(result['failed'])} images could not be used; `forgetting.json` names them." if result["failed"] else ""
@@ -91,7 +91,7 @@ def _alone(result: Mapping[str, Any]) -> list[str]:
         untouched = drift["relative_distance"] == 0
         fate = "is the frozen CLIP, bit for bit" if untouched else f"keeps a CKA of {interval(one['cka'], 3)} with the frozen CLIP"
         sentences.append(
-            f"**{_text(name)}** {fate}; effective rank {rank['frozen']:.1f} before and {rank['tuned']:.1f} after, mean length of the "
+            f"**{table_cell(name)}** {fate}; effective rank {rank['frozen']:.1f} before and {rank['tuned']:.1f} after, mean length of the "
             f"embedding {drift['norm_frozen']:.2f} and {drift['norm_tuned']:.2f}. It ranks these images with AUROC "
             f"{interval(one['detection']['auroc'])}."
         )
@@ -99,7 +99,7 @@ def _alone(result: Mapping[str, Any]) -> list[str]:
 
 
 def _compared(comparison: Mapping[str, Any]) -> str:
-    mine, theirs = _text(comparison["model"]), _text(comparison["other"])
+    mine, theirs = table_cell(comparison["model"]), table_cell(comparison["other"])
     words = {
         "more": f"**{mine} preserves more than {theirs}**",
         "less": f"**{mine} preserves less than {theirs}**",
@@ -123,8 +123,10 @@ def _headline_table(models: Mapping[str, Any]) -> str:
     lines = ["| | AUROC | balanced accuracy | " + " | ".join(_MEASURES.values()) + " |", "|---|---|---|" + "---|" * len(_MEASURES)]
     for name, one in models.items():
         cells = [one["detection"]["auroc"], one["detection"]["balanced_acc"], *(one[measure] for measure in _MEASURES)]
-        lines.append(f"| {_text(name)} | " + " | ".join(interval(cell, 3) for cell in cells) + " |")
-        lines.append(f"| {_text(name)}, chance | | | " + " | ".join(figure(one["chance"].get(measure)) for measure in _MEASURES) + " |")
+        lines.append(f"| {table_cell(name)} | " + " | ".join(interval(cell, 3) for cell in cells) + " |")
+        lines.append(
+            f"| {table_cell(name)}, chance | | | " + " | ".join(figure(one["chance"].get(measure)) for measure in _MEASURES) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -134,7 +136,7 @@ def _task_table(models: Mapping[str, Any]) -> str:
         for task, row in one["tasks"].items():
             scores = " | ".join(interval(row[part]) for part in ("frozen", "tuned", "ratio"))
             facts = f"{row['images']} | {row['classes']} | {row['measure']} | {row['chance']:.3f}"
-            lines.append(f"| {_text(name)} | {_text(task)} | {facts} | {scores} | {figure(row['above_chance'])} |")
+            lines.append(f"| {table_cell(name)} | {table_cell(task)} | {facts} | {scores} | {figure(row['above_chance'])} |")
     return "\n".join(lines) if len(lines) > 2 else "None could be posed with this data."
 
 
@@ -149,10 +151,5 @@ def _drift_table(models: Mapping[str, Any]) -> str:
         for group, row in groups.items():
             shares = " | ".join(figure(row[part]) for part in ("cosine", "relative_distance", "knn_overlap"))
             lengths = f"{row['norm_frozen']:.2f} | {row['norm_tuned']:.2f}"
-            lines.append(f"| {_text(name)} | {_text(group)} | {row['images']} | {shares} | {lengths} |")
+            lines.append(f"| {table_cell(name)} | {table_cell(group)} | {row['images']} | {shares} | {lengths} |")
     return "\n".join(lines)
-
-
-def _text(text: str) -> str:
-    """Text from outside in Markdown: no cell or line ends in it."""
-    return " ".join(text.replace("|", "/").split())
