@@ -69,7 +69,7 @@ def _steps(shown: Path, exported: Path, tiny: Path) -> dict[str, tuple[object, .
         "exported-openvino": (*detect, "--model", exported / "openvino"),
         "tiny": (*detect, "--model", model),
         "batch-local": ("score", "--data", shown, "--out", f"{_INTO}/run"),
-        "batch-ray": ("score", "--data", shown, "--out", f"{_INTO}/run", "--engine", "ray", "--workers", 2),
+        "batch-ray": ("score", "--data", shown, "--out", f"{_INTO}/run", "--engine", "ray", "--ray-workers", 2),
         **{f"rows-{ending}": (*rows, "--out", f"{_INTO}/rows.{ending}") for ending in ("jsonl", "csv", "parquet")},
         **{f"provenance-{ending}": (*rows, "--provenance", "--out", f"{_INTO}/rows.{ending}") for ending in ("jsonl", "csv", "parquet")},
         "heatmaps": (*rows, "--heatmap", f"{_INTO}/maps", "--report", f"{_INTO}/report.html"),
