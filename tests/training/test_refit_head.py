@@ -131,6 +131,22 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
         assert logits[at] == pytest.approx(features[at] @ weight + bias)
 
 
+def test_where_one_label_has_more_sources_every_image_is_left_out_once(training):
+    of = {0: 4, 1: 2}  # two folds: each of two cameras and one generator
+    number = dict.fromkeys(of, -1)
+    samples = []
+    for sample in training:
+        number[sample.label] += 1
+        name = f"{sample.label} {number[sample.label] % of[sample.label]}"
+        samples.append(replace(sample, source=name, generator=name if sample.label else sample.generator))
+    labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(samples)), 0.1)
+    for fold in range(2):
+        unseen = np.isin([sample.source for sample in samples], [f"0 {fold}", f"0 {fold + 2}", f"1 {fold}"])
+        weight, bias = ridge_probe(features[~unseen], labels[~unseen], 0.1)
+        assert logits[unseen] == pytest.approx(features[unseen] @ weight + bias)
+
+
 def test_a_label_of_one_source_leaves_nothing_out(training):
     features = np.random.default_rng(0).normal(size=(len(training), 5))
     assert refit_head.out_of_fold_logits(features, training, 0.1) is None
