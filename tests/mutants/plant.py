@@ -1,6 +1,6 @@
 """Plants faults in a copy of the project, one at a time, and says which the tests catch.
 
-    python -m tests.mutants.plant [--only TEXT]        tests/mutants/result.json (about twenty minutes on two cores)
+    python -m tests.mutants.plant [--only TEXT]        into tests/mutants/result.json (about twenty minutes on two cores)
 
 A fault is a piece of code that stands once in `src/dgsnet`, what it is replaced by, and the tests that should fail then; they pass without
 it, which is looked at first. pytest does not collect this file.
@@ -212,19 +212,19 @@ def main() -> None:
     for mutant in mutants:
         place_of(mutant)
     groups = sorted({mutant.tests for mutant in mutants})
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {row["code"]: row for row in json.loads(RESULT.read_text())["mutants"]} if RESULT.exists() else {}
     with ThreadPoolExecutor(chosen.jobs) as pool:
         for tests, failed in zip(groups, pool.map(lambda tests: fails(tests, None), groups), strict=True):
             if failed:  # then a failure with a fault in would say nothing
                 raise SystemExit(f"These tests fail without a fault: {' '.join(tests)}")
         for mutant, found in zip(mutants, pool.map(lambda one: fails(one.tests, one), mutants), strict=True):
-            rows.append(
-                {"part": mutant.part, "file": str(place_of(mutant)), "code": mutant.code, "becomes": mutant.becomes, "caught": found}
-            )
+            place = str(place_of(mutant))
+            rows[mutant.code] = {"part": mutant.part, "file": place, "code": mutant.code, "becomes": mutant.becomes, "caught": found}
             print("caught" if found else "MISSED", mutant.part, mutant.code, flush=True)
-    print(f"{sum(row['caught'] for row in rows)} of {len(rows)} caught")
-    if not chosen.only:
-        RESULT.write_text(json.dumps({"caught": sum(row["caught"] for row in rows), "of": len(rows), "mutants": rows}, indent=1) + "\n")
+    listed = [rows[mutant.code] for mutant in MUTANTS if mutant.code in rows]
+    result = {"caught": sum(row["caught"] for row in listed), "of": len(MUTANTS), "mutants": listed}
+    print(f"{result['caught']} of {result['of']} caught")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
