@@ -99,6 +99,15 @@ def test_a_trained_model_knows_its_photographs_and_warns_of_what_is_none(folder,
     assert next(detector.detect_many([file, *[textured(rng, False, 64) for _ in range(4)]], 3)) == detector.detect(file)
 
 
+def test_of_several_views_the_first_alone_is_asked(folder):
+    """Whatever the others show: the bound was fitted to one view a photograph."""
+    detector = Detector.from_pretrained(folder)
+    stripes = np.tile(((np.arange(64) // 5 % 2) * 255).astype(np.uint8)[None, :, None], (64, 1, 3))
+    stranger, photograph = (detector._prepare(one).views for one in (stripes, textured(np.random.default_rng(1), False, 64)))
+    pictures = [np.concatenate([first, *[other] * 4]) for first, other in ((stranger, photograph), (photograph, stranger))]
+    assert [out_of_domain for _, out_of_domain in detector._see(pictures, 1)] == [True, False]
+
+
 def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, monkeypatch):
     """A method that was just trained has dropout on; its adapter must not be drawn from in this last step."""
     monkeypatch.setattr(ood, "FEWEST", 4)

@@ -192,6 +192,11 @@ def test_too_much_is_refused_while_it_is_read_and_never_on_disk(detector, monkey
                 yield bytes(1 << 20)
 
         assert refused(client.post("/v1/detect", content=chunks(), headers=FORM)) == (413, "file_too_large")
+        small = [("file", (f"{number}.png", bytes(1 << 20))) for number in range(6)]
+        body = client.build_request("POST", "/v1/detect", files=small)
+        assert 6 << 20 < len(body.read()) < 7 << 20  # each file is within its limit, and the length is not announced
+        whole = client.post("/v1/detect", content=iter([body.content]), headers={"content-type": body.headers["content-type"]})
+        assert refused(whole) == (413, "body_too_large")
         slow = []  # one more each time: which of several that come at once finds no room is a matter of luck
         wait_for(lambda: slow.append(half_sent(client, 2 << 20)) or post(client, big).status_code == 429)
         assert refused(post(client, big)) == (429, "too_many_uploads")
