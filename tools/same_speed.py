@@ -60,6 +60,20 @@ def compare(commands: dict[str, list[str]], old: Path, new: Path, rounds: int) -
     return found
 
 
+def processor() -> str:
+    """Return the processor's name and the widest vectors it knows, as Linux tells; empty elsewhere."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
+    widest = [name for name in ("avx512_vnni", "avx512f", "avx2") if name in facts.get("flags", "").split()][:1]
+    return ", ".join([facts["model name"], *widest]) if "model name" in facts else ""
+
+
+def commit(checkout: Path) -> str:
+    """Return the commit that a checkout is at."""
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +91,8 @@ def main() -> None:
     }
     found = compare(commands, given.old.resolve(), given.new.resolve(), given.rounds)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"rounds": given.rounds, "commands": found}, indent=1) + "\n")
+    measured = {"processor": processor(), "rounds": given.rounds, "old": commit(given.old), "new": commit(given.new), "commands": found}
+    given.out.write_text(json.dumps(measured, indent=1) + "\n")
     table = Table("command", "measure", "old", "new", "new / old (quartiles)")
     for name, measures in found.items():
         for measure, row in measures.items():
