@@ -41,9 +41,10 @@ import tiny_model
 from dgsnet import Detector, export
 from dgsnet.core.files import write_json
 from dgsnet.images.preprocess import Preprocessing
-from patch_selection import cpu_model, loop_torch
+from patch_selection import loop_torch
 from plots import show_numbers, show_sizes
 from process_memory import resident
+from processor import processor_name
 
 LARGE = (4000, 3000)
 SIZES = ((256, 256), (512, 512), (1024, 1024), (2048, 1536), (4000, 3000), (6000, 4000))
@@ -232,7 +233,7 @@ def main() -> None:
         "benchmark": "scoring end to end against the bare forward pass and the literal way, fp32, all cores",
         "required": REQUIRED,
         "cores": os.cpu_count(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("numpy", "onnxruntime", "openvino", "pillow", "torch")},
     }

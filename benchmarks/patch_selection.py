@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from dgsnet.patches import select_patches
+from processor import processor_name
 
 Image = NDArray[np.uint8]
 PATCH, LOW, HIGH, GRID = 32, 24, 25, 7
@@ -94,15 +95,6 @@ def one_megapixel() -> Image:
     return image
 
 
-def cpu_model() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def measure(functions: list[Callable[[Image], Image]], image: Image, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Median milliseconds of each, by the clock and of the processor.
 
@@ -148,7 +140,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "cells_shared_with_numpy_loop": shared,
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__},
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
     }
     text = json.dumps(result, indent=2)
     print(text)

@@ -39,6 +39,7 @@ from dgsnet.model.backbone import Backbone, load_tower
 from dgsnet.model.methods import Batch, Dgs
 from dgsnet.model.recipe import make_recipe
 from literal import LiteralNetwork
+from processor import processor_name
 
 RANDOM = "random-b16"
 REQUIRED = {"teacher_in_every_step": 1.1, "teacher_cached": 1.6, "bytes": 0.55}
@@ -254,14 +255,6 @@ def operators(step: Callable[[], None]) -> dict[str, float]:
     return {kind: round(share / total, 4) for kind, share in sorted(shares.items(), key=lambda item: -item[1])}
 
 
-def cpu_model() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def run(backbone: str, images: int, rounds: int) -> dict[str, Any]:
     """Compare gradients, measure, split the time."""
     steps = Steps(tower_of(backbone), images)
@@ -290,7 +283,7 @@ def run(backbone: str, images: int, rounds: int) -> dict[str, Any]:
         "split_ms": {name: clock.medians() for name, clock in clocks.items()},
         "operators": {step.__name__: operators(step) for step in (steps.literal, steps.teacher_in_every_step, steps.teacher_cached)},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
     }
 
 

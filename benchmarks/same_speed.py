@@ -1,6 +1,6 @@
 """Compares start-up, throughput and memory of two checkouts, in alternating runs on one machine.
 
-    python tools/same_speed.py PICTURES --old OLD --new NEW --out FILE.json [--rounds 9]
+    python benchmarks/same_speed.py PICTURES --old OLD --new NEW --out FILE.json [--rounds 9]
 
 OLD and NEW are folders with `.venv` (after `make test`). The ratio new / old of a command is the median over rounds of the ratios within a
 round, in which the two take turns at going first; its quartiles stand beside it. CPU seconds count too: other work on the machine disturbs
@@ -19,6 +19,8 @@ from statistics import median, quantiles
 
 from rich.console import Console
 from rich.table import Table
+
+from processor import processor_name
 
 MEASURES = ("wall_s", "cpu_s", "peak_mb")
 
@@ -60,15 +62,6 @@ def compare(commands: dict[str, list[str]], old: Path, new: Path, rounds: int) -
     return found
 
 
-def processor() -> str:
-    """Return the processor's name and the widest vectors it knows, as Linux tells; empty elsewhere."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
-    widest = [name for name in ("avx512_vnni", "avx512f", "avx2") if name in facts.get("flags", "").split()][:1]
-    return ", ".join([facts["model name"], *widest]) if "model name" in facts else ""
-
-
 def commit(checkout: Path) -> str:
     """Return the commit that a checkout is at."""
     return subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
@@ -91,7 +84,13 @@ def main() -> None:
     }
     found = compare(commands, given.old.resolve(), given.new.resolve(), given.rounds)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    measured = {"processor": processor(), "rounds": given.rounds, "old": commit(given.old), "new": commit(given.new), "commands": found}
+    measured = {
+        "processor": processor_name(),
+        "rounds": given.rounds,
+        "old": commit(given.old),
+        "new": commit(given.new),
+        "commands": found,
+    }
     given.out.write_text(json.dumps(measured, indent=1) + "\n")
     table = Table("command", "measure", "old", "new", "new / old (quartiles)")
     for name, measures in found.items():
