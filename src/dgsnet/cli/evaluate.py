@@ -30,6 +30,10 @@ def evaluate(
     data: options.OptionalData = None,
     predictions: Annotated[Path | None, typer.Option("--predictions", help="Recompute metrics from this file; no image is scored.")] = None,
     split: options.TestSplit = None,
+    journey: Annotated[
+        str | None,
+        typer.Option("--journey", help="Score every image after a journey: share, messenger, screenshot, repost, or any of them."),
+    ] = None,
     benchmark: Annotated[str | None, typer.Option("--benchmark", help=f"Follow a benchmark's protocol: {_BENCHMARKS}.")] = None,
     root: Annotated[Path | None, typer.Option("--root", help="With --benchmark: the unpacked archive.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare A, B... on the images they share.")] = False,
@@ -53,25 +57,27 @@ def evaluate(
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
         if group is not None or heatmaps is not None:
             raise DgsnetError("--compare goes by generator and draws no heatmaps: leave out --group and --heatmaps")
-        _compare(compared or [], out, baseline, data, split, resamples, load)
+        _compare(compared or [], out, baseline, data, split, resamples, load, journey)
         return
-    drawn = _HEATMAPS if heatmaps is None else heatmaps
+    if journey is not None and heatmaps:
+        raise DgsnetError("--heatmaps are of the images as they are: leave it out with --journey")
+    drawn = 0 if journey else _HEATMAPS if heatmaps is None else heatmaps
     if compared or baseline:
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if benchmark is not None:
         if data is not None or split is not None or cluster is not None or group is not None:
             left_out = "leave out --data, --split, --group and --cluster"
             raise DgsnetError(f"--benchmark takes its images from --root, tests its own split and goes by its subsets: {left_out}")
-        _benchmark(benchmark, root, model, predictions, out, resamples, drawn, load)
+        _benchmark(benchmark, root, model, predictions, out, resamples, drawn, load, journey)
         return
     if root is not None:
         raise DgsnetError("--root goes with --benchmark only; other data is --data")
     if predictions is None:
         if model is None or data is None:
             raise DgsnetError("evaluate needs --model and --data, or --predictions")
-        scored = _predict(model, splits.load(data, split, "test"), out, load)
-    elif model is not None or data is not None or split is not None:
-        raise DgsnetError("--predictions stands for --model, --data and --split: give the one or the others")
+        scored = _predict(model, splits.load(data, split, "test"), out, load, journey)
+    elif model is not None or data is not None or split is not None or journey is not None:
+        raise DgsnetError("--predictions stands for --model, --data, --split and --journey: give the one or the others")
     else:
         scored = _Scored(predictions)
     result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, cluster)
@@ -108,12 +114,14 @@ def _report(
     return result, bool(failed)
 
 
-def _predict(model: str, dataset: Dataset, out: Path, load: options.Load) -> _Scored:
+def _predict(model: str, dataset: Dataset, out: Path, load: options.Load, journey: str | None) -> _Scored:
     from dgsnet.evaluation import predictions
+    from dgsnet.images import perturb
 
+    taken = None if journey is None else perturb.journey(journey)
     detector = load(model)
     with terminal.progress() as progress:
-        return _Scored(predictions.predict(detector, dataset, out, progress), dataset, detector)
+        return _Scored(predictions.predict(detector, dataset, out, progress, taken), dataset, detector)
 
 
 def _benchmark(
@@ -125,6 +133,7 @@ def _benchmark(
     resamples: int,
     heatmaps: int,
     load: options.Load,
+    journey: str | None,
 ) -> None:
     from dgsnet.evaluation.benchmarks import layouts, protocol, registry
     from dgsnet.inference.writers import printable
@@ -138,9 +147,9 @@ def _benchmark(
         unmatched = found.unmatched
         for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
-        scored = _predict(model, found.dataset, out, load)
-    elif model is not None or root is not None:
-        raise DgsnetError("--predictions stands for --model and --root: give the one or the others")
+        scored = _predict(model, found.dataset, out, load, journey)
+    elif model is not None or root is not None or journey is not None:
+        raise DgsnetError("--predictions stands for --model, --root and --journey: give the one or the others")
     else:
         scored = _Scored(predictions)
     _, failed = _report(scored, out, _GENERATOR, resamples, heatmaps)
@@ -159,7 +168,14 @@ def _benchmark(
 
 
 def _compare(
-    given: list[str], out: Path, baseline: str | None, data: Path | None, split: str | None, resamples: int, load: options.Load
+    given: list[str],
+    out: Path,
+    baseline: str | None,
+    data: Path | None,
+    split: str | None,
+    resamples: int,
+    load: options.Load,
+    journey: str | None,
 ) -> None:
     from dgsnet.evaluation import compare
     from dgsnet.evaluation.predictions import failures
@@ -175,7 +191,7 @@ def _compare(
             if data is None:
                 raise DgsnetError(f"{one} is no predictions file nor a folder with one; to score it as a model, give --data")
             dataset = dataset or splits.load(data, split, "test")
-            file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load).predictions
+            file = _predict(one, dataset, out / "scored" / name.replace("/", "-"), load, journey).predictions
             failed |= dict.fromkeys(failures(file))
         files.append(file)
     terminal.name_failures("not scored", failed)

@@ -24,7 +24,9 @@ def robustness(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Score at most so many images, as many of each label. Default: all.")
     ] = None,
-    suite: Annotated[str, typer.Option("--suite", help="everyday, stability or full: from few perturbations to many.")] = "everyday",
+    suite: Annotated[
+        str, typer.Option("--suite", help="everyday, stability, full: from few perturbations to many; or journeys.")
+    ] = "everyday",
     compare: Annotated[bool, typer.Option("--compare", help="Compare the runs A, B... on the images they share.")] = False,
     baseline: options.Baseline = None,
     resamples: options.Resamples = 1000,

@@ -15,6 +15,9 @@ from dgsnet import __version__
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.dataset import Dataset, Sample, open_sample
 from dgsnet.data.parquet_images import schema_of
+from dgsnet.evaluation.perturbed_sources import perturbed_sources
+from dgsnet.images.decode import Source
+from dgsnet.images.perturb import Perturbation
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.parquet_writer import SCHEMA
@@ -31,20 +34,21 @@ PREDICTION_SCHEMA = pa.schema(
 """A row of `detect` with what is known of the image."""
 
 
-def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None) -> Path:
-    """Score a data set into `out/predictions.parquet`.
+def predict(detector: Detector, dataset: Dataset, out: Path, progress: Progress | None = None, journey: Perturbation | None = None) -> Path:
+    """Score a data set into `out/predictions.parquet`; with a `journey`, every image after it, whatever its label.
 
     Rows reach disk one by one in a file beside it; after `kill -9` the same call goes on from there. A finished file of the same model and
     data is kept as it is. An image that cannot be read or decoded is a row with `error`.
 
     Raises:
-        DatasetError: `out` holds predictions, finished or not, of another model or other data.
+        DatasetError: `out` holds predictions, finished or not, of another model, other data or another journey.
     """
+    identity = identity_of(detector, dataset) | ({} if journey is None else {"journey": str(journey)})
 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
-        return _scored(detector, dataset, dataset.samples[done:])
+        return _scored(detector, dataset, dataset.samples[done:], journey)
 
-    return resumable_parquet.write(out / PREDICTIONS, identity_of(detector, dataset), PREDICTION_SCHEMA, rows_from, len(dataset), progress)
+    return resumable_parquet.write(out / PREDICTIONS, identity, PREDICTION_SCHEMA, rows_from, len(dataset), progress)
 
 
 def identity_of(detector: Detector, dataset: Dataset) -> dict[str, str]:
@@ -123,8 +127,12 @@ def failures(file: Path) -> list[str]:
     return [error for error in errors["error"].drop_null().to_pylist() if error] if "error" in errors.column_names else []
 
 
-def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    for sample, verdict in zip(samples, detector.detect_many(open_sample(dataset, sample) for sample in samples), strict=True):
+def _scored(detector: Detector, dataset: Dataset, samples: Sequence[Sample], journey: Perturbation | None) -> Iterator[dict[str, Any]]:
+    if journey is None:
+        sources: Iterator[Source] = (open_sample(dataset, sample) for sample in samples)
+    else:
+        sources = perturbed_sources(dataset, ((sample, journey) for sample in samples), detector.policy)
+    for sample, verdict in zip(samples, detector.detect_many(sources), strict=True):
         yield prediction(sample, verdict)
 
 

@@ -18,6 +18,8 @@
 | `resize_jpeg` | factor of each side | Lanczos, JPEG 80 |
 | `blur_jpeg` | sigma in pixels | Gaussian blur, JPEG 80 |
 | `noise_jpeg` | sigma in steps of 0..255 | Gaussian noise, JPEG 80 |
+| `journey_share`, `journey_messenger`, `journey_screenshot`, `journey_repost`, `journey_any` | none | a whole journey, its sizes and \
+qualities drawn anew for each picture: `dgsnet.images.journeys` |
 
 A picture has 50 megapixels at most afterwards, and no side above 16,384 pixels, as decoding accepts by default: a larger one is enlarged
 less, as far as it may (a photograph of 48 megapixels hardly at all). Leaving it out instead would leave out the largest pictures, which
@@ -30,6 +32,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,7 @@ from scipy.ndimage import gaussian_filter
 from dgsnet.core.errors import DecodeError, RecipeError
 from dgsnet.images.augment import Pixels, jpeg, resized, scaled_size, webp
 from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.journeys import JOURNEYS, Journey
 
 _POLICY = DecodePolicy()
 _BORDER = 0.1
@@ -157,6 +161,17 @@ def _jpeg_twice(pixels: Pixels, quality: float) -> bytes:
     return jpeg(np.ascontiguousarray(first[cut:, cut:]), 90)
 
 
+def _travel(travel: Journey, pixels: Pixels, _: float, rng: np.random.Generator) -> bytes:
+    return travel(pixels, rng)
+
+
+def journey(name: str) -> Perturbation:
+    """Return the journey of this name; `RecipeError` where there is none."""
+    if name not in JOURNEYS:
+        raise RecipeError(f"unknown journey {name!r}: expected one of {', '.join(JOURNEYS)}")
+    return Perturbation(f"journey_{name}")
+
+
 def _to_uint8(values: NDArray[np.floating[Any]]) -> Pixels:
     whole: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return whole
@@ -188,6 +203,7 @@ KINDS: dict[str, _Kind] = {
     "resize_jpeg": _Kind(lambda pixels, scale, _: jpeg(_resize(pixels, scale), 80), (0.1, 4)),
     "blur_jpeg": _Kind(lambda pixels, sigma, _: jpeg(_blur(pixels, sigma), 80), (0.1, 10)),
     "noise_jpeg": _Kind(lambda pixels, sigma, rng: jpeg(_noise(pixels, sigma, rng), 80), (0.1, 100)),
+    **{f"journey_{name}": _Kind(partial(_travel, travel)) for name, travel in JOURNEYS.items()},
 }
 """All perturbations, by name."""
 
@@ -223,5 +239,7 @@ SUITES: dict[str, tuple[Perturbation, ...]] = {
         *_each("blur_jpeg", 1),
         *_each("noise_jpeg", 5),
     ),
+    "journeys": tuple(journey(name) for name in ("share", "messenger", "screenshot", "repost")),
 }
-"""`everyday`: what any site does to an upload. `stability`: compression, scaling and cropping in a wide range. `full`: everything."""
+"""`everyday`: what any site does to an upload. `stability`: compression, scaling and cropping in a wide range. `full`: every single effect.
+`journeys`: what happens to a picture before somebody asks about it."""

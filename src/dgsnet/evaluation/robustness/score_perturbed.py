@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 from rich.progress import Progress
 
-from dgsnet.core.errors import DatasetError, DecodeError
-from dgsnet.data.dataset import Dataset, Sample, open_sample
+from dgsnet.core.errors import DatasetError
+from dgsnet.data.dataset import Dataset
+from dgsnet.evaluation.perturbed_sources import Work, perturbed_sources
 from dgsnet.evaluation.predictions import PERTURBATION, PREDICTION_SCHEMA, PREDICTIONS, identity_of, prediction, read_predictions
-from dgsnet.images.decode import Source, decode
 from dgsnet.images.perturb import Perturbation
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
@@ -31,7 +29,6 @@ Key = tuple[str, float | None]
 CLEAN_KEY: Key = (CLEAN, None)
 
 _COLUMNS = ("path", "perturbation", "severity", "label", "score", "logit", "verdict")
-_Work = tuple[Sample, Perturbation | None]  # None: as it is
 
 
 def predict(
@@ -54,7 +51,7 @@ def predict(
     """
     if not perturbations or len(set(perturbations)) < len(perturbations):
         raise ValueError(f"expected perturbations, each once, but got {', '.join(map(str, perturbations)) or 'none'}")
-    work: list[_Work] = [(sample, perturbation) for sample in dataset for perturbation in (None, *perturbations)]
+    work: list[Work] = [(sample, perturbation) for sample in dataset for perturbation in (None, *perturbations)]
     identity = identity_of(detector, dataset) | {"perturbations": ", ".join(map(str, perturbations))}
 
     def rows_from(done: int) -> Iterator[dict[str, Any]]:
@@ -81,8 +78,8 @@ def rows_by_perturbation(predictions: Path) -> tuple[dict[Key, list[dict[str, An
     return rows, table.num_rows
 
 
-def _scored(detector: Detector, dataset: Dataset, work: Sequence[_Work], batch_size: int) -> Iterator[dict[str, Any]]:
-    verdicts = detector.detect_many(_sources(detector, dataset, work), batch_size)
+def _scored(detector: Detector, dataset: Dataset, work: Sequence[Work], batch_size: int) -> Iterator[dict[str, Any]]:
+    verdicts = detector.detect_many(perturbed_sources(dataset, work, detector.policy), batch_size)
     for (sample, perturbation), verdict in zip(work, verdicts, strict=True):
         row = prediction(sample, verdict)
         if perturbation is None:
@@ -91,32 +88,3 @@ def _scored(detector: Detector, dataset: Dataset, work: Sequence[_Work], batch_s
         if row["error"] and not row["error"].startswith(f"{sample.path}: "):
             row["error"] = f"{sample.path} after {perturbation}: {row['error']}"
         yield {"perturbation": perturbation.name, "severity": perturbation.severity} | row
-
-
-def _sources(detector: Detector, dataset: Dataset, work: Sequence[_Work]) -> Iterator[Source]:
-    """Yield what the detector gets; pictures are decoded once for all perturbations, and perturbed when asked for, to spare memory."""
-    for sample, tasks in groupby(work, key=lambda task: task[0]):
-        original = open_sample(dataset, sample)
-        try:
-            image = decode(original, detector.policy)
-        except DecodeError:
-            image = None
-        for _, perturbation in tasks:
-            if image is None or perturbation is None:
-                yield original  # what cannot be decoded: the detector says why, in each row
-                continue
-            try:
-                yield perturbation.apply(image.pixels, image.sha256)
-            except DecodeError as error:
-                yield cast(BinaryIO, _Refused(sample.path, str(error)))
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """Stands for a picture that could not be perturbed, so that its row says why."""
-
-    name: str
-    why: str
-
-    def read(self, limit: int) -> bytes:
-        raise DecodeError(self.why)
