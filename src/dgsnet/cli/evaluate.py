@@ -59,9 +59,7 @@ def evaluate(
             raise DgsnetError("--compare goes by generator and draws no heatmaps: leave out --group and --heatmaps")
         _compare(compared or [], out, baseline, data, split, resamples, load, journey)
         return
-    if journey is not None and heatmaps:
-        raise DgsnetError("--heatmaps are of the images as they are: leave it out with --journey")
-    drawn = 0 if journey else _HEATMAPS if heatmaps is None else heatmaps
+    drawn = _heatmaps(heatmaps, journey)
     if compared or baseline:
         raise DgsnetError(f"{compared[0] if compared else '--baseline'} goes with --compare only")
     if benchmark is not None:
@@ -84,6 +82,12 @@ def evaluate(
     _show(result)
     if failed:
         raise typer.Exit(1)
+
+
+def _heatmaps(asked: int | None, journey: str | None) -> int:
+    if journey is not None and asked:
+        raise DgsnetError("--heatmaps are of the images as they are: leave it out with --journey")
+    return 0 if journey is not None else _HEATMAPS if asked is None else asked
 
 
 @dataclass(frozen=True)
