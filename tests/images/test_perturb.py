@@ -15,7 +15,7 @@ from dgsnet.images.perturb import KINDS, SUITES, Perturbation, suite
 from tests.support.pictures import textured
 
 KEY = "0" * 64
-EVERY = SUITES["full"]
+EVERY = (*SUITES["full"], *SUITES["journeys"])
 
 
 @pytest.fixture(scope="module")
@@ -193,14 +193,14 @@ def test_social_is_resize_and_then_jpeg(pixels):
 
 
 def test_suites():
-    assert list(SUITES) == ["everyday", "stability", "full"]
+    assert list(SUITES) == ["everyday", "stability", "full", "journeys"]
     assert [str(one) for one in suite("everyday")] == ["jpeg 90", "jpeg 80", "jpeg 70", "resize 0.75", "resize 1.25", "resize 1.5"]
     assert {one.name for one in suite("stability")} == {"jpeg", "webp", "resize", "crop"}
     assert {one.name for one in suite("full")} <= set(KINDS)
     assert set(suite("everyday")) < set(suite("stability")) < set(suite("full"))
     sizes = [len(members) for members in SUITES.values()]
     assert [len(set(members)) for members in SUITES.values()] == sizes
-    assert sizes == [6, 16, 45]  # recorded runs (`studies/robustness`) are of these: whoever changes a suite makes them again
+    assert sizes == [6, 16, 45, 4]  # recorded runs (`studies/robustness`) are of these: whoever changes a suite makes them again
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,31 @@ def test_a_feature_is_the_embedding_and_then_the_mean_patch_tokens(build, tiny_c
     torch.testing.assert_close(features[:, JOINT:], tokens[0][:, 1:].mean(dim=1))
 
 
+def test_class_tokens_are_read_before_the_mean_patch_token_of_each_block(build, tiny_clip, pixels):
+    tower = load_tower(CLIPVisionModelWithProjection, tiny_clip)
+    with torch.no_grad():
+        seen = tower(pixel_values=pixels, output_hidden_states=True)
+    method = build("linear", "blocks=[2, 1]", "block_tokens=class-and-patches")
+    features = method.backbone.frozen(pixels)
+    assert features.shape == (6, method.backbone.width) == (6, JOINT + 4 * BLOCK)
+    expected = [seen.image_embeds]
+    for block in (2, 1):
+        tokens = seen.hidden_states[block]
+        expected += [tokens[:, 0], tokens[:, 1:].mean(dim=1)]
+    torch.testing.assert_close(features, torch.cat(expected, dim=1))
+
+
+def test_class_tokens_come_out_of_a_cached_trunk_as_from_the_pixels(build, pixels):
+    assignments = ("blocks=[1, 2]", "block_tokens=class-and-patches", "lora.layers=[1]", "data.views=1", "data.cache_trunk=true")
+    method = build("lora", *assignments).eval()
+    with torch.no_grad():
+        for parameter in method.backbone.adapter_parameters():
+            parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(3))
+        frozen, trunk = method.backbone.frozen_with_trunk(pixels)
+        torch.testing.assert_close(method.backbone.from_trunk(trunk, frozen), method.backbone(pixels))
+    assert not torch.allclose(method.backbone(pixels)[:, -BLOCK:], frozen[:, -BLOCK:])
+
+
 def test_the_blocks_part_is_read_standardised_and_the_embedding_on_the_sphere(build, pixels):
     method = build("linear")
     features = method.backbone.frozen(pixels)

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from dgsnet import weights
 from dgsnet.core.errors import RecipeError, WeightsError
-from dgsnet.model.recipe import LoraRecipe
+from dgsnet.model.recipe import BlockTokens, LoraRecipe
 
 _Tower = TypeVar("_Tower", CLIPVisionModelWithProjection, CLIPTextModelWithProjection)
 
@@ -61,7 +61,8 @@ class Backbone(nn.Module):
     Attributes:
         width: D, numbers in a feature.
         joint_width: how many of them, the first ones, lie in CLIP's joint space: all but those of `blocks`.
-        blocks: blocks whose mean patch token is part of a feature, see `read_blocks`.
+        blocks: blocks whose tokens are part of a feature, see `read_blocks`.
+        block_tokens: which of their tokens.
         trunk_depth: blocks below the first adapted one, see `frozen_with_trunk`.
         size: side of the input, pixels.
         fingerprint: sha256 over the image tower's tensors, whatever file they came from.
@@ -76,6 +77,7 @@ class Backbone(nn.Module):
         self.block_width: int = vision.config.hidden_size
         self.depth: int = vision.config.num_hidden_layers
         self.blocks: tuple[int, ...] = ()
+        self.block_tokens: BlockTokens = "patches"
         self.trunk_depth = 0
         self.size: int = vision.config.image_size
 
@@ -93,13 +95,21 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Return D, the numbers in a feature."""
-        return self.joint_width + self.block_width * len(self.blocks)
+        return self.joint_width + self._read_width * len(self.blocks)
 
-    def read_blocks(self, blocks: tuple[int, ...]) -> None:
-        """Make the mean patch token after each of these blocks (1 is the first) part of a feature; `RecipeError` where there is none."""
+    @property
+    def _read_width(self) -> int:
+        return self.block_width * (2 if self.block_tokens == "class-and-patches" else 1)
+
+    def read_blocks(self, blocks: tuple[int, ...], tokens: BlockTokens = "patches") -> None:
+        """Make tokens after each of these blocks (1 is the first) part of a feature: the mean patch token, or the class token and it.
+
+        Raises:
+            RecipeError: there is no such block.
+        """
         if any(not 1 <= block <= self.depth for block in blocks):
             raise RecipeError(f"cannot read the blocks {list(blocks)}: {self.name} has blocks 1 to {self.depth}")
-        self.blocks = blocks
+        self.blocks, self.block_tokens = blocks, tokens
 
     @property
     def device(self) -> torch.device:
@@ -126,9 +136,9 @@ class Backbone(nn.Module):
         return (parameter for name, parameter in self.vision.named_parameters() if "lora_" in name)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Compute student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection, then the mean patch tokens of `blocks`."""
+        """Compute student features f, not normalised: (B, 3, S, S) -> (B, D), CLIP's projection, then what is read of each of `blocks`."""
         seen = self.vision(pixel_values=pixels, output_hidden_states=bool(self.blocks))
-        return self._feature(seen.image_embeds, [_mean_patch(seen.hidden_states[block]) for block in self.blocks])
+        return self._feature(seen.image_embeds, [self._read(seen.hidden_states[block]) for block in self.blocks])
 
     def from_trunk(self, trunk: Tensor, frozen: Tensor) -> Tensor:
         """Compute student features of views that `frozen_with_trunk` has seen, by the blocks from the first adapted one on.
@@ -141,16 +151,13 @@ class Backbone(nn.Module):
             (B, D), as `forward` gives it for the views themselves.
         """
         clip = self._clip
-        means = {
-            block: frozen[:, self.joint_width + place * self.block_width :][:, : self.block_width]
-            for place, block in enumerate(self.blocks)
-        }
+        below = dict(zip(self.blocks, frozen[:, self.joint_width :].split(self._read_width, dim=1), strict=False))
         for number, block in enumerate(clip.vision_model.encoder.layers[self.trunk_depth :], self.trunk_depth + 1):
             trunk = block(trunk, None)
-            if number in means:
-                means[number] = _mean_patch(trunk)
+            if number in below:
+                below[number] = self._read(trunk)
         embedding = clip.visual_projection(clip.vision_model.post_layernorm(trunk[:, 0]))
-        return self._feature(embedding, [means[block] for block in self.blocks])
+        return self._feature(embedding, [below[block] for block in self.blocks])
 
     @torch.no_grad()
     def frozen(self, pixels: Tensor) -> Tensor:
@@ -164,10 +171,15 @@ class Backbone(nn.Module):
         with self._without_adapter():
             seen = self.vision(pixel_values=pixels, output_hidden_states=True)
         states = seen.hidden_states
-        return self._feature(seen.image_embeds, [_mean_patch(states[block]) for block in self.blocks]), states[self.trunk_depth]
+        return self._feature(seen.image_embeds, [self._read(states[block]) for block in self.blocks]), states[self.trunk_depth]
 
-    def _feature(self, embedding: Tensor, means: list[Tensor]) -> Tensor:
-        return torch.cat([embedding, *means], dim=1) if means else embedding
+    def _feature(self, embedding: Tensor, tokens: list[Tensor]) -> Tensor:
+        return torch.cat([embedding, *tokens], dim=1) if tokens else embedding
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Read a block's tokens (B, T, W), class token first: its mean patch token (B, W), or class token and mean patch token (B, 2 W)."""
+        patches = tokens[:, 1:].mean(dim=1)
+        return torch.cat([tokens[:, 0], patches], dim=1) if self.block_tokens == "class-and-patches" else patches
 
     @property
     def _clip(self) -> CLIPVisionModelWithProjection:
@@ -184,8 +196,3 @@ class Backbone(nn.Module):
                 if "lora_dropout" in name:
                     module.train(True)
         return self
-
-
-def _mean_patch(tokens: Tensor) -> Tensor:
-    """Average (B, T, W) -> (B, W) over all tokens but the class token."""
-    return tokens[:, 1:].mean(dim=1)

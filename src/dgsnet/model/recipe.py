@@ -14,6 +14,9 @@ from dgsnet.images.augment import Augmentation
 from dgsnet.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from dgsnet.surgery import Order
 
+BlockTokens = Literal["patches", "class-and-patches"]
+"""What is read of a transformer block: the mean of its patch tokens, or its class token and that mean."""
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,9 +121,11 @@ class Recipe(_Settings):
     """Features for the heads: CLIP's projection as it is (the paper), or scaled to the length sqrt(D). On the sphere no gradient has a part
     along f, whatever the surgery adds to it: that is what keeps ||f|| from running away."""
     blocks: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Transformer blocks (counted from 1) whose mean patch token is read beside CLIP's embedding. What an upsampler leaves is still there
-    in the middle of the tower, and what a picture shows is not yet; surgery, whose text branch lives in CLIP's joint space, edits the
-    embedding's part alone. The idea is RINE's (arXiv 2402.19091)."""
+    """Transformer blocks (counted from 1) that are read beside CLIP's embedding. What an upsampler leaves is still there in the middle of
+    the tower, and what a picture shows is not yet; surgery, whose text branch lives in CLIP's joint space, edits the embedding's part
+    alone. The idea is RINE's (arXiv 2402.19091)."""
+    block_tokens: BlockTokens = "patches"
+    """What is read of each of `blocks`. RINE reads class tokens."""
     warm_start: bool = True
     """The student's head starts as the teacher's and the text head is trained beforehand, instead of both starting at random."""
     data: DataRecipe = DataRecipe()

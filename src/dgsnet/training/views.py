@@ -79,7 +79,11 @@ class FrozenFeatures:
     def cached(cls, views: Views, backbone: Backbone) -> FrozenFeatures:
         """Return the features that runs over the same views share; with trunks where the recipe asks for them and there is an adapter."""
         folder, space = cache_dir() / "features", f"{backbone.fingerprint} {views.space}"
-        blocks = f" blocks {list(backbone.blocks)}" if backbone.blocks else ""
+        blocks = (
+            f" blocks {list(backbone.blocks)}{'' if backbone.block_tokens == 'patches' else f' {backbone.block_tokens}'}"
+            if backbone.blocks
+            else ""
+        )
         trunks = None
         if views.recipe.data.cache_trunk and backbone.trunk_depth:
             trunks = FeatureCache(folder / "trunks.sqlite", f"{space} trunk {backbone.trunk_depth}")

@@ -71,7 +71,7 @@ class Method(nn.Module, ABC):
         self.backbone = backbone
         self.recipe = recipe
         self.stage: Stage = self.stages[0]
-        backbone.read_blocks(recipe.blocks)
+        backbone.read_blocks(recipe.blocks, recipe.block_tokens)
         self.block_mean: Tensor
         self.block_scale: Tensor
         if recipe.blocks:  # set by `standardise_blocks`, saved with the heads
