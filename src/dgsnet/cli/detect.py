@@ -47,6 +47,10 @@ def detect(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
     ] = False,
+    steadiness: Annotated[
+        bool,
+        typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views."),
+    ] = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.progress import Progress
@@ -68,7 +72,9 @@ def detect(
             sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        scored = stack.enter_context(closing(_scored(detector, images, batch_size, provenance, bool(pictures))))
+        scored = stack.enter_context(
+            closing(_scored(detector, images, batch_size, bool(pictures), provenance=provenance, steadiness=steadiness))
+        )
         for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
@@ -92,14 +98,14 @@ def detect(
 
 
 def _scored(
-    detector: Detector, images: list[str], batch_size: int, provenance: bool, with_images: bool
+    detector: Detector, images: list[str], batch_size: int, with_images: bool, *, provenance: bool, steadiness: bool
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     if with_images:
         from dgsnet.inference.with_images import detect_with_images
 
-        yield from detect_with_images(detector, images, batch_size, provenance=provenance)
+        yield from detect_with_images(detector, images, batch_size, provenance=provenance, steadiness=steadiness)
     else:
-        for verdict in detector.detect_many(images, batch_size, provenance=provenance):
+        for verdict in detector.detect_many(images, batch_size, provenance=provenance, steadiness=steadiness):
             yield verdict, None
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dgsnet import patches
+from dgsnet.images.everyday_copies import everyday_copies
 from dgsnet.images.multi_crop import MULTI_CROP_GAIN, SCORING_SEED, Box, scored_parts
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -85,6 +86,15 @@ class Preprocessing(BaseModel):
         """
         parts = self.parts(*pixels.shape[:2])
         return np.stack([self(pixels[top:bottom, left:right], SCORING_SEED) for left, top, right, bottom in parts])
+
+    def copy_views(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Take the first view of each of a picture's `everyday_copies`: (H, W, 3) uint8 -> (C, 3, size, size) float32.
+
+        Raises:
+            ValueError: as `views`.
+        """
+        copies = everyday_copies(pixels, self.size if self.view == "crop" else None)
+        return np.stack([self(copy, SCORING_SEED) for copy in copies])
 
     def take_view_with_boxes(self, pixels: NDArray[np.uint8], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Take the view of a picture, before normalisation, and say where in the picture each cell of it comes from.

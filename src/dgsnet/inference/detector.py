@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from dgsnet.core import prefetch
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode
 from dgsnet.inference.heatmap import Heatmap, Rule, explain
 from dgsnet.inference.prepare import Prepared, prepare
-from dgsnet.inference.verdict import OTHER_BUILD, Verdict
+from dgsnet.inference.verdict import OTHER_BUILD, UNSTEADY, Verdict
 from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes import Runtime
 
@@ -102,12 +102,21 @@ class Detector:
         logits = replace(running, model=fingerprint_of_logits(folder).model)
         return Detector(self.runtime, config, self.name, str(logits), self.policy, self.ood)
 
-    def detect(self, source: Source) -> Verdict:
-        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
-        return next(self.detect_many([source]))
+    def detect(self, source: Source, *, provenance: bool = False, steadiness: bool = False) -> Verdict:
+        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set.
+
+        The options are those of `detect_many`.
+        """
+        return next(self.detect_many([source], provenance=provenance, steadiness=steadiness))
 
     def detect_many(
-        self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None, *, provenance: bool = False
+        self,
+        sources: Iterable[Source],
+        batch_size: int = 32,
+        workers: int | None = None,
+        *,
+        provenance: bool = False,
+        steadiness: bool = False,
     ) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
@@ -116,12 +125,16 @@ class Detector:
             batch_size: images a GPU gets at once; on the CPU it changes nothing but how far decoding may run ahead.
             workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
             provenance: read what the files claim of their origin too, into `Verdict.provenance`.
+            steadiness: look at a copy compressed as JPEG 85 and one of 0.75 of the size too, two more views a picture, and warn
+                ``unsteady`` where either would have got another verdict.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        with closing(prefetch.in_order(partial(self._prepare, provenance=provenance), sources, workers, ahead)) as prepared:
+        with closing(
+            prefetch.in_order(partial(self._prepare, provenance=provenance, steadiness=steadiness), sources, workers, ahead)
+        ) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -150,42 +163,64 @@ class Detector:
             batch: at most `size` of them.
             size: views the model gets at once, whatever the batch holds, so that no score depends on its neighbours.
         """
-        seen = iter(self._see([prepared.views for prepared in batch if prepared.views is not None], size))
+        seen = iter(self._see([prepared for prepared in batch if prepared.views is not None], size))
         for prepared in batch:
-            yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
+            yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, next(seen))
 
-    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
-        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
+    def _prepare(self, source: Source, *, provenance: bool, steadiness: bool) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance, steadiness=steadiness)
 
-    def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
-        score = self.config.calibration.score(logit)
-        warnings = [*verdict.warnings, *["out_of_domain"] * out_of_domain, *self.warnings]
-        return replace(verdict, score=score, logit=logit, verdict=self.config.calibration.verdict(score), warnings=warnings)
+    def _scored(self, verdict: Verdict, seen: _Seen) -> Verdict:
+        calibration = self.config.calibration
+        score, *copies = (calibration.score(logit) for logit in (seen.logit, *seen.of_copies))
+        answer = calibration.verdict(score)
+        unsteady = any(calibration.verdict(copy) != answer for copy in copies)
+        named = {"out_of_domain": seen.out_of_domain, UNSTEADY: unsteady}
+        warnings = [*verdict.warnings, *(name for name, holds in named.items() if holds), *self.warnings]
+        return replace(verdict, score=score, logit=seen.logit, verdict=answer, warnings=warnings)
 
-    def _see(self, pictures: list[NDArray[np.float32]], size: int) -> list[tuple[float, bool]]:
-        """Return (logit, out of domain) per picture, each given by its views, (K, 3, S, S); the backbone gets exactly `size` at a time.
-
-        A picture's logit is the weighted sum of its views'. Its domain is asked about the first alone: domains are fitted to one a picture.
-        """
-        if not pictures:
+    def _see(self, pictures: list[Prepared], size: int) -> list[_Seen]:
+        """Return the model's answers to pictures that have views; the backbone gets exactly `size` of these at a time."""
+        given = [prepared.views for prepared in pictures if prepared.views is not None]
+        if not given:
             return []
-        views = np.concatenate(pictures)
+        views = np.concatenate(given)
         passes = [self._pass(views[start : start + size], size) for start in range(0, len(views), size)]
         read, logits = (np.concatenate(each) for each in zip(*passes, strict=True))
-        ends = np.cumsum([len(picture) for picture in pictures])
-        seen = []
-        for end, picture in zip(ends.tolist(), pictures, strict=True):
-            start = end - len(picture)
-            # One at a time, so that the sums are the same whatever else is in the batch.
-            out_of_domain = self.ood is not None and bool(self.ood.is_out_of_domain(read[start : start + 1])[0])
-            seen.append((float(logits[start:end].sum()) * self.config.preprocessing.weight(len(picture)), out_of_domain))
-        return seen
+        ends = np.cumsum([len(one) for one in given])
+        return [
+            self._seen(read[end - len(one) : end], logits[end - len(one) : end], prepared.copies)
+            for end, one, prepared in zip(ends.tolist(), given, pictures, strict=True)
+        ]
+
+    def _seen(self, read: NDArray[np.float64], logits: NDArray[np.float64], copies: int) -> _Seen:
+        """Make one answer of those to a picture's views (K + C,), the last `copies` of them of its everyday copies.
+
+        A picture's logit is the weighted sum of its views'. A copy is seen by its first view alone; the others are taken to shift as it
+        does. The domain is asked of the first view, as domains are fitted to one a picture.
+        """
+        number = len(logits) - copies
+        weight = self.config.preprocessing.weight(number)
+        logit = float(logits[:number].sum()) * weight
+        shifts = (logits[number:] - logits[0]) * weight * number
+        # One at a time, so that the sums are the same whatever else is in the batch.
+        out_of_domain = self.ood is not None and bool(self.ood.is_out_of_domain(read[:1])[0])
+        return _Seen(logit, out_of_domain, tuple((logit + shifts).tolist()))
 
     def _pass(self, views: NDArray[np.float32], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what the head reads of at most `size` views, and their logits; the runtime gets exactly `size`."""
         filled = np.concatenate([views, np.repeat(views[:1], size - len(views), axis=0)])
         read, logits = self.runtime.run(filled)
         return read[: len(views)], logits[: len(views)]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The model's answer to one picture, and the logits that its everyday copies would have got."""
+
+    logit: float
+    out_of_domain: bool
+    of_copies: tuple[float, ...]
 
 
 def _in_torch(method: Method) -> Runtime:

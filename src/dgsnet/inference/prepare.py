@@ -17,16 +17,20 @@ from dgsnet.inference.verdict import Verdict
 
 @dataclass(frozen=True)
 class Prepared:
-    """A verdict that only lacks the model's answer, and the views for the model, (K, 3, S, S); None where the verdict is an error already.
+    """A verdict that only lacks the model's answer, and the views for the model, (K + C, 3, S, S); None where the verdict is an error
+    already. The last `copies`, C, of the views are of everyday copies of the picture, by which a verdict's steadiness is asked.
 
     The decoded picture is not kept: some dozens of these wait for the model, and one picture may take 150 MB.
     """
 
     verdict: Verdict
     views: NDArray[np.float32] | None = None
+    copies: int = 0
 
 
-def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False) -> Prepared:
+def prepare(
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
+) -> Prepared:
     """Decode a source and take the views of it; one that cannot be decoded has `error` set.
 
     Args:
@@ -35,12 +39,13 @@ def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, 
         policy: limits of decoding.
         model: its name, for the verdict.
         provenance: read the file's claims on its origin too, from the bytes that are decoded.
+        steadiness: take views of everyday copies too.
     """
-    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance)[0]
+    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance, steadiness=steadiness)[0]
 
 
 def prepare_with_image(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
@@ -48,7 +53,7 @@ def prepare_with_image(
         image, data = decode_with_data(source, policy) if provenance else (decode(source, policy), None)
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
-    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
+    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=steadiness)
     if data is not None and prepared.verdict.error is None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
@@ -56,7 +61,9 @@ def prepare_with_image(
     return prepared, image
 
 
-def prepare_image(image: DecodedImage, path: str | None, preprocessing: Preprocessing, model: str, name: str | None = None) -> Prepared:
+def prepare_image(
+    image: DecodedImage, path: str | None, preprocessing: Preprocessing, model: str, name: str | None = None, *, steadiness: bool = False
+) -> Prepared:
     """Take the views of a decoded picture; one too small to judge has `error` set, which calls it by its path or `name`."""
     verdict = Verdict(path, image.sha256, width=image.width, height=image.height, format=image.format, model=model)
     if min(image.width, image.height) < preprocessing.patch:
@@ -65,4 +72,8 @@ def prepare_image(image: DecodedImage, path: str | None, preprocessing: Preproce
         error = f"{path or name or 'image'}: {size} pixels are too few to judge; expected at least {smallest}"
         return Prepared(replace(verdict, error=error))
     warnings = [*preprocessing.warnings(image.height, image.width), *content_flags.warnings(image)]
-    return Prepared(replace(verdict, warnings=warnings), preprocessing.views(image.pixels))
+    views = preprocessing.views(image.pixels)
+    if not steadiness:
+        return Prepared(replace(verdict, warnings=warnings), views)
+    copies = preprocessing.copy_views(image.pixels)
+    return Prepared(replace(verdict, warnings=warnings), np.concatenate([views, copies]), len(copies))

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""
 
+UNSTEADY = "unsteady"
+"""Warning of a row whose verdict an everyday copy of the picture would not have got."""
+
 PROVENANCE = "provenance"
 """The optional column, last of a row."""
 
@@ -53,6 +56,7 @@ PLAIN: dict[str, str] = {
     "heavy_compression": "The image was strongly compressed as a JPEG, which wipes out much of what tells a generated image.",
     "text_or_screenshot": "The image looks like text, a screenshot, a chart or a flat drawing; the model judges photographs.",
     "out_of_domain": "The image is unlike the photographs the model was trained on.",
+    UNSTEADY: "The same picture, compressed or scaled as any site does, would get another verdict.",
     OTHER_BUILD: "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
 }
 """Each warning in one sentence."""

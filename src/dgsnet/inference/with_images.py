@@ -19,7 +19,7 @@ _WORKERS, _AHEAD = 1, 2  # one image is decoded while another is at work: more w
 
 
 def detect_with_images(
-    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool = False
+    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool = False, steadiness: bool = False
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     """Score images one by one, in order, and yield each verdict with the decoded image; None where it cannot be decoded.
 
@@ -27,7 +27,12 @@ def detect_with_images(
     """
     at_once = detector.at_once(batch_size)
     prepare = partial(
-        prepare_with_image, preprocessing=detector.config.preprocessing, policy=detector.policy, model=detector.name, provenance=provenance
+        prepare_with_image,
+        preprocessing=detector.config.preprocessing,
+        policy=detector.policy,
+        model=detector.name,
+        provenance=provenance,
+        steadiness=steadiness,
     )
     with closing(prefetch.in_order(prepare, sources, _WORKERS, _AHEAD)) as prepared:
         for one, image in prepared:

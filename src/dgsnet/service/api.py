@@ -46,11 +46,14 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
     all_errors = schemas.error_responses(400, 401, 413, 415, 422, 429, 503)
 
     @protected.post("/v1/detect", response_model=schemas.Detection, responses=all_errors, openapi_extra=schemas.multipart_body(many=True))
-    async def detect(request: Request) -> dict[str, Any]:
-        """Score pictures. A file that cannot be scored is a row with `error`; where it is the only one, the request is refused."""
+    async def detect(request: Request, steadiness: bool = False) -> dict[str, Any]:
+        """Score pictures. A file that cannot be scored is a row with `error`; where it is the only one, the request is refused.
+
+        With `steadiness`, a warning `unsteady` says where a compressed or smaller copy would get another verdict: two more views a picture.
+        """
         with budget.reservation() as reserve:
             files = await uploads.read(request, settings, reserve)
-            results = await pipeline.detect(files)
+            results = await pipeline.detect(files, steadiness=steadiness)
         if len(results) == 1 and (error := results[0].error):
             raise error
         latency = round(1000 * (time.perf_counter() - request.state.start), 1)

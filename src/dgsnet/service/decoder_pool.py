@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,9 +57,12 @@ class DecoderPool:
             self._idle.put(decoder.wait_until_ready())
             self.reads_c2pa = decoder.reads_c2pa
 
-    def prepare(self, upload: Upload) -> Future[Prepared]:
-        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails."""
-        return self._threads.submit(self._run, self._prepare, upload)
+    def prepare(self, upload: Upload, *, steadiness: bool = False) -> Future[Prepared]:
+        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails.
+
+        With `steadiness`, views of everyday copies are taken too.
+        """
+        return self._threads.submit(self._run, partial(self._prepare, steadiness=steadiness), upload)
 
     def decode(self, upload: Upload) -> Future[DecodedImage]:
         """Decode a picture. The future raises `ApiError` where that cannot be done."""
@@ -95,16 +99,16 @@ class DecoderPool:
             else:
                 return
 
-    def _request(self, decoder: DecoderHandle, upload: Upload, wants: str, late: str) -> tuple[dict[str, Any], bytes]:
+    def _request(self, decoder: DecoderHandle, upload: Upload, job: dict[str, Any], late: str) -> tuple[dict[str, Any], bytes]:
         """Have a picture decoded, and return the first message of what is wanted of it.
 
-        `wants` is ``views`` or ``pixels``, `late` for the message where they do not come in time after decoding.
+        `job` is what `handle_job` takes beside the path, `late` for the message where its answer does not come in time after decoding.
 
         Raises:
             ApiError: the picture cannot be decoded (413, 415, 422), or the decoder is too slow (422, 503).
         """
         name, seconds = upload.name or "image", self._settings.decode_seconds
-        decoder.send({"wants": wants, "path": upload.name}, upload.data)
+        decoder.send({**job, "path": upload.name}, upload.data)
         try:
             header, _ = decoder.receive(seconds)
         except TimeoutError as error:
@@ -117,8 +121,8 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
-    def _prepare(self, decoder: DecoderHandle, upload: Upload) -> Prepared:
-        header, data = self._request(decoder, upload, "views", "not prepared")
+    def _prepare(self, decoder: DecoderHandle, upload: Upload, *, steadiness: bool) -> Prepared:
+        header, data = self._request(decoder, upload, {"wants": "views", "steadiness": steadiness}, "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
         try:
             claims, _ = decoder.receive(self._settings.decode_seconds)
@@ -127,9 +131,9 @@ class DecoderPool:
             decoder.kill()
             provenance = _UNREAD
         verdict = Verdict(**header["verdict"])
-        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views)
+        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views, header["copies"])
 
     def _decode(self, decoder: DecoderHandle, upload: Upload) -> DecodedImage:
-        header, data = self._request(decoder, upload, "pixels", "not decoded")
+        header, data = self._request(decoder, upload, {"wants": "pixels"}, "not decoded")
         pixels = np.frombuffer(data, np.uint8).reshape(header["shape"])
         return DecodedImage(pixels, header["sha256"], header["format"], header["jpeg_quality"])

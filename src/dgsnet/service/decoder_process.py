@@ -33,7 +33,8 @@ _MAX_PAYLOAD = 2**30
 def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict.
+    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; with ``steadiness``, views of everyday
+    copies are taken too. `model` is the model's name, for the verdict.
     """
     path = job["path"]
     try:
@@ -47,10 +48,10 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
         facts = {"shape": image.pixels.shape, "sha256": image.sha256, "format": image.format, "jpeg_quality": image.jpeg_quality}
         yield {"stage": "pixels", **facts}, image.pixels.data.cast("B")
         return
-    prepared = prepare.prepare_image(image, path, preprocessing, model)
+    prepared = prepare.prepare_image(image, path, preprocessing, model, steadiness=job.get("steadiness", False))
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
-    yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
+    yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape, "copies": prepared.copies}, payload
     yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
 
 

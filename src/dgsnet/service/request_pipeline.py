@@ -60,11 +60,14 @@ class RequestPipeline:
         self._scorer.close()
         self._heatmaps.shutdown()
 
-    async def detect(self, uploads: list[Upload]) -> list[UploadResult]:
-        """Score some uploads, in order; `ApiError` where the queue is full (429) or time is up (503)."""
+    async def detect(self, uploads: list[Upload], *, steadiness: bool = False) -> list[UploadResult]:
+        """Score some uploads, in order; `ApiError` where the queue is full (429) or time is up (503).
+
+        With `steadiness`, everyday copies are looked at too (`Detector.detect_many`).
+        """
         self.slots.acquire(len(uploads))
         async with _within(self.settings.request_seconds):
-            return list(await asyncio.gather(*(self._detect_in_slot(upload) for upload in uploads)))
+            return list(await asyncio.gather(*(self._detect_in_slot(upload, steadiness) for upload in uploads)))
 
     async def heatmap(self, upload: Upload) -> bytes:
         """Draw the heatmap of an upload, PNG.
@@ -79,7 +82,7 @@ class RequestPipeline:
     async def report(self, upload: Upload, with_heatmap: bool, request_id: str) -> tuple[Verdict, str]:
         """Score an upload and write a page on it, HTML, with the request's id; `ApiError` as `heatmap`."""
         async with self._heatmap_slot():
-            result = await self._detect(upload)
+            result = await self._detect(upload, steadiness=True)
             if result.error:
                 raise result.error
             image = await asyncio.wrap_future(self.decoders.decode(upload))
@@ -113,19 +116,19 @@ class RequestPipeline:
         finally:
             self._heatmap_slots.release(1, done)
 
-    async def _detect_in_slot(self, upload: Upload) -> UploadResult:
+    async def _detect_in_slot(self, upload: Upload, steadiness: bool) -> UploadResult:
         done = False
         try:
-            result = await self._detect(upload)
+            result = await self._detect(upload, steadiness)
             done = True
         finally:
             self.slots.release(1, done)
         self._metrics.images.labels(result.error.code if result.error else result.row.verdict).inc()
         return result
 
-    async def _detect(self, upload: Upload) -> UploadResult:
+    async def _detect(self, upload: Upload, steadiness: bool) -> UploadResult:
         try:
-            prepared = await asyncio.wrap_future(self.decoders.prepare(upload))
+            prepared = await asyncio.wrap_future(self.decoders.prepare(upload, steadiness=steadiness))
         except ApiError as error:
             if error.status == 503:
                 raise

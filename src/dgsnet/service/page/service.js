@@ -26,7 +26,7 @@ export async function model() {
 
 /** The row of one file, with the id of the request and the milliseconds it took. */
 export async function detect(file, options = {}) {
-  const answer = await ask("v1/detect", { ...options, file });
+  const answer = await ask("v1/detect?steadiness=true", { ...options, file });
   const { results, request_id: requestId, latency_ms: milliseconds } = await answer.json();
   return { row: results[0], requestId, milliseconds };
 }
