@@ -418,7 +418,7 @@ class LateDecoder:
     alive = True
 
     def __init__(self, in_time):
-        header = {"stage": "views", "verdict": {"path": "a.png"}, "shape": None}
+        header = {"stage": "views", "verdict": {"path": "a.png"}, "shape": None, "copies": 0}
         self.messages = iter([({"stage": "decoded"}, b""), (header, b"")][:in_time])
 
     def send(self, header, payload):

@@ -121,7 +121,7 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
-    def _prepare(self, decoder: DecoderHandle, upload: Upload, *, steadiness: bool) -> Prepared:
+    def _prepare(self, decoder: DecoderHandle, upload: Upload, *, steadiness: bool = False) -> Prepared:
         header, data = self._request(decoder, upload, {"wants": "views", "steadiness": steadiness}, "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
         try:
