@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -669,3 +670,38 @@ def test_out_of_fold_all_sources_weigh_the_same_and_the_card_says_so(model, pred
     assert (found.temperature, found.generated, found.real) == (fitted.temperature, equal.generated, equal.real)
     assert equal.generated != pooled.generated
     assert "each of which weighs the same" in (model / names.CARD).read_text()
+
+
+def test_operating_points_trade_errors_for_answers(model, predictions):
+    found = calibrate.calibrate(model, predictions, target_fpr=0.3, target_fnr=0.3, resamples=20)
+    cautious, sensitive = found.at("cautious"), found.at("sensitive")
+    assert found.at("balanced") is found
+    assert cautious.generated >= found.generated >= sensitive.generated
+    assert cautious.real <= found.real == sensitive.real
+    assert cautious.generated - cautious.real > found.generated - found.real
+    assert (cautious.temperature, cautious.offset) == (found.temperature, found.offset)
+    shares = found.fitted["points"]
+    assert list(shares) == ["cautious", "balanced", "sensitive"]
+    assert shares["balanced"] == {word: found.fitted["shares"][word] for word in ("real", "fake")}
+    for word in ("real", "fake"):
+        assert [sum(shares[point][word].values()) for point in shares] == pytest.approx([1, 1, 1])
+        called = [shares[point][word]["ai-generated"] for point in shares]
+        assert called == sorted(called)
+    card = (model / "README.md").read_text()
+    for point, share in shares.items():
+        assert re.search(rf"\| `{point}` \| .* \| {share['fake']['ai-generated']:.1%} \|", card)
+
+
+def test_a_detector_takes_the_thresholds_of_its_operating_point(model, predictions, files):
+    found = calibrate.calibrate(model, predictions, target_fpr=0.3, target_fnr=0.3, resamples=20)
+    for point in ("cautious", "balanced", "sensitive"):
+        detector = Detector.from_pretrained(model, operating_point=point)
+        for verdict in detector.detect_many(files):
+            assert verdict.score == found.score(verdict.logit)
+            assert verdict.verdict == found.at(point).verdict(verdict.score)
+
+
+def test_a_model_without_operating_points_has_the_balanced_one_alone(tiny_model):
+    assert Calibration().at("balanced") == Calibration()
+    with pytest.raises(CalibrationError, match="no operating point 'cautious': `dgsnet calibrate` finds it"):
+        Detector.from_pretrained(tiny_model, operating_point="cautious")

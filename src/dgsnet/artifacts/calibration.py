@@ -7,14 +7,33 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dgsnet.core.errors import CalibrationError
+
 Answer = Literal["ai-generated", "real", "inconclusive"]
 """The three verdicts."""
+
+
+OperatingPoint = Literal["cautious", "balanced", "sensitive"]
+"""How much is risked for an answer: `cautious` makes fewer errors of either kind and answers `inconclusive` more often; `sensitive` finds
+more of the generated images, and calls more photographs generated. `balanced` is what a calibration's own thresholds are."""
+
+
+class Bands(BaseModel):
+    """Thresholds of another operating point than `balanced`, and the share of errors that they were chosen for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    real: float = Field(ge=0, le=1)
+    generated: float = Field(ge=0, le=1)
+    target_fpr: float
+    target_fnr: float
 
 
 class Calibration(BaseModel):
     """Temperature, offset and thresholds: score = sigmoid((logit - offset) / temperature).
 
-    `fitted` records how they were found (`dgsnet.evaluation.calibrate.record`); None: they are the defaults.
+    `points` has the thresholds of the other operating points, where they are known. `fitted` records how all of it was found
+    (`dgsnet.evaluation.calibrate.record`); None: they are the defaults.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,6 +42,7 @@ class Calibration(BaseModel):
     offset: float = Field(0.0, allow_inf_nan=False)
     real: float = Field(0.5, ge=0, le=1)
     generated: float = Field(0.5, ge=0, le=1)
+    points: dict[OperatingPoint, Bands] | None = None
     fitted: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -30,6 +50,19 @@ class Calibration(BaseModel):
         if self.real > self.generated:
             raise ValueError(f"expected the threshold real to be at most generated, but got {self.real} > {self.generated}")
         return self
+
+    def at(self, point: OperatingPoint) -> Calibration:
+        """Return the calibration with the thresholds of an operating point; the scores stay as they are.
+
+        Raises:
+            CalibrationError: it has no such point.
+        """
+        if point == "balanced":
+            return self
+        bands = (self.points or {}).get(point)
+        if bands is None:
+            raise CalibrationError(f"the model has no operating point {point!r}: `dgsnet calibrate` finds it; `balanced` every model has")
+        return self.model_copy(update={"real": bands.real, "generated": bands.generated})
 
     def score(self, logit: float) -> float:
         """Return the score of a logit, 0..1; stable for any logit.

@@ -86,8 +86,29 @@ at all.
 | below {calibration.real:.4f} | `real` | {real["real"]:.1%} | {fake["real"]:.1%} |
 
 {_promise(fitted)}
-{by_source}{warnings}
+{_operating_points(calibration, fitted)}{by_source}{warnings}
 """
+
+
+def _operating_points(calibration: Calibration, fitted: dict[str, Any]) -> str:
+    """Tabulate the operating points; empty where there is one alone."""
+    if not calibration.points or "points" not in fitted:
+        return ""
+    targets = {name: (bands.target_fpr, bands.target_fnr) for name, bands in calibration.points.items()}
+    targets["balanced"] = (fitted["target_fpr"], fitted["target_fnr"])
+    rows = ""
+    for name, shares in fitted["points"].items():
+        at, (fpr, fnr), real, fake = calibration.at(name), targets[name], shares["real"], shares["fake"]
+        cells = (real["ai-generated"], fake["ai-generated"], real["inconclusive"], fake["real"])
+        asked = f"{fpr:.1%}, {fnr:.1%} | {at.real:.4f}, {at.generated:.4f}"
+        rows += f"| `{name}` | {asked} | {' | '.join(f'{cell:.1%}' for cell in cells)} |\n"
+    titles = "operating point | photographs called `ai-generated` and generated images called `real`, at most | thresholds"
+    return f"""
+Which errors are worth which answers is the user's choice (`--operating-point`); scores are the same at each:
+
+| {titles} | photographs called `ai-generated` | found | photographs `inconclusive` | generated images called `real` |
+|---|---|---|---|---|---|---|
+{rows}"""
 
 
 def _promise(fitted: dict[str, Any]) -> str:

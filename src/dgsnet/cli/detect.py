@@ -37,6 +37,7 @@ def detect(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    operating_point: options.Point = "balanced",
     heatmap: Annotated[
         Path | None,
         typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; up to fifty times the work."),
@@ -61,7 +62,7 @@ def detect(
     file = writers.open_sink(out, provenance=provenance) if out else None
     _check_pictures(heatmap, report)
 
-    detector = options.loader(device, provider, threads)(model)
+    detector = options.loader(device, provider, threads, operating_point)(model)
     failed, console = 0, terminal.console()
     table = writers.TerminalTable(provenance=provenance)
     with ExitStack() as stack:

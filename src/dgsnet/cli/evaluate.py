@@ -49,9 +49,10 @@ def evaluate(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    operating_point: options.Point = "balanced",
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
-    load = options.loader(device, provider, threads)
+    load = options.loader(device, provider, threads, operating_point)
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dgsnet.artifacts.calibration import OperatingPoint
+
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
 
@@ -26,16 +28,23 @@ TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
 
+Point = Annotated[
+    OperatingPoint,
+    typer.Option(
+        "--operating-point", help="Thresholds: cautious errs and answers less, sensitive finds and errs more. The card has figures."
+    ),
+]
+
 Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
 
 
-def loader(device: str, provider: str | None, threads: int | None) -> Load:
+def loader(device: str, provider: str | None, threads: int | None, point: OperatingPoint = "balanced") -> Load:
     """Return what loads this command's models; torch, where a model needs it, is imported no sooner."""
 
     def load(model: str) -> Detector:
         from dgsnet.inference.detector import Detector
 
-        return Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
+        return Detector.from_pretrained(model, device=device, provider=provider, threads=threads, operating_point=point)
 
     return load

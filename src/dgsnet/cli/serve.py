@@ -32,6 +32,7 @@ def serve(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    operating_point: options.Point = "balanced",
 ) -> None:
     """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
@@ -58,7 +59,7 @@ def serve(
 
     from dgsnet.service.app import create_app
 
-    app = create_app(options.loader(device, provider, threads)(model), settings, accepted)
+    app = create_app(options.loader(device, provider, threads, operating_point)(model), settings, accepted)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again when it has finished what it took
     uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False)
 

@@ -11,12 +11,12 @@ from rich.progress import Progress
 
 from dgsnet import __version__
 from dgsnet.artifacts import fingerprint, model_folder
-from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.calibration import Bands, Calibration, OperatingPoint
 from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.core.errors import CalibrationError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset
-from dgsnet.evaluation.calibration_fit import TARGET_FNR, TARGET_FPR, Floats, Labels, Method, checked, fit, thresholds
+from dgsnet.evaluation.calibration_fit import OTHER_POINTS, TARGET_FNR, TARGET_FPR, Floats, Labels, Method, checked, fit, thresholds
 from dgsnet.evaluation.predictions import predict, read_predictions
 from dgsnet.evaluation.reliability import Reliability
 from dgsnet.inference import resumable_parquet
@@ -86,15 +86,14 @@ def calibrate(
     equal = sources if out_of_fold else None
     fitted = fit(logits, labels, method, equal)
     before, after = _reliabilities(fitted, logits, labels, resamples)
-    found = thresholds(
-        after.scores,
-        labels,
-        target_fpr=target_fpr,
-        target_fnr=target_fnr,
-        sources=sources if every_source and sources else None,
-        equal_sources=equal,
-    )
-    calibration = fitted.model_copy(update={"real": found.real, "generated": found.generated})
+    by_source = sources if every_source and sources else None
+    found = thresholds(after.scores, labels, target_fpr=target_fpr, target_fnr=target_fnr, sources=by_source, equal_sources=equal)
+    points: dict[OperatingPoint, Bands] = {}
+    for point, (fpr, fnr) in OTHER_POINTS.items():
+        targets = {"target_fpr": min(fpr * target_fpr, 0.99), "target_fnr": min(fnr * target_fnr, 0.99)}
+        other = thresholds(after.scores, labels, **targets, sources=by_source, equal_sources=equal)
+        points[point] = Bands(real=other.real, generated=other.generated, **targets)
+    calibration = fitted.model_copy(update={"real": found.real, "generated": found.generated, "points": points})
     warnings = list(found.warnings)
     if out_of_fold:
         warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
@@ -146,6 +145,7 @@ def record(before: Reliability, after: Reliability, calibration: Calibration, so
     `n_real`, `n_fake`: images of each class. `before`, `after`: `ece` and `log_loss` with intervals (`Reliability.figures`), of the plain
     sigmoid and of the calibrated score, measured on the data of the fit, which flatters a fit of two numbers a little. `shares`: of each
     class the share of each verdict, and `fpr_by_source`, of each source of photographs how many and the share called `ai-generated`.
+    `points`: of each operating point the shares of each class.
     """
     labels = after.labels
     verdicts = np.array([calibration.verdict(score) for score in after.scores.tolist()])
@@ -159,17 +159,25 @@ def record(before: Reliability, after: Reliability, calibration: Calibration, so
             }
             for name in np.unique(photographs)
         }
-    shares = {
-        word: {said: float(np.mean(verdicts[labels == label] == said)) for said in ("ai-generated", "inconclusive", "real")}
-        for label, word in ((0, "real"), (1, "fake"))
-    }
+    points: tuple[OperatingPoint, ...] = ("cautious", "balanced", "sensitive") if calibration.points else ("balanced",)
+    by_point = {point: _shares(calibration.at(point), after) for point in points}
     return {
         "n_real": int((labels == 0).sum()),
         "n_fake": int((labels == 1).sum()),
         "resamples": after.resamples,
         "before": {name: figure.as_dict() for name, figure in before.figures().items()},
         "after": {name: figure.as_dict() for name, figure in after.figures().items()},
-        "shares": shares | {"fpr_by_source": by_source},
+        "shares": by_point["balanced"] | {"fpr_by_source": by_source},
+        "points": by_point,
+    }
+
+
+def _shares(calibration: Calibration, given: Reliability) -> dict[str, dict[str, float]]:
+    """Return of each class, ``real`` and ``fake``, the share of each verdict."""
+    verdicts = np.array([calibration.verdict(score) for score in given.scores.tolist()])
+    return {
+        word: {said: float(np.mean(verdicts[given.labels == label] == said)) for said in ("ai-generated", "inconclusive", "real")}
+        for label, word in ((0, "real"), (1, "fake"))
     }
 
 

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.calibration import Calibration, OperatingPoint
 from dgsnet.core.errors import CalibrationError
 
 Method = Literal["platt", "temperature"]
@@ -38,6 +38,9 @@ TARGET_FPR = 0.02
 TARGET_FNR = 0.05
 """Share of generated images that may be called `real`. More than `TARGET_FPR`, since a missed image accuses nobody; not much more, or the
 verdict `real` would be worth little: what is left is `inconclusive`."""
+
+OTHER_POINTS: dict[OperatingPoint, tuple[float, float]] = {"cautious": (1 / 3, 0.5), "sensitive": (2.0, 1.0)}
+"""Operating points beside `balanced`: what `target_fpr` and `target_fnr` are multiplied by."""
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.calibration import Calibration, OperatingPoint
 from dgsnet.artifacts.config import ModelConfig
 from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.artifacts.open_model import RuntimeOptions, open_model
@@ -72,6 +72,7 @@ class Detector:
         policy: DecodePolicy | None = None,
         provider: str | None = None,
         threads: int | None = None,
+        operating_point: OperatingPoint = "balanced",
     ) -> Detector:
         """Load a model folder, or one that `dgsnet export` wrote, which needs no torch.
 
@@ -80,12 +81,15 @@ class Detector:
                 ``owner/name[@revision]``.
             policy: limits of decoding.
             backbone, device, provider, threads: what runs the model, see `dgsnet.artifacts.open_model.RuntimeOptions`.
+            operating_point: which thresholds verdicts go by, see `dgsnet.artifacts.calibration.OperatingPoint`; scores stay as they are.
 
         Raises:
+            CalibrationError: the model has no such operating point.
             ModelFolderError, WeightsError, DgsnetError, MissingPackageError: as `dgsnet.artifacts.open_model.open_model`.
         """
         model = open_model(name, RuntimeOptions(provider=provider, device=device, backbone=backbone, threads=threads))
-        return cls(model.runtime, model.config, model.name, str(model.fingerprint), policy, model.ood)
+        config = model.config.model_copy(update={"calibration": model.config.calibration.at(operating_point)})
+        return cls(model.runtime, config, model.name, str(model.fingerprint), policy, model.ood)
 
     @property
     def method(self) -> Method:

@@ -151,7 +151,7 @@ class Backbone(nn.Module):
             (B, D), as `forward` gives it for the views themselves.
         """
         clip = self._clip
-        below = dict(zip(self.blocks, frozen[:, self.joint_width :].split(self._read_width, dim=1), strict=False))
+        below = dict(zip(self.blocks, torch.split(frozen[:, self.joint_width :], self._read_width, dim=1), strict=False))
         for number, block in enumerate(clip.vision_model.encoder.layers[self.trunk_depth :], self.trunk_depth + 1):
             trunk = block(trunk, None)
             if number in below:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from dgsnet.artifacts.calibration import OperatingPoint
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.inference.detector import Detector
@@ -54,6 +55,7 @@ class Settings:
         device: torch device.
         provider: what runs the model; None: what it runs on by itself.
         threads: that compute one image without torch; None: as many as there are cores, on a cluster one.
+        operating_point: which thresholds verdicts go by.
         shard: which of the inputs to score.
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
@@ -64,6 +66,7 @@ class Settings:
     device: str = "cpu"
     provider: str | None = None
     threads: int | None = None
+    operating_point: OperatingPoint = "balanced"
     shard: Shard = _WHOLE
     batch_size: int = 32
     part_rows: int = 10_000
@@ -71,4 +74,6 @@ class Settings:
 
     def load(self) -> Detector:
         """Load the detector of a process."""
-        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads)
+        return Detector.from_pretrained(
+            self.model, device=self.device, provider=self.provider, threads=self.threads, operating_point=self.operating_point
+        )
