@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from studies.common.model_families import by_family
 from studies.common.ranking import Floats, Labels, found_at_5_percent
 from studies.common.training_images import TrainingImages

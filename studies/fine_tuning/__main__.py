@@ -7,7 +7,7 @@
 The images are those of `studies/more_sources`, both collections. The recipe, `fine-tuning.yaml`, adapts the last four blocks. Sources are
 dealt out to two halves, by label and name: what is trained on one half is asked about photo sources and generators of the other, none of
 which it saw, and about the corpus' `test`. Each tower is read by its own head, and by the one in closed form that ships
-(`dgsnet.model.methods.ridge`).
+(`dgsnet.model.ridge`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dgsnet.evaluation import metrics
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.model.recipe import Recipe, make_recipe
 from dgsnet.reports import tables
 from dgsnet.training import extract_features, train

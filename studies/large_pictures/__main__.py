@@ -30,7 +30,7 @@ from dgsnet.images.decode import decode
 from dgsnet.images.perturb import suite
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports import tables
 from studies.common import image_list
 from studies.common.left_out import FOLDS, PENALTY, folds

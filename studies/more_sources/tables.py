@@ -14,7 +14,7 @@ from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import calibration_fit, metrics
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
 from studies.common.image_list import BATCHES

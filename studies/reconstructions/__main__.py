@@ -26,7 +26,7 @@ from dgsnet.demo.reconstruction import decoders
 from dgsnet.demo.reconstruction.fitting import Fit, fit
 from dgsnet.demo.reconstruction.pairs import Original, write_pairs
 from dgsnet.images.decode import decode
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports import tables
 from studies.common.left_out import PENALTY, left_out
 from studies.common.training_images import TrainingImages, features_of, training_images

@@ -28,7 +28,7 @@ from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.images.decode import decode
 from dgsnet.images.multi_crop import SCORING_SEED
 from dgsnet.inference.detector import Detector
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports.tables import markdown
 from studies.common.halves import other_half
 from studies.common.paths import MODELS, RUNS

@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from dgsnet.artifacts import model_folder, names
 from dgsnet.core.errors import RecipeError
-from dgsnet.model.methods.ridge import ridge_probe
 from dgsnet.model.recipe import make_recipe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.training import train
 
 

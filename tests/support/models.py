@@ -19,24 +19,34 @@ from dgsnet.model.recipe import make_recipe
 USER_CACHE = cache_dir()  # read on import, while the tests are collected, hence before `_own_cache` sets another
 """Of whoever runs the tests: only for tests of the real weights, which read them there."""
 
-KINDS = {"lora": ("preprocessing.view=crop",), "linear": ("blocks=[1,2]", "preprocessing.view=patches")}
+_KERNEL = ("refitted.kind=kernel", "refitted.kernel.directions=4", "refitted.kernel.landmarks=12")
+KINDS = {
+    "lora": ("preprocessing.view=crop",),
+    "linear": ("blocks=[1,2]", "preprocessing.view=patches"),
+    "dgs": ("blocks=[1,2]", "block_tokens=class-and-patches", "preprocessing.view=crop", *_KERNEL),
+}
+"""Methods by name, each with other settings: what is read of the tower, and which head reads it."""
 
 
-def trained(tiny_clip, folder, method):
-    """A model folder of random heads and adapter, as if trained, that knows a domain."""
-    made = methods.create(make_recipe(method, assignments=(f"backbone={tiny_clip}", *KINDS[method])), Backbone.load(str(tiny_clip)))
+def trained(tiny_clip, folder, method, *assignments):
+    """A model folder of random heads and adapter, as if trained, that knows a domain; by the recipe of `KINDS`, or these assignments."""
+    recipe = make_recipe(method, assignments=(f"backbone={tiny_clip}", *(assignments or KINDS[method])))
+    made = methods.create(recipe, Backbone.load(str(tiny_clip)))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "lora_" in name or not name.startswith("backbone."):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        for name, values in made.kernel.named_buffers() if made.kernel else ():
+            drawn = torch.randn(values.shape, generator=generator).half()
+            values.copy_({"scale": torch.tensor(300.0), "coefficients": 30 * drawn}.get(name, drawn))
     record = {
         "backbone": backbone_match.describe(made.backbone),
         "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},
         "captions": {"source": "none", "caption_only_auc": None},
         "versions": {"dgsnet": "0.1.0"},
     }
-    save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.backbone.width)), ["a"] * 60))
+    save_ood(folder, ood.fit(np.random.default_rng(0).normal(0, 0.01, (60, made.width)), ["a"] * 60))
     model_folder.save(folder, made.eval(), record)
     return folder
 

@@ -19,9 +19,14 @@ from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.predictions import read_predictions
 from dgsnet.images.decode import decode
+from dgsnet.model.kernel_head import KernelHead
 from dgsnet.model.methods import Method
-from dgsnet.model.methods.ridge import ridge_probe
+from dgsnet.model.recipe import HeadRecipe, KernelRecipe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.training import refit_head
+from tests.support.models import trained
+
+LINEAR = refit_head.HeadFit(HeadRecipe(), 0.1, joint_width=3, token_width=1)
 
 
 @pytest.fixture
@@ -93,7 +98,7 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
         read = torch.cat([detector.method.embed(torch.from_numpy(view[None])) for view in views]).double().numpy()
     for fold in range(3):
         seen = np.array([not sample.source.endswith(str(fold)) for sample in dataset])
-        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY)
+        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY["linear"])
         for sample, features in zip(dataset, read, strict=True):
             if sample.source.endswith(str(fold)):
                 assert rows[sample.path]["logit"] == pytest.approx(features @ weight + bias, abs=1e-3)
@@ -103,7 +108,7 @@ def test_sources_of_one_generator_are_left_out_together(training):
     named = [replace(sample, source=f"{sample.label} {at % 4}") for at, sample in enumerate(training)]
     lines = tuple(replace(sample, generator="line" if sample.source in {"1 0", "1 3"} else sample.generator) for sample in named)
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refit_head.out_of_fold_logits(features, replace(training, samples=lines), 0.1)
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=lines), LINEAR)
     sources = np.array([sample.source for sample in lines])
     generators = sorted({sample.generator for sample in lines if sample.label})
     assert "line" in generators
@@ -124,7 +129,7 @@ def test_a_source_of_two_generators_is_kept_from_the_head_that_is_asked_about_on
         for at, sample in enumerate(photographs)
     ]
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(named)), 0.1)
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(named)), LINEAR)
     sources = np.array([sample.source for sample in named])
     weight, bias = ridge_probe(features[known := ~np.isin(sources, ["both", "camera 0"])], labels[known], 0.1)
     for at in [at for at in generated if generators[at] == "a"]:
@@ -140,7 +145,7 @@ def test_where_one_label_has_more_sources_every_image_is_left_out_once(training)
         name = f"{sample.label} {number[sample.label] % of[sample.label]}"
         samples.append(replace(sample, source=name, generator=name if sample.label else sample.generator))
     labels, features = training.labels(), np.random.default_rng(0).normal(size=(len(training), 3))
-    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(samples)), 0.1)
+    logits = refit_head.out_of_fold_logits(features, replace(training, samples=tuple(samples)), LINEAR)
     for fold in range(2):
         unseen = np.isin([sample.source for sample in samples], [f"0 {fold}", f"0 {fold + 2}", f"1 {fold}"])
         weight, bias = ridge_probe(features[~unseen], labels[~unseen], 0.1)
@@ -149,24 +154,21 @@ def test_where_one_label_has_more_sources_every_image_is_left_out_once(training)
 
 def test_a_label_of_one_source_leaves_nothing_out(training):
     features = np.random.default_rng(0).normal(size=(len(training), 5))
-    assert refit_head.out_of_fold_logits(features, training, 0.1) is None
+    assert refit_head.out_of_fold_logits(features, training, LINEAR) is None
     shared = replace(training, samples=tuple(replace(sample, source=str(at % 2)) for at, sample in enumerate(training)))
-    assert refit_head.out_of_fold_logits(features, shared, 0.1) is not None
+    assert refit_head.out_of_fold_logits(features, shared, LINEAR) is not None
 
 
 def test_a_killed_call_goes_on(tiny_model, training, tmp_path, monkeypatch):
-    embed, calls = Method.embed, []
-    method = type(Detector.from_pretrained(tiny_model).method)
+    features_of, calls = Method.detecting_features, []
 
     def counting(self, pixels):
         calls.append(1)
         if len(calls) == 10:
             raise KeyboardInterrupt
-        return embed_of(self, pixels)
+        return features_of(self, pixels)
 
-    embed_of = method.embed
-    assert embed_of is not embed
-    monkeypatch.setattr(method, "embed", counting)
+    monkeypatch.setattr(Method, "detecting_features", counting)
     with pytest.raises(KeyboardInterrupt):
         refitted(tiny_model, training, tmp_path / "killed")
     assert not (tmp_path / "killed").exists()
@@ -230,3 +232,34 @@ def test_what_cannot_be_fitted_is_refused(tiny_model, training, tmp_path, settin
     with pytest.raises(TrainingError, match=reason):
         refitted(tiny_model, dataset, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_kernel_head_reads_compressed_tokens_and_is_calibrated_as_any_other(tiny_clip, corpus, tmp_path):
+    (tmp_path / "trained").mkdir()
+    trained(tiny_clip, tmp_path / "trained", "lora", "preprocessing.view=crop", "blocks=[1,2]", "block_tokens=class-and-patches")
+    training = load_dataset(corpus).with_split("train")
+    sources = [f"{'fake' if sample.label else 'camera'}{at % 3}" for at, sample in enumerate(training)]
+    named = (replace(one, source=name, generator=name if one.label else "") for one, name in zip(training, sources, strict=True))
+    dataset = replace(training, samples=tuple(named))
+    head = HeadRecipe(kind="kernel", kernel=KernelRecipe(directions=4, landmarks=16))
+    assert refitted(tmp_path / "trained", dataset, tmp_path / "new", head=head, journeys=2, penalty=1e-3) == ()
+    new = Detector.from_pretrained(tmp_path / "new")
+    assert new.config.recipe["refitted"] == {"kind": "kernel", "kernel": {"directions": 4, "landmarks": 16, "scale": 1.0}}
+    assert new.config.data["n_real"] == 3 * 12
+    left_out = read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()
+    paths = [row["path"] for row in left_out]
+    assert paths[:3] == [training.samples[0].path, f"{training.samples[0].path}#1", f"{training.samples[0].path}#2"]
+    assert len({row["logit"] for row in left_out}) == len(paths) == 3 * len(training)  # no copy is the picture itself
+    stored = load_file(tmp_path / "new" / names.HEADS)
+    assert {name for name, tensor in stored.items() if tensor.dtype == np.float16} == {f"kernel.{name}" for name in KernelHead.HALF}
+    images = [dataset.read(sample) for sample in dataset]
+    views = np.stack([new.config.preprocessing(decode(image).pixels, 0) for image in images])
+    with torch.inference_mode():
+        logits = new.method.predict(torch.from_numpy(views)).tolist()
+    assert [new.detect(image).logit for image in images] == pytest.approx(logits, abs=1e-4)
+    again = Detector.from_pretrained(tmp_path / "new")  # refitted again it keeps its kind
+    with Progress(disable=True) as progress:
+        refit_head.refit(again, dataset, tmp_path / "newer", progress, penalty=1e-3, journeys=2)
+    for name in (names.HEADS, "domain.safetensors"):
+        assert (tmp_path / "newer" / name).is_file() == (tmp_path / "new" / name).is_file()
+    assert (tmp_path / "newer" / names.HEADS).read_bytes() == (tmp_path / "new" / names.HEADS).read_bytes()

@@ -4,7 +4,7 @@
 |---|---|
 | `config.json` | recipe, preprocessing, backbone and its fingerprint, label map, calibration, versions, data fingerprint |
 | `adapter_model.safetensors`, `adapter_config.json` | the LoRA adapter in PEFT's format; absent where a method has none |
-| `heads.safetensors` | the linear heads |
+| `heads.safetensors` | the linear heads, and the kernel head where there is one |
 | `domain.safetensors` | what the training photographs look like to the model (`dgsnet.model.ood`); absent where they were few |
 | `README.md` | model card |
 | `metrics.json` | figures on the validation split |
@@ -35,6 +35,7 @@ from dgsnet.core.errors import ModelFolderError, RecipeError
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
+from dgsnet.model.kernel_head import KernelHead
 from dgsnet.model.methods import Method
 from dgsnet.model.recipe import Recipe
 
@@ -60,7 +61,7 @@ def load_trained_state(method: Method, state: dict[str, Tensor], file: Path, ada
     try:
         method.load_state_dict(heads, strict=False)
     except RuntimeError as error:
-        raise ModelFolderError(f"{file}: the heads do not fit the backbone's width {method.backbone.width}: {error}") from error
+        raise ModelFolderError(f"{file}: the heads do not fit the backbone and the recipe: {error}") from error
     if method.adapted:
         adapter = {name.removeprefix("adapter."): tensor for name, tensor in state.items() if name.startswith("adapter.")}
         expected = get_peft_model_state_dict(method.backbone.vision)
@@ -79,7 +80,7 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for graph in (WEIGHT_MAP, GRAPH):  # of the model that was here before
         (folder / graph).unlink(missing_ok=True)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_state(method).items()}
+    state = {name: _stored(name, tensor).cpu().contiguous() for name, tensor in trained_state(method).items()}
     _save_tensors(folder / HEADS, {name: tensor for name, tensor in state.items() if not name.startswith("adapter.")})
     if method.adapted:
         adapter = {name.removeprefix("adapter."): tensor for name, tensor in state.items() if name.startswith("adapter.")}
@@ -91,6 +92,11 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
     recipe = method.recipe.model_dump(mode="json")
     config = ModelConfig(format=FORMAT, method=method.name, recipe=recipe, preprocessing=method.recipe.preprocessing, **record)
     _write_config(folder, config)
+
+
+def _stored(name: str, tensor: Tensor) -> Tensor:
+    half = name.startswith("kernel.") and name.removeprefix("kernel.") in KernelHead.HALF
+    return tensor.detach().half() if half else tensor.detach()
 
 
 def recalibrate(folder: Path, calibration: Calibration) -> ModelConfig:

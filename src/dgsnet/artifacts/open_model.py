@@ -111,7 +111,7 @@ def _in_torch(name: str, folder: Path, options: RuntimeOptions) -> LoadedModel:
     _check_device(options.device)
     method, config = model_folder.load(folder, backbone=options.backbone)
     running = fingerprint.of_model_folder(folder).running(config.backbone["fingerprint"], method.backbone.fingerprint, graph="")
-    return LoadedModel(name, PyTorchRuntime(method.to(options.device)), config, load_ood(folder, method.backbone.width), running)
+    return LoadedModel(name, PyTorchRuntime(method.to(options.device)), config, load_ood(folder, method.width), running)
 
 
 def _check_device(device: str) -> None:

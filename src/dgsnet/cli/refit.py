@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,13 +18,22 @@ def refit(
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="At most so many images, as many of each label. Default: all.")
     ] = None,
-    penalty: Annotated[float, typer.Option("--penalty", help="Of the ridge, in units of the features' variance.")] = 0.01,
+    head: Annotated[
+        Literal["linear", "kernel"] | None, typer.Option("--head", help="A linear head or a kernel head. Default: as the model has.")
+    ] = None,
+    journeys: Annotated[
+        int, typer.Option("--journeys", min=0, help="Copies of each image, as it is after a way through the web, to learn from as well.")
+    ] = 0,
+    penalty: Annotated[
+        float | None, typer.Option("--penalty", help="Of the ridge. Default: 0.01 of a linear head, 0.0001 of a kernel head.")
+    ] = None,
     device: options.TorchDevice = "cpu",
 ) -> None:
     """Give a trained model a new head in closed form, calibrated on sources left out: for new generators, or after fine-tuning."""
     from dgsnet.artifacts import model_folder
     from dgsnet.evaluation.predictions import PREDICTIONS
     from dgsnet.inference.detector import Detector
+    from dgsnet.model.recipe import HeadRecipe
     from dgsnet.reports import reliability_diagram
     from dgsnet.training import refit_head
 
@@ -33,7 +42,8 @@ def refit(
         dataset = dataset.balanced_subset(limit, seed=0)
     detector = Detector.from_pretrained(model, device=device, provider="torch")
     with terminal.progress() as progress:
-        failed = refit_head.refit(detector, dataset, out, progress, penalty)
+        wanted = None if head is None else HeadRecipe(kind=head)
+        failed = refit_head.refit(detector, dataset, out, progress, penalty, wanted, journeys)
     terminal.name_failures("left out", failed)
     calibration = model_folder.load_config(out).calibration
     if calibration.fitted is not None:

@@ -58,7 +58,7 @@ def export(source: Detector, out: Path, form: Format = "onnx") -> Path:
         model=source.name,
         fingerprint=source.fingerprint,
         backbone=source.runtime.fingerprint,
-        width=method.backbone.width,
+        width=method.width,
         files=sums,
         versions=onnx_graph.versions(*["openvino"] * (form == "openvino")),
     )

@@ -55,7 +55,7 @@ def write(source: Detector, folder: Path) -> WeightMap:
         opset=onnx_graph.OPSET,
         exporter=onnx_graph.EXPORTER,
         backbone=source.runtime.fingerprint,
-        width=method.backbone.width,
+        width=method.width,
         graph=sha256_file(folder / GRAPH),
         weights=digest,
         size=size,

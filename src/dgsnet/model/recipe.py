@@ -84,7 +84,7 @@ class ProbeRecipe(StageRecipe):
     """Search for the teacher's head."""
 
     solver: Literal["adam", "ridge"] = "adam"
-    """`ridge`: in closed form from all features at once (`dgsnet.model.methods.ridge`), which needs fixed views; a text head is trained by
+    """`ridge`: in closed form from all features at once (`dgsnet.model.ridge`), which needs fixed views; a text head is trained by
     Adam all the same."""
     penalty: float = Field(0.01, gt=0)
     """Penalty of the ridge, in units of the features' variance."""
@@ -108,6 +108,24 @@ class SurgeryRecipe(_Settings):
     strength: float = Field(0.2, ge=0)
     """The paper's lambda."""
     order: Order = "project-then-align"
+
+
+class KernelRecipe(_Settings):
+    """Size of a kernel head, see `dgsnet.model.kernel_head`."""
+
+    directions: int = Field(64, ge=1)
+    """Principal directions of each group that are kept."""
+    landmarks: int = Field(1024, ge=2)
+    """Training images that bumps stand around; at most as many as there are."""
+    scale: float = Field(1.0, gt=0)
+    """Of the kernel, in units of the median squared distance between two training images."""
+
+
+class HeadRecipe(_Settings):
+    """The detecting head that `dgsnet refit` fits in closed form; training itself trains linear heads alone."""
+
+    kind: Literal["linear", "kernel"] = "linear"
+    kernel: KernelRecipe = KernelRecipe()
 
 
 class Recipe(_Settings):
@@ -136,6 +154,8 @@ class Recipe(_Settings):
     probe: ProbeRecipe = ProbeRecipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.01)
     finetune: StageRecipe = StageRecipe()
     surgery: SurgeryRecipe = SurgeryRecipe()
+    refitted: HeadRecipe = HeadRecipe()
+    """The detecting head, where `dgsnet refit` gave the model another one than training did."""
     mixed_precision: Literal["no", "bf16"] = "no"
     checkpoint_every: int = Field(25, ge=1)
     """Optimiser steps between checkpoints."""

@@ -1,4 +1,4 @@
-"""Extract the features that a trained model's head reads, as in scoring; fit the out-of-distribution detector to those of photographs."""
+"""Extract the features that a trained model's head is fitted to, as in scoring; fit the out-of-distribution detector."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.images.decode import decode
 from dgsnet.images.multi_crop import SCORING_SEED
+from dgsnet.images.perturb import journey
 from dgsnet.model.feature_cache import FeatureCache
 from dgsnet.model.methods import Method
 from dgsnet.model.ood import OodDetector, fit
+
+_JOURNEY = journey("any")
 
 MAX_PHOTOGRAPHS = 512
 """Photographs the out-of-distribution detector is fitted to, balanced over sources: as many forward passes."""
@@ -27,18 +30,26 @@ class ExtractedFeatures:
     """Features of the images that could be read, and why others could not."""
 
     samples: tuple[Sample, ...]
+    """An image and its travelled copies one after the other; the path of a copy ends in ``#`` and its number, from 1 on."""
     features: NDArray[np.float32]
-    """(N, D), the head's input for each of `samples`."""
+    """(N, D), what a head may be fitted to, of each of `samples`."""
     failed: tuple[str, ...]
 
 
 @torch.inference_mode()
 def extract_features(
-    method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None
+    method: Method, dataset: Dataset, description: str, progress: Progress, cache: FeatureCache | None = None, journeys: int = 0
 ) -> ExtractedFeatures:
-    """Extract the features of every image of a data set, one at a time, in order; `description` is what the progress bar says.
+    """Extract the features of every image of a data set (`Method.detecting_features`), one at a time, in order.
 
-    The method, a trained one, is put into evaluation mode and back. Features are kept in `cache`, whose space has to name the model.
+    The method, a trained one, is put into evaluation mode and back.
+
+    Args:
+        method, dataset: whose features of what.
+        description: what the progress bar says.
+        progress: where.
+        cache: keeps features; its space has to name the model.
+        journeys: travelled copies of each image whose features are extracted too, whatever its label.
     """
     training = method.training
     method.eval()
@@ -46,25 +57,29 @@ def extract_features(
     for sample in progress.track(dataset.samples, description=description):
         try:
             content = dataset.read(sample)
-            key = sha256_bytes(content)
-            cached = cache.get([key]) if cache else {}
-            row = cached[key] if key in cached else _embed(method, content)
+            found = [_cached(method, content, copy, cache) for copy in range(journeys + 1)]
         except (DatasetError, DecodeError, ValueError) as error:
             failed.append(f"{sample.path}: {error}")
             continue
-        if cache and key not in cached:
-            cache.put({key: row})
-        samples.append(sample)
-        rows.append(row)
+        samples += [replace(sample, path=f"{sample.path}#{copy}") if copy else sample for copy in range(journeys + 1)]
+        rows += found
     method.train(training)
     features = np.stack(rows) if rows else np.zeros((0, method.backbone.width), np.float32)
     return ExtractedFeatures(tuple(samples), features, tuple(failed))
 
 
-def _embed(method: Method, content: bytes) -> NDArray[np.float32]:
-    view = method.recipe.preprocessing(decode(content).pixels, SCORING_SEED)
-    features = method.embed(torch.from_numpy(view).unsqueeze(0).to(method.backbone.device))
-    return np.asarray(features[0].float().cpu().numpy())
+def _cached(method: Method, content: bytes, copy: int, cache: FeatureCache | None) -> NDArray[np.float32]:
+    """Return the features of an image, 0, or of one of its travelled copies, 1, 2, ..., from the cache if it has them."""
+    key = sha256_bytes(content) + (f" {_JOURNEY} {copy}" if copy else "")
+    if cache and (known := cache.get([key])):
+        return known[key]
+    image = decode(content)
+    pixels = _JOURNEY.seen(image.pixels, f"{image.sha256} {copy}") if copy else image.pixels
+    view = torch.from_numpy(method.recipe.preprocessing(pixels, SCORING_SEED))[None]
+    row = np.asarray(method.detecting_features(view.to(method.backbone.device))[0].float().cpu().numpy())
+    if cache:
+        cache.put({key: row})
+    return row
 
 
 def fit_ood(method: Method, dataset: Dataset, seed: int, progress: Progress) -> OodDetector | None:

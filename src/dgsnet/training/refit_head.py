@@ -1,7 +1,7 @@
 """Refit the head of a trained model: the closed-form probe on the fine-tuned tower's features, minutes instead of an hour.
 
 Fine-tuning teaches the tower to see traces; the head that was trained along with it saw each image once or twice. The head found here sees
-all images at once (`dgsnet.model.methods.ridge`), and they need not be those the tower was trained on: so a model learns a new generator.
+all images at once (`dgsnet.model.ridge`), and they need not be those the tower was trained on: so a model learns a new generator.
 
 It is calibrated on out-of-fold logits: the head is fitted again without each fold of photo sources and generators, and scores those. The
 tower may have seen them in training, so on new sources the score is still less sure than it says.
@@ -9,8 +9,8 @@ tower may have seen them in training, so on new sources the score is still less 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +27,93 @@ from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
 from dgsnet.evaluation import calibrate
+from dgsnet.evaluation.calibration_fit import TARGET_FNR, TARGET_FPR
 from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, prediction
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
 from dgsnet.model.feature_cache import FeatureCache
-from dgsnet.model.methods.ridge import fit_head, ridge_probe
-from dgsnet.model.ood import fit
+from dgsnet.model.kernel_head import Compression, KernelFit
+from dgsnet.model.methods import Method
+from dgsnet.model.ood import fit as ood_fit
+from dgsnet.model.recipe import HeadRecipe
+from dgsnet.model.ridge import fit_head, ridge_probe
 from dgsnet.training.extract_features import extract_features
 
-PENALTY = 0.01
-"""Penalty of the ridge, in units of the features' variance."""
+PENALTY = {"linear": 0.01, "kernel": 1e-4}
+"""Penalty of the ridge by kind of head, in units of the variance of what it reads: features, or what the landmarks' kernel spans."""
 
 FOLDS = 5
 """Folds of the photo sources and the generators, at most."""
+
+Features = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Shares of photographs that may be called `ai-generated`, and of generated images that may be called `real`."""
+
+    fpr: float = TARGET_FPR
+    fnr: float = TARGET_FNR
+
+
+DEFAULT_TARGETS = Targets()
 
 LEFT_OUT = "left_out"
 """Folder in the model folder: out-of-fold predictions, by heads that saw nothing of an image's source or generator."""
 
 
-def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class HeadFit:
+    """How a head is fitted: its kind, and the penalty of its ridge."""
+
+    head: HeadRecipe
+    penalty: float
+    joint_width: int
+    """J, numbers of a feature that are the embedding; and of each token behind it:"""
+    token_width: int
+
+    @classmethod
+    def of(cls, method: Method, head: HeadRecipe, penalty: float) -> HeadFit:
+        """Return the fit of a head for a method."""
+        return cls(head, penalty, method.backbone.joint_width, method.backbone.block_width)
+
+    def __call__(self, features: Features, labels: NDArray[np.int64]) -> Callable[[Features], NDArray[np.float64]]:
+        """Fit a head to features (N, D) and labels (N,); return what computes the logits (M,) of other features (M, D)."""
+        if self.head.kind == "linear":
+            weight, bias = ridge_probe(features.astype(np.float64), labels, self.penalty)
+            return lambda others: others.astype(np.float64) @ weight + bias
+        compression, fitted = self.kernel(features, labels)
+        return lambda others: fitted(compression(others))
+
+    def kernel(self, features: Features, labels: NDArray[np.int64]) -> tuple[Compression, KernelFit]:
+        """Fit a kernel head."""
+        compression = Compression.fit(features, self.joint_width, self.token_width, self.head.kernel.directions)
+        return compression, KernelFit.fit(compression(features), labels, self.penalty, self.head.kernel)
+
+    def give(self, method: Method, features: Features, labels: NDArray[np.int64]) -> Features:
+        """Give a method the head; return what the head reads of each image, (N, P)."""
+        if self.head.kind == "linear":
+            method.refit(self.head)
+            fit_head(method.detecting_head, features.astype(np.float64), labels, self.penalty)
+            return features
+        compression, fitted = self.kernel(features, labels)
+        sized = self.head.kernel.model_copy(update={"landmarks": len(fitted.landmarks)})
+        method.refit(self.head.model_copy(update={"kernel": sized}))
+        assert method.kernel is not None  # noqa: S101 - that is what `refit` does
+        method.kernel.take(compression, fitted)
+        return compression(features)
+
+
+def refit(
+    detector: Detector,
+    dataset: Dataset,
+    out: Path,
+    progress: Progress,
+    penalty: float | None = None,
+    head: HeadRecipe | None = None,
+    journeys: int = 0,
+) -> tuple[str, ...]:
     """Write `out`, the model with a new head; `detector` has it from then on.
 
     It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
@@ -55,6 +122,15 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
     The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
 
+    Args:
+        detector: the model.
+        dataset: labelled images.
+        out: a folder, new or empty.
+        progress: shows how far it is.
+        penalty: of the ridge; None: that of `PENALTY`.
+        head: kind and size; None: as the model's own.
+        journeys: travelled copies of each image (`dgsnet.images.journeys`) that the head is fitted and calibrated to as well.
+
     Returns:
         The reason for each image that was left out.
 
@@ -62,36 +138,55 @@ def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, p
         TrainingError: `out` is not empty, a label is missing, or the penalty is not above 0.
         CalibrationError: sources left out are ranked in reverse; then nothing is written.
     """
-    _check(out, penalty)
+    fit = _fit_for(detector, head, penalty)
+    _check(out, fit.penalty)
     _counts(dataset)
-    cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"read by {detector.fingerprint}")
-    found = extract_features(detector.method, dataset, "images", progress, cache)
-    refit_to(detector, replace(dataset, samples=found.samples), found.features.astype(np.float64), out, penalty)
+    cache = FeatureCache(cache_dir() / "features" / "images.sqlite", f"features of {detector.fingerprint}")
+    found = extract_features(detector.method, dataset, "images", progress, cache, journeys)
+    refit_to(detector, replace(dataset, samples=found.samples), found.features, out, fit.penalty, fit.head)
     return found.failed
 
 
-def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64], out: Path, penalty: float = PENALTY) -> None:
-    """Write `out`, the model with a head fitted to features (N, D) that are known already (`Method.embed`); otherwise as `refit`."""
-    _check(out, penalty)
+def refit_to(
+    detector: Detector,
+    dataset: Dataset,
+    features: Features,
+    out: Path,
+    penalty: float | None = None,
+    head: HeadRecipe | None = None,
+    targets: Targets = DEFAULT_TARGETS,
+) -> None:
+    """Write `out`, the model with a head fitted to features (N, D) that are known already (`Method.detecting_features`).
+
+    The rest is as in `refit`; `targets` are the shares of errors that its verdicts may make.
+    """
+    fit = _fit_for(detector, head, penalty)
+    _check(out, fit.penalty)
     counts = _counts(dataset)
     method, before = detector.method, detector.config
-    fit_head(method.detecting_head, features, dataset.labels(), penalty)
+    read = fit.give(method, features, dataset.labels())
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
-    ood = fit(features[photographs], [dataset.samples[at].source for at in photographs])
+    ood = ood_fit(read[photographs], [dataset.samples[at].source for at in photographs])
     data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
-    refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
+    tower = before.data.get("refitted", {}).get("tower", before.data)
+    refitted = {"penalty": fit.penalty, "head": fit.head.kind, "model": detector.fingerprint, "tower": tower}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
     with replacing_folder(out) as folder:
         if ood is not None:
             save_ood(folder, ood)
         model_folder.save(folder, method, record | {"data": data | {"refitted": refitted}})
-        logits = out_of_fold_logits(features, dataset, penalty)
+        logits = out_of_fold_logits(features, dataset, fit)
         if logits is not None:
             file = folder / LEFT_OUT / PREDICTIONS
             resumable_parquet.write(file, identity, PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
-            calibrate.calibrate(folder, file, out_of_fold=True)
-        _check(out, penalty)  # once more: what somebody wrote there meanwhile is not replaced
+            calibrate.calibrate(folder, file, out_of_fold=True, target_fpr=targets.fpr, target_fnr=targets.fnr)
+        _check(out, fit.penalty)  # once more: what somebody wrote there meanwhile is not replaced
+
+
+def _fit_for(detector: Detector, head: HeadRecipe | None, penalty: float | None) -> HeadFit:
+    chosen = head or detector.method.recipe.refitted
+    return HeadFit.of(detector.method, chosen, PENALTY[chosen.kind] if penalty is None else penalty)
 
 
 def _check(out: Path, penalty: float) -> None:
@@ -101,7 +196,7 @@ def _check(out: Path, penalty: float) -> None:
         raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
 
 
-def out_of_fold_logits(features: NDArray[np.float64], dataset: Dataset, penalty: float) -> NDArray[np.float64] | None:
+def out_of_fold_logits(features: Features, dataset: Dataset, fit: HeadFit) -> NDArray[np.float64] | None:
     """Return each image's logit by a head that saw nothing of its source or generator, (N,); None where a label has fewer than two of them.
 
     A fold is every k-th source of photographs and every k-th `generator` of generated images, by name. Samples of several sources may name
@@ -120,8 +215,7 @@ def out_of_fold_logits(features: NDArray[np.float64], dataset: Dataset, penalty:
         kept = ~held_out & ~np.isin(sources, sources[held_out])
         if len(set(labels[kept])) < 2:  # sources that both labels share
             return None
-        weight, bias = ridge_probe(features[kept], labels[kept], penalty)
-        logits[held_out] = features[held_out] @ weight + bias
+        logits[held_out] = fit(features[kept], labels[kept])(features[held_out])
     return logits
 
 

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods.base import Batch, Losses, Method, Stage, register
-from dgsnet.model.methods.ridge import fit_head
 from dgsnet.model.recipe import Recipe
+from dgsnet.model.ridge import fit_head
 
 
 @register
@@ -46,10 +46,6 @@ class Linear(Method):
         features = self.frozen_features(batch)
         loss = self.bce(self.teacher(self.head_input(features)).squeeze(1), batch)
         return Losses(loss, {"probe": loss.detach()}, {"feature_norm": features.norm(dim=1).mean()})
-
-    @override
-    def embed(self, pixels: Tensor) -> Tensor:
-        return self.head_input(self.backbone(pixels))
 
     @property
     @override
