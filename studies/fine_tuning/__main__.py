@@ -35,8 +35,8 @@ from dgsnet.evaluation import metrics
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.methods import Method
-from dgsnet.model.ridge import ridge_probe
 from dgsnet.model.recipe import Recipe, make_recipe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports import tables
 from dgsnet.training import extract_features, train
 from dgsnet.training.views import FrozenFeatures, Views

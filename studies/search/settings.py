@@ -22,8 +22,8 @@ from dgsnet.core.files import write_json, write_text
 from dgsnet.data.dataset import Dataset, load_dataset
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone
-from dgsnet.model.ridge import ridge_probe
 from dgsnet.model.recipe import Recipe, make_recipe
+from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports.tables import markdown
 from dgsnet.training.views import FrozenFeatures, Views
 from studies.common.ranking import Floats, leave_pairs_out
