@@ -22,6 +22,8 @@ from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate
 from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, predict, recorded_threshold
+from dgsnet.images import perturb
+from dgsnet.images.decode import decode
 from tests.support.fakes import Fake
 
 METRICS = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
@@ -234,9 +236,9 @@ def test_predictions_of_another_model_or_data_are_refused(corpus, data, tmp_path
         predict(Scripted(dies_at=3), data, tmp_path / "begun")
     begun = (tmp_path / "begun" / PARTIAL).read_bytes()
     for folder in (tmp_path / "done", tmp_path / "begun"):
-        with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
+        with pytest.raises(DatasetError, match="another model, other data, another journey or another version: choose another folder"):
             predict(Scripted(fingerprint="g"), data, folder)
-        with pytest.raises(DatasetError, match="another model, other data or another version: choose another folder"):
+        with pytest.raises(DatasetError, match="another model, other data, another journey or another version: choose another folder"):
             predict(Scripted(), load_dataset(corpus), folder)
     assert (tmp_path / "begun" / PARTIAL).read_bytes() == begun
 
@@ -289,3 +291,30 @@ def test_predictions_that_cannot_be_judged_are_one_sentence(tmp_path, rows, reas
         evaluate.evaluate(file_of(tmp_path, rows), tmp_path)
     assert "given.parquet" in str(raised.value)
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_journey_is_taken_by_every_image_and_its_rows_are_of_what_arrived(run, corpus, data, detector, tiny_model, tmp_path):
+    options = ("evaluate", "--model", tiny_model, "--data", corpus, "--resamples", 10)
+    code, _, err = run(*options, "--journey", "share", "--out", tmp_path / "out")
+    assert code == 0, err
+    rows = pq.read_table(tmp_path / "out" / PREDICTIONS).to_pylist()
+    assert [row["path"] for row in rows] == [sample.path for sample in data]
+    for row, sample in zip(rows, data, strict=True):
+        image = decode(data.read(sample))
+        arrived = perturb.journey("share").apply(image.pixels, image.sha256)
+        assert (row["sha256"], row["logit"]) == (sha256_bytes(arrived), detector.detect(arrived).logit)
+        assert row["format"] in {"JPEG", "WEBP"}
+    code, _, err = run(*options, "--out", tmp_path / "out")  # as they are: another identity
+    assert (code, "another journey" in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--journey", "teleport"), "unknown journey 'teleport'"),
+        (("--journey", "share", "--heatmaps", "2"), "--heatmaps are of the images as they are"),
+    ],
+)
+def test_a_journey_that_cannot_be_taken_is_one_sentence(run, corpus, tiny_model, tmp_path, options, reason):
+    code, _, err = run("evaluate", "--model", tiny_model, "--data", corpus, "--out", tmp_path / "out", *options)
+    assert (code, reason in err) == (2, True), err

@@ -87,5 +87,5 @@ def read_identity(file: Path) -> dict[str, str]:
 
 
 def _otherwise(identity: dict[str, str]) -> str:
-    perturbed = ", other perturbations" if "perturbations" in identity else ", another journey" if "journey" in identity else ""
-    return f"another model, other data{perturbed} or another version"
+    done_to_images = "other perturbations" if "perturbations" in identity else "another journey"
+    return f"another model, other data, {done_to_images} or another version"
