@@ -49,6 +49,13 @@ FOLDS = 5
 Features = NDArray[np.float32] | NDArray[np.float64]
 
 
+Logits = Callable[[Features], NDArray[np.float64]]
+"""A fitted head: features (M, D) -> logits (M,)."""
+
+Fit = Callable[[Features, NDArray[np.int64]], Logits]
+"""Fits a head to features (N, D) and labels (N,)."""
+
+
 @dataclass(frozen=True)
 class Targets:
     """Shares of photographs that may be called `ai-generated`, and of generated images that may be called `real`."""
@@ -78,7 +85,7 @@ class HeadFit:
         """Return the fit of a head for a method."""
         return cls(head, penalty, method.backbone.joint_width, method.backbone.block_width)
 
-    def __call__(self, features: Features, labels: NDArray[np.int64]) -> Callable[[Features], NDArray[np.float64]]:
+    def __call__(self, features: Features, labels: NDArray[np.int64]) -> Logits:
         """Fit a head to features (N, D) and labels (N,); return what computes the logits (M,) of other features (M, D)."""
         if self.head.kind == "linear":
             weight, bias = ridge_probe(features.astype(np.float64), labels, self.penalty)
@@ -196,12 +203,20 @@ def _check(out: Path, penalty: float) -> None:
         raise TrainingError(f"expected a penalty above 0, but got {penalty:g}")
 
 
-def out_of_fold_logits(features: Features, dataset: Dataset, fit: HeadFit) -> NDArray[np.float64] | None:
+def out_of_fold_logits(
+    features: Features, dataset: Dataset, fit: Fit, taught: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64] | None:
     """Return each image's logit by a head that saw nothing of its source or generator, (N,); None where a label has fewer than two of them.
 
     A fold is every k-th source of photographs and every k-th `generator` of generated images, by name. Samples of several sources may name
     one generator: then these are left out together, as the next generator will have no relatives in the training data either. What shares a
     source with the fold, of either label, is kept from its head as well.
+
+    Args:
+        features: (N, D).
+        dataset: N labelled samples.
+        fit: makes a head of features and labels, such as a `HeadFit`.
+        taught: (N,), the images that heads learn from; all are scored. None: all.
     """
     labels, sources = dataset.labels(), np.array([sample.source for sample in dataset])
     origins = np.array([sample.generator if sample.label else sample.source for sample in dataset])
@@ -213,6 +228,8 @@ def out_of_fold_logits(features: Features, dataset: Dataset, fit: HeadFit) -> ND
     for fold in range(count):
         held_out = np.logical_or.reduce([(labels == label) & np.isin(origins, names[label][fold::count]) for label in (0, 1)])
         kept = ~held_out & ~np.isin(sources, sources[held_out])
+        if taught is not None:
+            kept &= taught
         if len(set(labels[kept])) < 2:  # sources that both labels share
             return None
         logits[held_out] = fit(features[kept], labels[kept])(features[held_out])

@@ -1,0 +1,58 @@
+"""The heads that were tried, as functions from features and labels to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dgsnet.model.kernel_head import Compression
+from dgsnet.model.recipe import HeadRecipe, KernelRecipe
+from dgsnet.model.ridge import ridge_probe
+from dgsnet.training.refit_head import Features, Fit, HeadFit, Logits
+from studies.second_edition.copies import Copy
+
+JOINT, WIDTH = 512, 768
+"""Numbers of the embedding and of a token of ViT-B/16."""
+SHIPPED = HeadRecipe(kind="kernel", kernel=KernelRecipe(directions=64, landmarks=1024, scale=1.0))
+PENALTY = 1e-4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A head: what it reads, of which kind it is, and which copies of the images it learns from."""
+
+    reads: Literal["embedding and block 5", "all tokens"]
+    head: Literal["linear", "kernel"]
+    learns: tuple[Copy, ...]
+    penalty: float
+    size: KernelRecipe = SHIPPED.kernel
+
+    def __str__(self) -> str:
+        size = f", {self.size.landmarks} landmarks, {self.size.directions} directions, scale {self.size.scale:g}"
+        head = f"{self.head} head{size if self.head == 'kernel' else ''}"
+        return f"{head}, {self.reads}, penalty {self.penalty:g}, from {' + '.join(self.learns)}"
+
+    def fit(self) -> Fit:
+        """Return what fits it."""
+        if self.head == "kernel":
+            return HeadFit(HeadRecipe(kind="kernel", kernel=self.size), self.penalty, JOINT, WIDTH)
+        return _linear(_first_edition if self.reads == "embedding and block 5" else None, self.penalty, self.size.directions)
+
+
+def _first_edition(features: Features) -> Features:
+    """Take what the head of the first edition read: the embedding, and block 5's mean patch token."""
+    start = JOINT + 9 * WIDTH  # two tokens of each of four blocks before, and block 5's class token
+    return np.concatenate([features[:, :JOINT], features[:, start : start + WIDTH]], axis=1)
+
+
+def _linear(choose: Callable[[Features], Features] | None, penalty: float, directions: int) -> Fit:
+    def fit(features: Features, labels: NDArray[np.int64]) -> Logits:
+        seen = choose or Compression.fit(np.asarray(features, np.float32), JOINT, WIDTH, directions)
+        weight, bias = ridge_probe(seen(features).astype(np.float64), labels, penalty)  # type: ignore[arg-type]
+        return lambda others: np.asarray(seen(others) @ weight + bias, np.float64)  # type: ignore[arg-type]
+
+    return fit
