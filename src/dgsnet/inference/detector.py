@@ -171,7 +171,7 @@ class Detector:
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, next(seen))
 
-    def _prepare(self, source: Source, *, provenance: bool, steadiness: bool) -> Prepared:
+    def _prepare(self, source: Source, *, provenance: bool = False, steadiness: bool = False) -> Prepared:
         return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance, steadiness=steadiness)
 
     def _scored(self, verdict: Verdict, seen: _Seen) -> Verdict:
