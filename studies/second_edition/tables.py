@@ -92,7 +92,7 @@ def test(given: list[Listed]) -> None:
             by_source = metrics.by_generator(labels, scores, sources.tolist(), resamples=1)
             worst, lowest = min(((source, _value(report, "auroc")) for source, report in by_source.items()), key=lambda pair: pair[1])
             found[f"{images}: {name}"] = {"auroc": vars(auroc), "minus_first": vars(minus), "worst": [worst, lowest]}
-            cells = (interval(vars(auroc), 3), interval(vars(minus), 3, sign=True), f"{worst[0]} {_value(worst[1], 'auroc'):.2f}")
+            cells = (interval(vars(auroc), 3), interval(vars(minus), 3, sign=True), f"{worst} {lowest:.2f}")
             lines.append([images, name, *cells, f"{found_at_5_percent(labels, scores):.3f}"])
         found[f"{images}: verdicts"] = _verdicts(calibration, labels, logits[shipped][rows], sources)
     header = {"data": collection.only(collection.of(*NAMES, test=True)).fingerprint(), "seed": 0, "dgsnet": __version__}
