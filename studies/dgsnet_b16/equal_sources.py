@@ -2,7 +2,7 @@
 
     python -m studies.dgsnet_b16.equal_sources        results/equal_sources.{json,md}
 
-The logits are those of `more/dgs`, of sources that the head which gave them had not seen; each half has half of all sources, drawn anew.
+The logits are those of `second/dgs`, of sources that the head which gave them had not seen; each half has half of all sources, drawn anew.
 Calibration and thresholds are fitted to one and asked about the other, whose figures are means over its sources.
 """
 
@@ -25,7 +25,7 @@ DRAWS, BINS = 200, 15
 
 def main() -> None:
     """Measure on the other half, every source weighing the same: errors of the calibration, and what the thresholds do, over the draws."""
-    rows = read_predictions(RESULTS / "more" / "dgs" / refit_head.LEFT_OUT / PREDICTIONS).to_pylist()
+    rows = read_predictions(RESULTS / "second" / "dgs" / refit_head.LEFT_OUT / PREDICTIONS).to_pylist()
     logits, labels = np.array([row["logit"] for row in rows]), np.array([row["label"] for row in rows])
     sources = np.array([row["source"] for row in rows])
     names, draws = np.unique(sources), np.random.default_rng(0)
