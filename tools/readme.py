@@ -80,13 +80,13 @@ def _shipped() -> str:
     head = list(sent)[3].partition(": ")[2]
     rows = [
         ["AUROC, mean over 14 unseen generators", interval(one["mean_over_generators"]["auroc"], 3)],
+        ["the same, minus LoRA trained on the corpus alone (paired)", interval(one["against_baseline"]["auroc"], 3, sign=True)],
+        ["worst generator", f"{worst[0]}, AUROC {worst[1]['auroc']['value']:.2f}"],
         [
-            "[the same after a way through the web](studies/second_edition): drawn for each picture / scaled, cropped to 320, JPEG 85",
+            "AUROC after a [way through the web](studies/second_edition): drawn for each picture / scaled, cropped to 320, JPEG 85",
             " / ".join(interval(sent[f"{images}: {head}"]["auroc"], 3) for images in ("travelled", "web pipeline")),
         ],
         ["photographs inconclusive: as made / travelled", _inconclusive(sent)],
-        ["the same, minus LoRA trained on the corpus alone (paired)", interval(one["against_baseline"]["auroc"], 3, sign=True)],
-        ["worst generator", f"{worst[0]}, AUROC {worst[1]['auroc']['value']:.2f}"],
         [
             "at its threshold: generated images found / photographs called generated",
             f"{overall['fake_acc']['value']:.0%} / {1 - overall['real_acc']['value']:.1%}",
@@ -94,7 +94,8 @@ def _shipped() -> str:
         ["found at 5 % false alarms", interval(overall["tpr_at_fpr_5"])],
         ["balanced accuracy / calibration error (ECE)", f"{interval(overall['balanced_acc'])} / {interval(overall['ece'])}"],
         [
-            f"the first edition under {len(robust['perturbations'])} [perturbations](studies/robustness): AUROC clean / mean, verdicts that change",
+            f"the first edition under {len(robust['perturbations'])} [perturbations](studies/robustness): "
+            "AUROC clean / mean, verdicts that change",
             f"{_auroc(under['clean'])} / {_auroc(under['mean'])}, {under['changes']['mean_flip_rate']['value']:.0%}",
         ],
         [
