@@ -122,7 +122,8 @@ class DecoderPool:
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
         try:
             claims, _ = decoder.receive(self._settings.decode_seconds)
-            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
+            del claims["stage"]
+            provenance = Provenance(**claims | {"findings": [Finding(**one) for one in claims["findings"]]})
         except (TimeoutError, EOFError):
             decoder.kill()
             provenance = _UNREAD
