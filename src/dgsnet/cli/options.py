@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from dgsnet import provenance
     from dgsnet.inference.detector import Detector
+    from dgsnet.inference.verdict import ReadProvenance
 
 Model = Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")]
 OptionalModel = Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")]
@@ -26,6 +28,13 @@ TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
 
+TrustAnchors = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust-anchors", metavar="FILE|DIR", help="Certificates (PEM) of authorities whose C2PA signers are trusted: docs/TRUST.md."
+    ),
+]
+
 Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
 
@@ -39,3 +48,23 @@ def loader(device: str, provider: str | None, threads: int | None) -> Load:
         return Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
 
     return load
+
+
+def anchors(trust_anchors: Path | None) -> provenance.TrustAnchors | None:
+    """Read the trust anchors, where there are some; `TrustError` where they cannot be read."""
+    from dgsnet.provenance import TrustAnchors
+
+    return TrustAnchors.load(trust_anchors) if trust_anchors else None
+
+
+def provenance_reader(trust_anchors: Path | None) -> ReadProvenance:
+    """Return what reads a file's claims on its origin, as the options above ask for it.
+
+    Raises:
+        TrustError: the trust anchors cannot be read.
+    """
+    from functools import partial
+
+    from dgsnet import provenance
+
+    return partial(provenance.read, anchors=anchors(trust_anchors))

@@ -42,14 +42,20 @@ def score(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Also write what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
+    ] = False,
+    trust_anchors: options.TrustAnchors = None,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
     from dgsnet.score.cluster import Cluster
     from dgsnet.score.settings import Settings, Shard
 
+    anchors = options.anchors(trust_anchors)
+    provenance = provenance or anchors is not None
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
+    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster, provenance, anchors)
     summary, output = run.score(data, out, settings, terminal.console())
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(

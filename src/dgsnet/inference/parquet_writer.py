@@ -33,11 +33,11 @@ SCHEMA = pa.schema(
 _FINDING = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
 _PROVENANCE = pa.struct(
     [
-        ("findings", pa.list_(_FINDING)),
         ("summary", pa.string()),
         ("says", pa.list_(pa.string())),
         ("signature", pa.string()),
         ("signer", pa.string()),
+        ("findings", pa.list_(_FINDING)),
     ]
 )
 SCHEMA_WITH_PROVENANCE = SCHEMA.append(pa.field(PROVENANCE, _PROVENANCE))

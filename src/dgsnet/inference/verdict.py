@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from dgsnet.artifacts.calibration import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dgsnet.provenance import Provenance
+
+    ReadProvenance = Callable[[bytes], Provenance]
+    """From the bytes of a file to its claims: `dgsnet.provenance.read`, with whatever it is to use bound to it."""
 
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""

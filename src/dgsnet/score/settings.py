@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
+from dgsnet import provenance
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import COLUMNS, PROVENANCE
+from dgsnet.provenance import TrustAnchors
 from dgsnet.score.cluster import Cluster
+
+if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Settings:
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
         cluster: that scores; None: this process does.
+        provenance: rows say what the files claim of their origin too.
+        anchors: whose C2PA signatures are called trusted there; None: nobody's.
     """
 
     model: str
@@ -68,6 +78,24 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
+    provenance: bool = False
+    anchors: TrustAnchors | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What rows follow from beside model and data; nothing where they have no provenance."""
+        trusted = f", {self.anchors.count} trust anchors {self.anchors.fingerprint}" if self.anchors else ""
+        return {PROVENANCE: f"yes{trusted}"} if self.provenance else {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row, as `dgsnet detect` has them."""
+        return (*COLUMNS, *[PROVENANCE] * self.provenance)
+
+    @property
+    def reader(self) -> bool | ReadProvenance:
+        """What reads claims of origin, as `Detector.detect_many` takes it."""
+        return self.provenance and partial(provenance.read, anchors=self.anchors)
 
     def load(self) -> Detector:
         """Load the detector of a process."""

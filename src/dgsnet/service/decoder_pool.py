@@ -47,6 +47,7 @@ class DecoderPool:
             "model": model,
             "policy": asdict(settings.policy),
             "memory": settings.decoder_memory,
+            "anchors": settings.anchors and settings.anchors.pem,
         }
         self._settings, self._on_replace = settings, on_replace
         self._idle: queue.SimpleQueue[DecoderHandle] = queue.SimpleQueue()
@@ -121,8 +122,8 @@ class DecoderPool:
         header, data = self._request(decoder, upload, "views", "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
         try:
-            claims, _ = decoder.receive(self._settings.decode_seconds)
-            del claims["stage"]
+            message, _ = decoder.receive(self._settings.decode_seconds)
+            claims = message["claims"]
             provenance = Provenance(**claims | {"findings": [Finding(**one) for one in claims["findings"]]})
         except (TimeoutError, EOFError):
             decoder.kill()
