@@ -47,7 +47,7 @@ class DecoderPool:
             "model": model,
             "policy": asdict(settings.policy),
             "memory": settings.decoder_memory,
-            "anchors": settings.anchors and settings.anchors.pem,
+            "anchors": settings.anchors and asdict(settings.anchors),
         }
         self._settings, self._on_replace = settings, on_replace
         self._idle: queue.SimpleQueue[DecoderHandle] = queue.SimpleQueue()

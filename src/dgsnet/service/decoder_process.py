@@ -76,7 +76,8 @@ def main() -> None:
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
     # loads what a view needs before memory has a limit, and before anybody waits
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
-    read = partial(provenance.read, anchors=provenance.TrustAnchors(config["anchors"]) if config["anchors"] else None)
+    given = config["anchors"]
+    read = partial(provenance.read, anchors=given and provenance.TrustAnchors(given["pem"], tuple(given["purposes"])))
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:

@@ -25,7 +25,7 @@ _MOST = 40  # findings of a manifest store
 _INTACT = "intact: hash and signature fit, so nobody has changed the file since it was signed"
 _WORDS = {
     "unknown": "unknown: not checked against any list of trusted signers, so anybody may have made the certificate",
-    "outside": "unknown: none of the trusted authorities that were given has certified the signer",
+    "outside": "unknown: none of the trusted authorities that were given has certified it for signing",
     "trusted": "trusted: one of the trusted authorities that were given has certified the signer",
     "expired": "expired: the certificate was valid from {first} to {last}, so when the file was signed is not proven",
 }
@@ -160,9 +160,11 @@ def _certificate(block: dict[str, Any]) -> dict[str, str]:
 
 
 def _remarks(validation: Validation) -> Iterable[Finding]:
-    """Yield what else is not as the standard wants it, which changes neither answer."""
-    if forms := [one for one in validation.statuses if one.meaning == "form" and one.label == validation.active]:
+    """Yield what else there is to know, which changes neither answer."""
+    if forms := validation.of(validation.active, "form"):
         yield finding("c2pa.remark", f"signed as it stands, but not as the standard asks for: {_codes(forms)}", "unknown")
+    if validation.of(validation.active, "uncovered"):
+        yield finding("c2pa.remark", "the hash leaves out more of the file than the manifest: that may have been changed", "unknown")
 
 
 def _codes(found: list[Status]) -> str:

@@ -20,7 +20,7 @@ PURPOSES = {
 }
 """Purposes of a key that the C2PA's and the Content Authenticity Initiative's own lists accept of a signer, by object identifier.
 
-A certificate with another purpose signs as well as these do; it is only not *trusted*, whatever anchors are given.
+A certificate with another purpose signs as well as these do; it is only not *trusted*, unless its purpose is given with the anchors.
 """
 
 _LONGEST = 16 * 2**20  # characters of a store's JSON that are parsed; those of makers have some 100,000
@@ -54,7 +54,7 @@ def read_store(library: ModuleType, data: bytes, anchors: TrustAnchors | None) -
 @lru_cache(maxsize=4)
 def settings(anchors: TrustAnchors | None) -> dict[str, Any]:
     """Return the library's settings: nothing is fetched; `anchors` are all that is trusted, of signers and of time-stamp authorities."""
-    trust = {"trust_config": "\n".join(PURPOSES)}
+    trust = {"trust_config": "\n".join([*PURPOSES, *(anchors.purposes if anchors else ())])}
     if anchors:
         # A list may hold authorities and single signers; which of them a certificate is, the library sees.
         trust |= {"trust_anchors": anchors.pem, "allowed_list": anchors.pem}

@@ -131,7 +131,7 @@ def _actions(data: dict[str, Any]) -> Iterator[Action]:
         if not isinstance(name, str):
             continue
         # A template says what all actions of its name have in common.
-        whole = {key: value for template in templates if template.get("action") in {name, "*"} for key, value in template.items()} | one
+        whole = {key: value for template in templates if template.get("action") in (name, "*") for key, value in template.items()} | one
         index = whole.get("softwareAgentIndex")
         agent = program(whole.get("softwareAgent"))
         if not agent and isinstance(agents, list) and isinstance(index, int) and 0 <= index < len(agents):

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Meaning = Literal["altered", "ingredient", "expired", "revoked", "unknown", "purpose", "stamp", "form", "unchecked", "other"]
+Meaning = Literal["altered", "ingredient", "expired", "revoked", "unknown", "purpose", "stamp", "form", "uncovered", "unchecked", "other"]
 """What a failure says: the bytes were ``altered``; an ``ingredient`` was; the certificate has ``expired`` or was ``revoked``; its signer is
 ``unknown``; its ``purpose`` or form is none the library lists; a time ``stamp`` is worth nothing; an assertion's ``form`` is not that of
-the standard; it was ``unchecked``; it is ``other`` people's affair, such as an identity beside the signature."""
+the standard; parts of the file are ``uncovered`` by the hash; it was ``unchecked``; it is ``other`` people's affair, such as an identity
+beside the signature."""
 
 MEANINGS: dict[str, Meaning] = {
     # A hash or a signature that does not fit, or a part that was taken out or put in afterwards.
@@ -57,7 +58,10 @@ MEANINGS: dict[str, Meaning] = {
     "assertion.outsideManifest": "form",
     "assertion.notRedacted": "form",
     "assertion.selfRedacted": "form",
+    "assertion.duplicate": "form",
+    "assertion.external-reference.malformed": "form",
     "assertion.action.malformed": "form",
+    "assertion.action.softBindingMissing": "form",
     "assertion.action.ingredientMismatch": "form",
     "assertion.action.redacted": "form",
     "assertion.action.redactionMismatch": "form",
@@ -75,6 +79,10 @@ MEANINGS: dict[str, Meaning] = {
     "manifest.unreferenced": "form",
     "manifest.unknownProvenance": "form",
     "algorithm.deprecated": "form",
+    # The signer left other parts of the file out of the hash than the manifest: these anybody may change.
+    "assertion.dataHash.additionalExclusionsPresent": "uncovered",
+    "assertion.bmffHash.additionalExclusionsPresent": "uncovered",
+    "assertion.boxesHash.additionalExclusionsPresent": "uncovered",
     # Nothing was compared, so nothing is known.
     "claim.missing": "unchecked",
     "claim.multiple": "unchecked",
@@ -85,6 +93,7 @@ MEANINGS: dict[str, Meaning] = {
     "assertion.inaccessible": "unchecked",
     "assertion.dataHash.malformed": "unchecked",
     "assertion.dataHash.redacted": "unchecked",
+    "assertion.hardBinding.redacted": "unchecked",
     "assertion.bmffHash.malformed": "unchecked",
     "assertion.boxesHash.malformed": "unchecked",
     "assertion.collectionHash.malformed": "unchecked",
@@ -96,7 +105,19 @@ MEANINGS: dict[str, Meaning] = {
     "general.error": "unchecked",
     "com.adobe.prerelease": "unchecked",
 }
-"""Meanings of failures, and of remarks beside them. A code that is not here is ``unchecked`` and said by name: nobody knows what of."""
+"""Meanings of failures, and of remarks beside them. One that is not here, nor of `_FAMILIES`, is ``unchecked`` and said by name."""
+
+_FAMILIES: tuple[tuple[str, Meaning], ...] = (
+    ("assertion.action.", "form"),
+    ("assertion.ingredient.", "form"),
+    ("assertion.metadata.", "form"),
+    ("assertion.cloud-data.", "form"),
+    ("assertion.timestamp.", "form"),
+    ("timeStamp.", "stamp"),
+    ("signingCredential.", "purpose"),
+    ("cawg.", "other"),
+)
+"""Meanings of codes that a later library may add, by what they are about."""
 
 _GOOD = (".match", ".validated", ".trusted", ".insideValidity", ".notRevoked", ".accessible", ".unknownProvenance")
 _SIGNATURE = {"c2pa.signature", "Cose_Sign1"}
@@ -120,9 +141,8 @@ class Status:
     @property
     def meaning(self) -> Meaning:
         """What it says, taken as a failure."""
-        if self.code.startswith("cawg."):
-            return "other"
-        found = MEANINGS.get(self.code, "unchecked")
+        family = next((meaning for prefix, meaning in _FAMILIES if self.code.startswith(prefix)), "unchecked")
+        found = MEANINGS.get(self.code, family)
         # A credential of somebody beside the signer, as an identity assertion has it.
         return "other" if self.code.startswith("signingCredential.") and self.part not in _SIGNATURE else found
 
@@ -183,7 +203,7 @@ def ingredient_manifest(assertion: dict[str, Any]) -> str:
 
 
 def _failures(results: object, label: str) -> list[Status]:
-    remarks = (one for one in _statuses(results, "informational", label) if one.meaning in {"stamp", "revoked"})
+    remarks = (one for one in _statuses(results, "informational", label) if one.meaning in {"stamp", "revoked", "uncovered"})
     return [*_statuses(results, "failure", label), *remarks]
 
 
