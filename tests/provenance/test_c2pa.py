@@ -289,7 +289,7 @@ CONTEXT = {"@context": {"Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-
 
 
 def iptc(name, value, label="cawg.metadata"):
-    return label, CONTEXT | {f"Iptc4xmpExt:{name}": value}
+    return label, {**CONTEXT, f"Iptc4xmpExt:{name}": value}
 
 
 @pytest.mark.parametrize(

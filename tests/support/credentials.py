@@ -4,6 +4,7 @@ import datetime
 import functools
 import io
 import json
+from typing import Any
 
 import c2pa
 from cryptography import x509
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 EMAIL, CLAIM_SIGNING, OF_A_MAKER = "1.3.6.1.5.5.7.3.4", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.99999.7.1"
-OPENED = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["parent"]}}
+OPENED: dict[str, Any] = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["parent"]}}
 
 
 def created(source="trainedAlgorithmicMedia", **more):

@@ -90,9 +90,10 @@ class SampleScorer:
                 row = at_path(failed[one.sha256], one.path) if one.sha256 in failed else self.cache.get(str(one.sha256), one.path)
                 yield {"key": one.key} | cast(dict[str, Any], row)
 
+        wanted: dict[str, Any] = {"provenance": self.provenance} if self.provenance else {}
         with (
             closing(in_order(self._read, samples, _READERS, _AHEAD)) as images,
-            closing(self.detector.detect_many(sources(), self.batch_size, provenance=self.provenance)) as verdicts,
+            closing(self.detector.detect_many(sources(), self.batch_size, **wanted)) as verdicts,
         ):
             for verdict in verdicts:
                 yield from duplicates()

@@ -141,7 +141,7 @@ class Status:
     @property
     def meaning(self) -> Meaning:
         """What it says, taken as a failure."""
-        family = next((meaning for prefix, meaning in _FAMILIES if self.code.startswith(prefix)), "unchecked")
+        family: Meaning = next((meaning for prefix, meaning in _FAMILIES if self.code.startswith(prefix)), "unchecked")
         found = MEANINGS.get(self.code, family)
         # A credential of somebody beside the signer, as an identity assertion has it.
         return "other" if self.code.startswith("signingCredential.") and self.part not in _SIGNATURE else found
