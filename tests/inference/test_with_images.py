@@ -7,13 +7,14 @@ import pytest
 
 import dgsnet.inference.prepare
 from dgsnet.images.decode import decode
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.with_images import detect_with_images
 
 
 @pytest.mark.parametrize("provenance", [False, True])
 def test_verdicts_are_those_of_the_detector(detector, files, provenance):
     sources = [*files[:4], b"no picture", np.zeros((8, 8, 3), np.uint8), "missing.png", files[4].read_bytes()]
-    found = list(detect_with_images(detector, sources, provenance=provenance))
+    found = list(detect_with_images(detector, sources, asked=Asked(provenance=provenance)))
     assert [verdict for verdict, _ in found] == list(detector.detect_many(sources, provenance=provenance))
     for (verdict, image), source in zip(found, sources, strict=True):
         assert (image is None) == (verdict.sha256 is None)

@@ -22,16 +22,20 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from dgsnet.core.errors import ScoringError
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.provenance import TrustAnchors
 from dgsnet.score.cluster import Cluster
 from dgsnet.score.dedup_cache import SqliteDedupCache
 from dgsnet.score.run import Summary, score
 from dgsnet.score.settings import Settings
+from tests.support.credentials import Authority, created, sign
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -141,6 +145,22 @@ def kill_at_work(kill: Callable[[psutil.Process], None], among: Callable[[], Ite
         return killed[0]
 
     return result
+
+
+def test_workers_trust_whom_the_driver_trusts(model: Path, tmp_path: Path, machines: SimpleNamespace) -> None:
+    home, data = Authority("Home"), tmp_path / "signed"
+    data.mkdir()
+    for number in range(4):
+        stream = io.BytesIO()
+        Image.fromarray(np.random.default_rng(number % 3).integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(stream, "PNG")
+        (data / f"{number}.png").write_bytes(sign(stream.getvalue(), "image/png", [created()], by=home.signer()))
+    (data / "copy.png").write_bytes((data / "0.png").read_bytes())
+    for cluster in (None, Cluster(workers=2)):
+        settings = Settings(str(model), part_rows=PART_ROWS, cluster=cluster, asked=Asked(provenance=True, anchors=TrustAnchors(home.pem)))
+        score(data, tmp_path / str(bool(cluster)), settings, Console(file=io.StringIO()))
+    assert contents(tmp_path / "True") == contents(tmp_path / "False")
+    rows = pq.read_table(tmp_path / "True" / "part-00000.parquet").column("provenance").to_pylist()
+    assert {(row["signature"], row["signer"]) for row in rows} == {("intact", "trusted")}
 
 
 def test_two_machines_give_the_bytes_of_one_process(whole, pictures, model, machines, tmp_path):

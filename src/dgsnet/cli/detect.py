@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dgsnet.images.decode import DecodedImage
+    from dgsnet.inference.asked import Asked
     from dgsnet.inference.detector import Detector
     from dgsnet.inference.heatmap import Heatmap
     from dgsnet.inference.verdict import Verdict
@@ -45,37 +46,32 @@ def detect(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
     ] = None,
-    provenance: Annotated[
-        bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
-    ] = False,
-    steadiness: Annotated[
-        bool,
-        typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views."),
-    ] = False,
+    provenance: options.Provenance = None,
+    trust_anchors: options.TrustAnchors = None,
+    steadiness: options.Steadiness = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.progress import Progress
 
     from dgsnet.inference import writers
 
+    asked = options.asked(provenance=provenance, trust_anchors=trust_anchors, steadiness=steadiness)
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    file = writers.open_sink(out, provenance=provenance) if out else None
+    file = writers.open_sink(out, provenance=asked.provenance) if out else None
     _check_pictures(heatmap, report)
 
     detector = options.loader(device, provider, threads, operating_point)(model)
     failed, console = 0, terminal.console()
-    table = writers.TerminalTable(provenance=provenance)
+    table = writers.TerminalTable(provenance=asked.provenance)
     with ExitStack() as stack:
         sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []
         if json:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
-            sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
+            sinks.append(writers.JsonLines(sys.stdout, provenance=asked.provenance))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        scored = stack.enter_context(
-            closing(_scored(detector, images, batch_size, bool(pictures), provenance=provenance, steadiness=steadiness))
-        )
+        scored = stack.enter_context(closing(_scored(detector, images, batch_size, asked, bool(pictures))))
         for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
@@ -99,14 +95,14 @@ def detect(
 
 
 def _scored(
-    detector: Detector, images: list[str], batch_size: int, with_images: bool, *, provenance: bool, steadiness: bool
+    detector: Detector, images: list[str], batch_size: int, asked: Asked, with_images: bool
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     if with_images:
         from dgsnet.inference.with_images import detect_with_images
 
-        yield from detect_with_images(detector, images, batch_size, provenance=provenance, steadiness=steadiness)
+        yield from detect_with_images(detector, images, batch_size, asked)
     else:
-        for verdict in detector.detect_many(images, batch_size, provenance=provenance, steadiness=steadiness):
+        for verdict in detector.detect_many(images, batch_size, asked=asked):
             yield verdict, None
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dgsnet.artifacts.calibration import OperatingPoint
+from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
+    from dgsnet.inference.asked import Asked
     from dgsnet.inference.detector import Detector
 
 Model = Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")]
@@ -35,6 +37,20 @@ Point = Annotated[
     ),
 ]
 
+Provenance = Annotated[
+    bool | None,
+    typer.Option("--provenance/--no-provenance", help="Say what the files say of their origin (C2PA, XMP, EXIF, ...); changes no score."),
+]
+TrustAnchors = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust-anchors", metavar="FILE|DIR", help="Certificates (PEM) of authorities whose C2PA signers are trusted: docs/TRUST.md."
+    ),
+]
+Steadiness = Annotated[
+    bool, typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views.")
+]
+
 Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
 
@@ -48,3 +64,26 @@ def loader(device: str, provider: str | None, threads: int | None, point: Operat
         return Detector.from_pretrained(model, device=device, provider=provider, threads=threads, operating_point=point)
 
     return load
+
+
+def asked(*, provenance: bool | None = None, unasked: bool = False, trust_anchors: Path | None = None, steadiness: bool = False) -> Asked:
+    """Return what the options above ask of each picture beside its score.
+
+    Args:
+        provenance: as asked for; None: nobody said, and what else is asked decides, or `unasked`.
+
+    Raises:
+        DgsnetError: `provenance` is off, and options need it.
+        TrustError: the trust anchors cannot be read.
+    """
+    from dgsnet.inference.asked import Asked
+    from dgsnet.provenance import TrustAnchors
+
+    needing = [name for name, given in {"--trust-anchors": trust_anchors}.items() if given]
+    if provenance is False and needing:
+        raise DgsnetError(f"--no-provenance leaves {' and '.join(needing)} nothing to do: leave one of them out")
+    return Asked(
+        provenance=bool(needing) or (unasked if provenance is None else provenance),
+        anchors=TrustAnchors.load(trust_anchors) if trust_anchors else None,
+        steadiness=steadiness,
+    )

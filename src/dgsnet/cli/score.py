@@ -43,6 +43,9 @@ def score(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    provenance: options.Provenance = None,
+    trust_anchors: options.TrustAnchors = None,
+    steadiness: options.Steadiness = False,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
@@ -50,7 +53,8 @@ def score(
     from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster)
+    asked = options.asked(provenance=provenance, trust_anchors=trust_anchors, steadiness=steadiness)
+    settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster, asked)
     summary, output = run.score(data, out, settings, terminal.console())
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(

@@ -51,6 +51,10 @@ class ScoringError(DgsnetError):
     """A scoring run cannot go on: its folder is of another model or other data, another process writes to it, or an engine is missing."""
 
 
+class TrustError(DgsnetError):
+    """A file of trust anchors cannot be read, or holds no certificate."""
+
+
 class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
 

@@ -51,10 +51,30 @@ class Directory:
         """Return the directory that a value of this one points at."""
         return replace(self, start=struct.unpack_from(self.order + ("Q" if len(pointer) >= 8 else "I"), pointer)[0])
 
+    def after(self) -> Directory | None:
+        """Return the next directory in the file's chain of pages; None behind the last."""
+        head, entry = (8, 20) if self.big else (2, 12)
+        start = self._unpack("Q" if self.big else "I", self.start + head + entry * self.entries())
+        return replace(self, start=start) if start else None
+
     def _unpack(self, code: str, place: int) -> int:
         if place > len(self.block):  # struct takes no offset beyond what an index can hold
             raise struct.error
         return int(struct.unpack_from(self.order + code, self.block, place)[0])
+
+
+def directories(block: bytes) -> Iterator[Directory]:
+    """Yield the directories of a TIFF structure, one a page; a chain that comes back to where it was ends there.
+
+    Raises:
+        struct.error: `block` is none, or ends early.
+    """
+    directory: Directory | None = first_directory(block)
+    seen: set[int] = set()
+    while directory is not None and directory.start not in seen:
+        seen.add(directory.start)
+        yield directory
+        directory = directory.after()
 
 
 def first_directory(block: bytes, *, plain: bool = False) -> Directory:

@@ -12,6 +12,7 @@ from dgsnet.core.errors import DecodeError
 from dgsnet.images import content_flags
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.verdict import Verdict
 
 
@@ -28,9 +29,7 @@ class Prepared:
     copies: int = 0
 
 
-def prepare(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
-) -> Prepared:
+def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING) -> Prepared:
     """Decode a source and take the views of it; one that cannot be decoded has `error` set.
 
     Args:
@@ -38,26 +37,23 @@ def prepare(
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        provenance: read the file's claims on its origin too, from the bytes that are decoded.
-        steadiness: take views of everyday copies too.
+        asked: what else is asked of the picture; claims of origin are read from the bytes that are decoded.
     """
-    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance, steadiness=steadiness)[0]
+    return prepare_with_image(source, preprocessing, policy, model, asked)[0]
 
 
 def prepare_with_image(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     try:
-        image, data = decode_with_data(source, policy) if provenance else (decode(source, policy), None)
+        image, data = decode_with_data(source, policy) if asked.provenance else (decode(source, policy), None)
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
-    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=steadiness)
+    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=asked.steadiness)
     if data is not None and prepared.verdict.error is None:
-        from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
-
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data)))
     return prepared, image
 
 

@@ -217,6 +217,8 @@ def _read_gif(data: bytes, found: FileMetadata) -> None:
             _add_comment(_joined(data[first : min(place, first + _BLOCK)]), found)
         elif data[start : start + 14] == b"\x21\xff\x0bXMP DataXMP":
             _add_xmp(data[first + 12 : place], found)  # not cut into sub-blocks; a trailer lets readers walk through as if it were
+        elif data[start : start + 11] == b"\x21\xff\x0bC2PA_GIF":
+            found.c2pa |= _is_manifest(_joined(data[first + 12 : min(place, first + LONGEST)]))  # behind three more bytes of its name
         place, left = place + 1, left - 1
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-Says = Literal["generated", "camera", "edited", "unknown"]
+Says = Literal["generated", "ai-edited", "edited", "camera", "scanner", "unknown"]
 """The claim of a piece of metadata on a picture, in plain words."""
 
 _SAYS: dict[str, Says] = {
     "trainedalgorithmicmedia": "generated",
-    "compositewithtrainedalgorithmicmedia": "edited",
+    "compositewithtrainedalgorithmicmedia": "ai-edited",
     "compositesynthetic": "edited",
     "composite": "edited",
     "compositecapture": "edited",
@@ -18,9 +18,9 @@ _SAYS: dict[str, Says] = {
     "algorithmicallyenhanced": "edited",
     "digitalcapture": "camera",
     "computationalcapture": "camera",
-    "negativefilm": "camera",
-    "positivefilm": "camera",
-    "print": "camera",
+    "negativefilm": "scanner",
+    "positivefilm": "scanner",
+    "print": "scanner",
 }
 
 

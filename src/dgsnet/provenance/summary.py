@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dgsnet.provenance import c2pa, generators, source_type, xmp
+from dgsnet.provenance.c2pa import Signature, Signer, TrustAnchors
 from dgsnet.provenance.finding import Finding, finding
 from dgsnet.provenance.metadata import FileMetadata, exif_texts
 from dgsnet.provenance.metadata import read as read_metadata
@@ -19,7 +20,19 @@ _ALWAYS_SHOWN = {"Make", "Model", "Software", "DateTimeOriginal", "ImageDescript
 _OF_A_CAMERA = {"Make", "Model"}
 _OF_A_PROGRAM = {"Software", "CreatorTool", "OriginatingProgram", "Comment"}
 _OF_A_GENERATOR = {"AISystemUsed", "AIPromptInformation"}
-_WORDS: dict[Says, str] = {"generated": "was AI-generated", "edited": "was edited", "camera": "came from a camera"}
+_WORDS: dict[Says, str] = {
+    "generated": "was AI-generated",
+    "ai-edited": "was edited with generative tools",
+    "edited": "was edited",
+    "camera": "came from a camera",
+    "scanner": "was scanned from film or print",
+}
+_SIGNATURES: dict[Signature, str] = {
+    "none": "",
+    "intact": "; it has not been changed since its C2PA manifest was signed",
+    "altered": "; it was altered after its C2PA manifest was signed, so what that claims counts for nothing",
+    "unchecked": "; its C2PA signature was not checked",
+}
 
 
 @dataclass(frozen=True)
@@ -29,17 +42,31 @@ class Provenance:
     findings: list[Finding] = field(default_factory=list)
     summary: str = f"The file says nothing of its origin; {CAUTION}."
     """One sentence, which always says that metadata can be forged or stripped."""
+    says: list[Says] = field(default_factory=list)
+    """The claims of all findings, each once, in the order of `dgsnet.provenance.source_type.Says`, without ``unknown``."""
+    signature: Signature = "none"
+    """Whether the file is as it was when its C2PA manifest was signed; ``none`` where it has none."""
+    signer: Signer = "none"
+    """What is known of whoever signed it."""
 
 
-def read(data: bytes) -> Provenance:
-    """Read what an encoded image says of its own origin. Raises nothing, whatever the bytes are, and reads no pixel."""
-    found = list(dict.fromkeys(_findings(data, read_metadata(data))))[:_MOST]
-    return Provenance(found, _summary(found)) if found else Provenance()
+def read(data: bytes, anchors: TrustAnchors | None = None) -> Provenance:
+    """Read what an encoded image says of its own origin. Raises nothing, whatever the bytes are, and reads no pixel.
+
+    Args:
+        data: the file.
+        anchors: whose C2PA signatures to call trusted; None: nobody's.
+    """
+    file = read_metadata(data)
+    credentials = c2pa.examine(data, anchors, file)
+    found = list(dict.fromkeys([*credentials.findings, *_findings(file)]))[:_MOST]
+    if not found:
+        return Provenance()
+    says = [one for one in _WORDS if any(one == other.says for other in found)]
+    return Provenance(found, _summary(says, credentials.signature), says, credentials.signature, credentials.signer)
 
 
-def _findings(data: bytes, file: FileMetadata) -> Iterator[Finding]:
-    if file.c2pa:
-        yield from c2pa.findings(data)
+def _findings(file: FileMetadata) -> Iterator[Finding]:
     for packet in file.xmp:
         for name, value in xmp.properties(packet):
             says = source_type.says(value) if name == "DigitalSourceType" else _says(name, value)
@@ -69,8 +96,6 @@ def _says(name: str, value: str) -> Says:
     return "edited" if name in _OF_A_PROGRAM and generators.is_editor(value) else "unknown"
 
 
-def _summary(found: list[Finding]) -> str:
-    claims = [words for says, words in _WORDS.items() if any(one.says == says for one in found)]
-    what = f"say that it {' and '.join(claims)}" if claims else "name no generator, editor or camera"
-    signature = "; its C2PA signature does not hold" if c2pa.is_invalid(found) else ""
-    return f"The metadata of the file {what}{signature}; {CAUTION}."
+def _summary(says: list[Says], signature: Signature) -> str:
+    what = f"say that it {' and '.join(_WORDS[one] for one in says)}" if says else "name no generator, editor or camera"
+    return f"The metadata of the file {what}{_SIGNATURES[signature]}; {CAUTION}."

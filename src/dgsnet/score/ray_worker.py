@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError
 
 from dgsnet import __version__
 from dgsnet.core.errors import ScoringError
+from dgsnet.inference.verdict import COLUMNS
 from dgsnet.score.dedup_cache import SqliteDedupCache, at_path, without_path
 from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.settings import Settings
@@ -31,9 +32,9 @@ class Coordinator:
     It is only there to save work: when it is gone, workers score duplicates again, to the same rows.
     """
 
-    def __init__(self, file: str) -> None:
-        """Open the file of a `SqliteDedupCache`, which nobody else has open."""
-        self._cache = SqliteDedupCache(Path(file))
+    def __init__(self, file: str, columns: tuple[str, ...] = COLUMNS) -> None:
+        """Open the file of a `SqliteDedupCache` of rows with these columns, which nobody else has open."""
+        self._cache = SqliteDedupCache(Path(file), columns)
         self._starts: Counter[tuple[int, int]] = Counter()
 
     def count_start(self, part: int, start: int) -> int:
@@ -136,7 +137,8 @@ class Worker:
 
     def _rows(self, part: int, start: int, stop: int) -> Any:
         self._check_starts(part, start, stop)
-        scorer = SampleScorer(self._detector, self._worklist.dataset(), SharedDedupCache(self._coordinator), self._settings.batch_size)
+        cache, settings = SharedDedupCache(self._coordinator), self._settings
+        scorer = SampleScorer(self._detector, self._worklist.dataset(), cache, settings.batch_size, settings.asked)
         for number, row in enumerate(scorer.rows(self._worklist.samples(part, start, stop)), start):
             yield part, number, row
 

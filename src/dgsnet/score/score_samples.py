@@ -14,6 +14,7 @@ from dgsnet.core.prefetch import in_order
 from dgsnet.data.dataset import Dataset
 from dgsnet.data.sample import Sample
 from dgsnet.images.decode import read_file
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import DedupCache, at_path, without_path
 
@@ -56,6 +57,7 @@ class SampleScorer:
     dataset: Dataset
     cache: DedupCache
     batch_size: int
+    asked: Asked = NOTHING
 
     def rows(self, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
         """Yield one row per sample, in order: that of `dgsnet detect` and `key`, the path within the data set.
@@ -87,12 +89,12 @@ class SampleScorer:
 
         with (
             closing(in_order(self._read, samples, _READERS, _AHEAD)) as images,
-            closing(self.detector.detect_many(sources(), self.batch_size)) as verdicts,
+            closing(self.detector.detect_many(sources(), self.batch_size, asked=self.asked)) as verdicts,
         ):
             for verdict in verdicts:
                 yield from duplicates()
                 one = pending.popleft()
-                row = verdict.as_dict() | {"path": one.path}
+                row = verdict.as_dict(provenance=self.asked.provenance) | {"path": one.path}
                 if row["sha256"] is not None:
                     self.cache.put(row)
                 elif one.sha256 is not None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from dgsnet.artifacts.calibration import OperatingPoint
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import COLUMNS, PROVENANCE
 from dgsnet.score.cluster import Cluster
 
 
@@ -60,6 +62,7 @@ class Settings:
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
         cluster: that scores; None: this process does.
+        asked: what rows say beside the score.
     """
 
     model: str
@@ -71,6 +74,12 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
+    asked: Asked = NOTHING
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row, as `dgsnet detect` has them."""
+        return (*COLUMNS, *[PROVENANCE] * self.asked.provenance)
 
     def load(self) -> Detector:
         """Load the detector of a process."""

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from dgsnet import provenance
 from dgsnet.core.errors import DecodeError, FormatError, SizeError
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import prepare
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.provenance import c2pa
 from dgsnet.service import ipc
 
@@ -30,11 +30,13 @@ Message = tuple[dict[str, Any], bytes | memoryview]
 _MAX_PAYLOAD = 2**30
 
 
-def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+def handle_job(
+    job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING
+) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
     `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; with ``steadiness``, views of everyday
-    copies are taken too. `model` is the model's name, for the verdict.
+    copies are taken too. `model` is the model's name, for the verdict; `asked` says what is asked of every picture.
     """
     path = job["path"]
     try:
@@ -52,7 +54,7 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape, "copies": prepared.copies}, payload
-    yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+    yield {"stage": "provenance", "claims": asdict(asked.claims(data))}, b""
 
 
 def main() -> None:
@@ -68,6 +70,7 @@ def main() -> None:
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
     # loads what a view needs before memory has a limit, and before anybody waits
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
+    asked = Asked.from_dict(config["asked"])
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
@@ -75,7 +78,7 @@ def main() -> None:
             job, data = ipc.read(sys.stdin.buffer, _MAX_PAYLOAD)
         except EOFError:
             return
-        for message in handle_job(job, data, preprocessing, policy, config["model"]):
+        for message in handle_job(job, data, preprocessing, policy, config["model"], asked):
             ipc.write(stream, *message)
 
 

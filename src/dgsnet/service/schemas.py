@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
 from dgsnet.provenance import CAUTION
+from dgsnet.provenance.c2pa import Signature, Signer
+from dgsnet.provenance.source_type import Says
 
 _ROW: JsonDict = {
     "path": "photo.jpg", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "score": 0.07, "logit": -2.59,
@@ -15,6 +17,9 @@ _ROW: JsonDict = {
     "provenance": {
         "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}],
         "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.",
+        "says": ["camera"],
+        "signature": "none",
+        "signer": "none",
     },
 }  # fmt: skip
 
@@ -30,7 +35,7 @@ class Finding(BaseModel):
 
     kind: str
     value: str
-    says: Literal["generated", "camera", "edited", "unknown"]
+    says: Says
 
 
 class Provenance(BaseModel):
@@ -38,6 +43,9 @@ class Provenance(BaseModel):
 
     findings: list[Finding]
     summary: str
+    says: list[Says]
+    signature: Signature
+    signer: Signer
 
 
 class Row(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dgsnet.images.decode import DecodePolicy
+from dgsnet.inference.asked import Asked
 
 
 @dataclass(frozen=True)
@@ -39,5 +40,7 @@ class Settings:
     """Images a GPU gets at once; on the CPU it is one."""
     rate: float = 600.0
     """Requests a minute for each key and each address, a tenth of it at once; 0: no limit."""
+    asked: Asked = field(default_factory=lambda: Asked(provenance=True))
+    """What is asked of every picture beside its score."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may read answers."""
