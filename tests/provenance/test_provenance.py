@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 
-from dgsnet.evaluation.audit.metadata import generator_mark
+from dgsnet.evaluation.audit.columns import measure
 from dgsnet.images import decode
 from dgsnet.provenance import CAUTION, read, read_metadata, xmp
 from dgsnet.provenance import c2pa as c2pa_findings
@@ -139,13 +139,13 @@ def test_source_types_in_plain_words(value, expected):
     ],
 )
 def test_xmp_in_each_of_its_spellings(packet):
-    assert xmp.properties(packet) == [("DigitalSourceType", "digitalCapture")]
-    assert xmp.properties(xmp.text(packet.encode("utf-16"))) == [("DigitalSourceType", "digitalCapture")]
+    assert xmp.properties(packet) == [("Iptc4xmpExt:DigitalSourceType", "digitalCapture")]
+    assert xmp.properties(xmp.text(packet.encode("utf-16"))) == [("Iptc4xmpExt:DigitalSourceType", "digitalCapture")]
 
 
 def test_xmp_entities_are_not_expanded():
     packet = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><b:CreatorTool>&e;</b:CreatorTool><b:NoCreatorToolHere>x</b:N>'
-    assert xmp.properties(packet) == [("CreatorTool", "&e;")]
+    assert xmp.properties(packet) == [("xmp:CreatorTool", "&e;")]
 
 
 def test_png_text_names_generators_and_is_cut_to_an_excerpt():
@@ -381,7 +381,7 @@ def test_nothing_is_fetched(listener, offline, monkeypatch):
     ],
 )
 def test_presence_alone_where_the_manifest_cannot_be_checked(data, monkeypatch):
-    assert generator_mark(data) == "content credentials"
+    assert measure(data)["mark"] == "content credentials"
     value, word = found(data)["c2pa.manifest"]
     assert value.startswith("present")
     assert "signature not checked" in value

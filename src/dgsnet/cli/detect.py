@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dgsnet.images.decode import DecodedImage
     from dgsnet.inference.detector import Detector
     from dgsnet.inference.heatmap import Heatmap
-    from dgsnet.inference.verdict import Verdict
+    from dgsnet.inference.verdict import ReadProvenance, Verdict
     from dgsnet.reports.detection_page import Report
 
 
@@ -45,8 +45,10 @@ def detect(
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
     ] = None,
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
-    ] = False,
+        bool,
+        typer.Option("--provenance/--no-provenance", help="Show what the files say of their origin (C2PA, XMP, EXIF); changes no score."),
+    ] = True,
+    marks: options.Marks = None,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.progress import Progress
@@ -56,6 +58,7 @@ def detect(
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
     file = writers.open_sink(out, provenance=provenance) if out else None
     _check_pictures(heatmap, report)
+    reader = provenance and options.provenance_reader(marks)
 
     detector = options.loader(device, provider, threads)(model)
     failed, console = 0, terminal.console()
@@ -68,7 +71,7 @@ def detect(
             sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        scored = stack.enter_context(closing(_scored(detector, images, batch_size, provenance, bool(pictures))))
+        scored = stack.enter_context(closing(_scored(detector, images, batch_size, reader, bool(pictures))))
         for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
@@ -92,7 +95,7 @@ def detect(
 
 
 def _scored(
-    detector: Detector, images: list[str], batch_size: int, provenance: bool, with_images: bool
+    detector: Detector, images: list[str], batch_size: int, provenance: bool | ReadProvenance, with_images: bool
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     if with_images:
         from dgsnet.inference.with_images import detect_with_images

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
+    from dgsnet.inference.verdict import ReadProvenance
 
 Model = Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")]
 OptionalModel = Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")]
@@ -25,6 +26,10 @@ Device = Annotated[str, typer.Option("--device", help="torch device; others than
 TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
+Marks = Annotated[
+    Path | None,
+    typer.Option("--marks", metavar="FILE", help="More marks of generators, .toml or .yaml: docs/provenance.md."),
+]
 
 Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
@@ -39,3 +44,16 @@ def loader(device: str, provider: str | None, threads: int | None) -> Load:
         return Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
 
     return load
+
+
+def provenance_reader(marks: Path | None) -> ReadProvenance:
+    """Return what reads a file's claims on its origin, as the options above ask for it.
+
+    Raises:
+        MarksError: `marks` cannot be read, or one of its entries is wrong.
+    """
+    from functools import partial
+
+    from dgsnet import provenance
+
+    return partial(provenance.read, marks=provenance.load_marks(marks))

@@ -29,6 +29,7 @@ def serve(
     decode_seconds: Annotated[float, typer.Option("--decode-seconds", min=0.1, help="Time limit of decoding a picture.")] = 2,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode.")] = 2,
     cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="Origin whose pages may ask; may be repeated.")] = None,
+    marks: options.Marks = None,
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
@@ -37,6 +38,7 @@ def serve(
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
     import uvicorn
 
+    from dgsnet.provenance import load_marks
     from dgsnet.service.keys import Keys, add_key
     from dgsnet.service.settings import Settings
 
@@ -54,7 +56,9 @@ def serve(
         decode_seconds=decode_seconds,
         decoders=decoders,
         cors_origins=tuple(cors_origin or ()),
+        marks=marks,
     )
+    load_marks(marks)  # so that a wrong table is said before a model is loaded
 
     from dgsnet.service.app import create_app
 

@@ -30,6 +30,7 @@ from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes import Runtime
 
 if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance
     from dgsnet.model.methods import Method
 
 __all__ = ["Detector", "Verdict"]
@@ -102,12 +103,13 @@ class Detector:
         logits = replace(running, model=fingerprint_of_logits(folder).model)
         return Detector(self.runtime, config, self.name, str(logits), self.policy, self.ood)
 
-    def detect(self, source: Source) -> Verdict:
-        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
-        return next(self.detect_many([source]))
+    def detect(self, source: Source, *, provenance: bool | ReadProvenance = False) -> Verdict:
+        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set.
+        With `provenance` what the file claims of its origin is read too, as in `detect_many`."""
+        return next(self.detect_many([source], provenance=provenance))
 
     def detect_many(
-        self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None, *, provenance: bool = False
+        self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None, *, provenance: bool | ReadProvenance = False
     ) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
@@ -115,7 +117,8 @@ class Detector:
             sources: as in `detect`; consumed as verdicts are taken, at most twice `batch_size` ahead.
             batch_size: images a GPU gets at once; on the CPU it changes nothing but how far decoding may run ahead.
             workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
-            provenance: read what the files claim of their origin too, into `Verdict.provenance`.
+            provenance: read what the files claim of their origin too, into `Verdict.provenance`; True for `dgsnet.provenance.read`, or
+                what is to read it, for instance with a table of marks of one's own.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
@@ -154,7 +157,7 @@ class Detector:
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
 
-    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
+    def _prepare(self, source: Source, *, provenance: bool | ReadProvenance = False) -> Prepared:
         return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
 
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from dgsnet.images import content_flags
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,9 @@ class Prepared:
     views: NDArray[np.float32] | None = None
 
 
-def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False) -> Prepared:
+def prepare(
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool | ReadProvenance = False
+) -> Prepared:
     """Decode a source and take the views of it; one that cannot be decoded has `error` set.
 
     Args:
@@ -34,13 +40,13 @@ def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, 
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        provenance: read the file's claims on its origin too, from the bytes that are decoded.
+        provenance: read the file's claims on its origin too, from the bytes that are decoded; True for `dgsnet.provenance.read`.
     """
     return prepare_with_image(source, preprocessing, policy, model, provenance=provenance)[0]
 
 
 def prepare_with_image(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool | ReadProvenance = False
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
@@ -52,7 +58,8 @@ def prepare_with_image(
     if data is not None and prepared.verdict.error is None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
+        claims = provenance(data) if callable(provenance) else read(data)
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=claims))
     return prepared, image
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dgsnet.artifacts.calibration import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dgsnet.provenance import Provenance
+
+    ReadProvenance = Callable[[bytes], Provenance]
+    """From the bytes of a file to its claims: `dgsnet.provenance.read`, with whatever it is to use bound to it."""
 
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""
@@ -42,10 +47,24 @@ class Verdict:
 
     def as_dict(self, *, provenance: bool = False) -> dict[str, Any]:
         """Return the row of `dgsnet detect`; `provenance` adds the column of that name."""
-        row = asdict(self)
-        if not provenance:
-            del row[PROVENANCE]
+        row = asdict(replace(self, provenance=None))
+        del row[PROVENANCE]
+        if provenance:
+            row[PROVENANCE] = None if self.provenance is None else self.provenance.as_dict() | {"agrees": self.agrees}
         return row
+
+    @property
+    def agrees(self) -> bool | None:
+        """Return whether the pixels' verdict and what the file says of itself go together; None where one of them says neither
+        photograph nor generated. A claim of a part or an edit, ``ai-edited``, goes with either verdict."""
+        says = set(self.provenance.says) if self.provenance else set()
+        if self.verdict == "real":
+            return False if "generated" in says else True if "camera" in says else None
+        if self.verdict == "ai-generated":
+            if "generated" in says:
+                return True
+            return False if "camera" in says and "ai-edited" not in says else None
+        return None
 
 
 PLAIN: dict[str, str] = {

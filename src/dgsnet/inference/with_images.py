@@ -14,12 +14,13 @@ from dgsnet.inference.verdict import Verdict
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
+    from dgsnet.inference.verdict import ReadProvenance
 
 _WORKERS, _AHEAD = 1, 2  # one image is decoded while another is at work: more would be gigabytes, as each may take 150 MB
 
 
 def detect_with_images(
-    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool = False
+    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool | ReadProvenance = False
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     """Score images one by one, in order, and yield each verdict with the decoded image; None where it cannot be decoded.
 

@@ -47,6 +47,7 @@ class DecoderPool:
             "model": model,
             "policy": asdict(settings.policy),
             "memory": settings.decoder_memory,
+            "marks": str(settings.marks) if settings.marks else None,
         }
         self._settings, self._on_replace = settings, on_replace
         self._idle: queue.SimpleQueue[DecoderHandle] = queue.SimpleQueue()
@@ -121,8 +122,9 @@ class DecoderPool:
         header, data = self._request(decoder, upload, "views", "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
         try:
-            claims, _ = decoder.receive(self._settings.decode_seconds)
-            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
+            message, _ = decoder.receive(self._settings.decode_seconds)
+            claims = message["claims"]
+            provenance = Provenance(**claims | {"findings": [Finding(**one) for one in claims["findings"]]})
         except (TimeoutError, EOFError):
             decoder.kill()
             provenance = _UNREAD

@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,18 @@ Message = tuple[dict[str, Any], bytes | memoryview]
 _MAX_PAYLOAD = 2**30
 
 
-def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+def handle_job(
+    job: dict[str, Any],
+    data: bytes,
+    preprocessing: Preprocessing,
+    policy: DecodePolicy,
+    model: str,
+    read: Callable[[bytes], provenance.Provenance] = provenance.read,
+) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict.
+    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict;
+    `read` reads what the file claims of its origin.
     """
     path = job["path"]
     try:
@@ -51,7 +60,7 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
-    yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+    yield {"stage": "provenance", "claims": asdict(read(data))}, b""
 
 
 def main() -> None:
@@ -67,6 +76,7 @@ def main() -> None:
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
     # loads what a view needs before memory has a limit, and before anybody waits
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
+    read = partial(provenance.read, marks=provenance.load_marks(config["marks"]))
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
@@ -74,7 +84,7 @@ def main() -> None:
             job, data = ipc.read(sys.stdin.buffer, _MAX_PAYLOAD)
         except EOFError:
             return
-        for message in handle_job(job, data, preprocessing, policy, config["model"]):
+        for message in handle_job(job, data, preprocessing, policy, config["model"], read):
             ipc.write(stream, *message)
 
 

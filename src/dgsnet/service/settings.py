@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dgsnet.images.decode import DecodePolicy
 
@@ -35,6 +36,8 @@ class Settings:
     """To decode a picture, and again to read its metadata; a process that takes longer is killed."""
     decoder_memory: int = 1536 * 2**20
     """Bytes a decoding process may take beyond what it needs idle; what would need more is refused. The largest picture needs half."""
+    marks: Path | None = None
+    """Table of generators' marks beside the package's own."""
     batch: int = 8
     """Images a GPU gets at once; on the CPU it is one."""
     rate: float = 600.0
