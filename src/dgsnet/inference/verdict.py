@@ -76,5 +76,11 @@ PLAIN: dict[str, str] = {
 }
 """Each warning in one sentence."""
 
+CONTRADICTION = {
+    "real": "The pixels look like a photograph to the model, but the file says that it was AI-generated.",
+    "ai-generated": "The pixels look AI-generated to the model, but the file says that it came from a camera.",
+}
+"""What is said of a row whose verdict and file do not agree, by verdict."""
+
 COLUMNS: tuple[str, ...] = tuple(name for name in Verdict.__dataclass_fields__ if name != PROVENANCE)
 """Columns of a row, in order, without `PROVENANCE`."""

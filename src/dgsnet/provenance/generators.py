@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dgsnet.core.errors import MarksError, first_line
 from dgsnet.core.extras import missing_packages
 from dgsnet.core.files import sha256_bytes
-from dgsnet.provenance.source_type import Says
 
 LONGEST = 64 * 1024
 """Characters of a field that are searched."""
@@ -61,8 +60,8 @@ def _compilable(pattern: str) -> str:
     return pattern
 
 
-def _place(place: str) -> str:
-    """Return a place as fields have it: keys of PNG text in lower case."""
+def normalised(place: str) -> str:
+    """Return a place as marks are looked up by: keys of PNG text, which programs write in either case, in lower case."""
     return place.lower() if place.startswith("png.") else place
 
 
@@ -110,13 +109,6 @@ class _Table(BaseModel):
     mark: tuple[Mark, ...] = ()
 
 
-class Found(NamedTuple):
-    """The mark of a field."""
-
-    program: str
-    says: Says
-
-
 @dataclass(frozen=True)
 class _Rule:
     """How one mark matches a field."""
@@ -142,7 +134,7 @@ class Marks:
     _before: tuple[str, ...] = ()
     _behind: frozenset[str] = frozenset()
 
-    def find(self, place: str, value: str, fields: Mapping[str, str] | None = None) -> Found | None:
+    def find(self, place: str, value: str, fields: Mapping[str, str] | None = None) -> Mark | None:
         """Return the mark of a field.
 
         Args:
@@ -150,11 +142,9 @@ class Marks:
             value: text of the field.
             fields: the first value of every place of the file, for marks that ask for another field.
         """
-        place, value = _place(place), value[:LONGEST].strip()
+        place, value = normalised(place), value[:LONGEST].strip()
         rule = next((one for one in self._rules.get(place, ()) if one.matches(value, fields or {})), None)
-        named = self._named(place, value)
-        mark = rule.mark if rule else named
-        return Found(mark.program, mark.says) if mark else None
+        return rule.mark if rule else self._named(place, value)
 
     def xmp_names(self) -> set[str]:
         """Return the XMP properties that marks stand in, as ``prefix:name``."""
@@ -180,7 +170,7 @@ class Marks:
 
 
 _SEPARATORS = re.compile(r"[\s_/(),;:@+\[\]{}|\u00ae\u00a9\u2122\u00b7\u2010-\u2015-]+")
-_VERSION = re.compile(r"v?\.?\d[\w.]{0,40}|[0-9a-f]{6,40}")
+_VERSION = re.compile(r"[vf]?\.?\d[\w.]{0,40}|[0-9a-f]{6,40}")
 
 
 def _words(text: str) -> list[str]:
@@ -242,10 +232,10 @@ def _add(
     names: dict[str, dict[str, Mark]],
 ) -> None:
     """Add a mark to the rules and names of each of its places."""
-    rule = _Rule(mark, tuple(_patterns(mark)), tuple((_place(place), re.compile(pattern)) for place, pattern in mark.beside.items()))
+    rule = _Rule(mark, tuple(_patterns(mark)), tuple((normalised(place), re.compile(pattern)) for place, pattern in mark.beside.items()))
     for place in [*_expanded(mark.places, groups, where), *mark.beside]:
-        _check_place(place, namespaces, where)
-    for place in map(_place, _expanded(mark.places, groups, where)):
+        _checknormalised(place, namespaces, where)
+    for place in map(normalised, _expanded(mark.places, groups, where)):
         if place in FREE_TEXT and not (mark.settings or mark.json_keys or (mark.whole and mark.says == "edited")):
             raise MarksError(f"{where}: {place} holds what people write, so a mark there must be settings or json, not a name")
         if mark.names:
@@ -267,7 +257,7 @@ def _expanded(places: Iterable[str], groups: Mapping[str, Iterable[str]], where:
     return expanded
 
 
-def _check_place(place: str, namespaces: Mapping[str, str], where: str) -> None:
+def _checknormalised(place: str, namespaces: Mapping[str, str], where: str) -> None:
     kind, _, name = place.partition(".")
     if not _PLACE.fullmatch(place):
         raise MarksError(f"{where}: {place!r} is no place; expected exif.NAME, png.KEY, xmp.PREFIX:NAME, iptc.NAME, comment or @GROUP")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dgsnet.provenance import aigc_label, c2pa, exif, generators, iptc_ai, source_type, xmp
 from dgsnet.provenance.finding import Finding, finding
-from dgsnet.provenance.generators import Found, Marks
+from dgsnet.provenance.generators import Mark, Marks
 from dgsnet.provenance.metadata import FileMetadata
 from dgsnet.provenance.metadata import read as read_metadata
 from dgsnet.provenance.source_type import ORDER, Says
@@ -87,7 +87,8 @@ def read(data: bytes, *, marks: Marks | None = None) -> Provenance:
         return Provenance()
     found = [claim.finding for claim in claims]
     says = [word for word in ORDER if any(one.says == word for one in found)]
-    programs = {word: _programs(claims, word) for word in ("generated", "ai-edited")}
+    of_generators: tuple[Says, ...] = ("generated", "ai-edited")
+    programs = {word: _programs(claims, word) for word in of_generators}
     signature, signer = _signature(signed)
     return Provenance(
         found,
@@ -104,7 +105,7 @@ def metadata_claims(file: FileMetadata, marks: Marks) -> Iterator[Claim]:
     fields = list(_fields(file, marks))
     first: dict[str, str] = {}
     for place, value in fields:
-        first.setdefault(place, value)
+        first.setdefault(generators.normalised(place), value)
     found = {(place, value): marks.find(place, value, first) for place, value in fields}
     device = _device(fields, found, file)
     sources = [source_type.says(value) for place, value in fields if place == "xmp.Iptc4xmpExt:DigitalSourceType"]
@@ -167,7 +168,7 @@ def _label(place: str, value: str) -> aigc_label.Label | None:
     return aigc_label.parse(value, named=place in {"png.AIGC", "xmp.TC260:AIGC", "jpeg.AIGC"})
 
 
-def _device(fields: list[tuple[str, str]], found: dict[tuple[str, str], Found | None], file: FileMetadata) -> Says | None:
+def _device(fields: list[tuple[str, str]], found: dict[tuple[str, str], Mark | None], file: FileMetadata) -> Says | None:
     """Return ``camera`` or ``scanner`` where Make or Model name one; None where they do not, or hold settings of a program."""
     named = [one for one in fields if one[0] in _OF_A_CAMERA]
     marks = {mark.says for one in named if (mark := found[one])}
