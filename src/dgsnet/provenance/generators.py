@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,13 +114,11 @@ class _Rule:
     """How one mark matches a field."""
 
     mark: Mark
-    patterns: tuple[re.Pattern[str], ...]
+    finders: tuple[Callable[[str], object], ...]
     beside: tuple[tuple[str, re.Pattern[str]], ...]
 
     def matches(self, value: str, fields: Mapping[str, str]) -> bool:
-        return all(pattern.search(value) for pattern in self.patterns) and all(
-            pattern.fullmatch(fields.get(place, "")) for place, pattern in self.beside
-        )
+        return all(find(value) for find in self.finders) and all(pattern.fullmatch(fields.get(place, "")) for place, pattern in self.beside)
 
 
 @dataclass(frozen=True)
@@ -146,10 +144,11 @@ class Marks:
         rule = next((one for one in self._rules.get(place, ()) if one.matches(value, fields or {})), None)
         return rule.mark if rule else self._named(place, value)
 
-    def xmp_names(self) -> set[str]:
-        """Return the XMP properties that marks stand in, as ``prefix:name``."""
+    @cached_property
+    def xmp_names(self) -> frozenset[str]:
+        """XMP properties that marks stand in, as ``prefix:name``."""
         places = {*self._rules, *self._names, *(place for rules in self._rules.values() for rule in rules for place, _ in rule.beside)}
-        return {place.removeprefix("xmp.") for place in places if place.startswith("xmp.")}
+        return frozenset(place.removeprefix("xmp.") for place in places if place.startswith("xmp."))
 
     def _named(self, place: str, value: str) -> Mark | None:
         names = self._names.get(place)
@@ -169,6 +168,7 @@ class Marks:
         return word in self._behind or _VERSION.fullmatch(word) is not None
 
 
+_ANCHORED = re.compile(r"(?:\(\?i\))?\\A")
 _SEPARATORS = re.compile(r"[\s_/(),;:@+\[\]{}|\u00ae\u00a9\u2122\u00b7\u2010-\u2015-]+")
 _VERSION = re.compile(r"[vf]?\.?\d[\w.]{0,40}|[0-9a-f]{6,40}")
 
@@ -232,7 +232,11 @@ def _add(
     names: dict[str, dict[str, Mark]],
 ) -> None:
     """Add a mark to the rules and names of each of its places."""
-    rule = _Rule(mark, tuple(_patterns(mark)), tuple((normalised(place), re.compile(pattern)) for place, pattern in mark.beside.items()))
+    rule = _Rule(
+        mark,
+        tuple(map(_finder, _patterns(mark))),
+        tuple((normalised(place), re.compile(pattern)) for place, pattern in mark.beside.items()),
+    )
     for place in [*_expanded(mark.places, groups, where), *mark.beside]:
         _checknormalised(place, namespaces, where)
     for place in map(normalised, _expanded(mark.places, groups, where)):
@@ -278,6 +282,11 @@ def _patterns(mark: Mark) -> Iterable[re.Pattern[str]]:
         yield from (re.compile(rf'"{re.escape(key)}"\s{{0,8}}:') for key in mark.json_keys)
     else:
         yield from map(re.compile, mark.settings)
+
+
+def _finder(pattern: re.Pattern[str]) -> Callable[[str], object]:
+    """Return what finds a pattern: `search` would try one that is tied to the beginning of the text at every place of it."""
+    return pattern.match if _ANCHORED.match(pattern.pattern) else pattern.search
 
 
 def _read(file: Path) -> _Table:

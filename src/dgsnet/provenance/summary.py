@@ -135,7 +135,7 @@ def metadata_claims(file: FileMetadata, marks: Marks) -> Iterator[Claim]:
 def _fields(file: FileMetadata, marks: Marks) -> Iterator[tuple[str, str]]:
     """Yield the place, as tables of marks write it, and the value of every field."""
     namespaces = {**xmp.NAMESPACES, **marks.namespaces}
-    names = (*xmp.PROPERTIES, *sorted((marks.xmp_names() | _LABEL_XMP) - set(xmp.PROPERTIES)))
+    names = (*xmp.PROPERTIES, *sorted((marks.xmp_names | _LABEL_XMP) - set(xmp.PROPERTIES)))
     for packet in file.xmp:
         for name, value in xmp.properties(packet, names, namespaces):
             yield f"xmp.{name}", value

@@ -27,6 +27,7 @@ PROPERTIES = (
 
 _VALUE = 16_384  # characters of a value that are kept
 _MOST = 4  # values of a property
+_MOST_VALUES = 4096  # of all properties, before those that are the same are told
 _MOST_TAGS = 50_000
 # Names and quoted values hold no "<", so that a tag left open ends at the next one; possessive, so that nothing is tried twice.
 _TAG = re.compile(r"<(/?)([\w.-]{1,100}+)(?::([\w.-]{1,100}+))?((?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+)>([^<]*+)")
@@ -51,7 +52,7 @@ def properties(packet: str, names: Iterable[str] = PROPERTIES, namespaces: Mappi
     if not any(local in packet for local in wanted):
         return []
     declared: dict[str, set[str]] = {}
-    found = list(_values(packet, wanted, declared))
+    found = list(islice(_values(packet, wanted, declared), _MOST_VALUES))
     kept: dict[tuple[str, str], None] = {}
     counts: dict[str, int] = {}
     for prefix, local, value in found:
@@ -81,6 +82,7 @@ def extended_guid(packet: str) -> str | None:
 def _values(packet: str, wanted: Mapping[str, object], declared: dict[str, set[str]]) -> Iterator[tuple[str, str, str]]:
     """Yield prefix, local name and value of wanted properties, and note the namespaces that the packet declares, by prefix."""
     packet = _CDATA.sub(lambda match: html.escape(match[1]), _COMMENT.sub("", packet))
+    looked_for = [name for name in (*wanted, "xmlns", "resource") if name in packet]
     owner, closes = ("", ""), ""  # the property that values belong to; the tag behind whose end reading goes on
     for tag in islice(_TAG.finditer(packet), _MOST_TAGS):
         prefix, local = _name(tag[2], tag[3])
@@ -92,7 +94,8 @@ def _values(packet: str, wanted: Mapping[str, object], declared: dict[str, set[s
             closes = local
         else:
             owner = owner if local in _HOLDERS else (prefix, local)
-            yield from _attributes(tag[4], owner, wanted, declared)
+            if any(name in tag[4] for name in looked_for):
+                yield from _attributes(tag[4], owner, wanted, declared)
             if owner[1] in wanted and (value := _clean(tag[5])):
                 yield *owner, value
 
