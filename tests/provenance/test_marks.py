@@ -429,6 +429,22 @@ def test_no_photograph_is_called_generated_because_of_a_word():
     assert called == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Gemini Photo Scanner",
+        "Sora Camera App",
+        "Not made with Midjourney",
+        "Flux Capacitor 2",
+        "Leonardo",
+        "ImageNet tools",
+        "A Grok reader",
+    ],
+)
+def test_a_program_whose_name_holds_another_is_another(name):
+    assert read(jpeg(Software=name)).says == []
+
+
 def test_places_where_people_write_take_no_names():
     for mark in TABLE["mark"]:
         marks = [generators.normalised(place) for place in mark["places"]]
