@@ -79,6 +79,20 @@ def test_provenance_stands_in_the_row_and_changes_no_score(client):
     assert plain["provenance"]["findings"] == []
     assert marked["provenance"]["findings"] == [{"kind": "png.parameters", "value": "a cat", "says": "generated"}]
     assert plain["score"] == marked["score"]
+    assert (plain["provenance"]["says"], marked["provenance"]["says"]) == ([], ["generated"])
+    assert marked["provenance"]["agrees"] is {"ai-generated": True, "real": False}.get(marked["verdict"])
+
+
+def test_marks_of_ones_own_reach_the_decoders(detector, tmp_path):
+    (tmp_path / "own.toml").write_text(
+        '[[mark]]\nprogram = "House"\nsays = "generated"\nplaces = ["png.house"]\nkey = true\nsource = "our own files"\n'
+    )
+    text = PngImagePlugin.PngInfo()
+    text.add_text("house", "1")
+    with serving(detector, replace(SETTINGS, marks=tmp_path / "own.toml")) as (client, _):
+        (row,) = post(client, encoded(pnginfo=text)).json()["results"]
+    assert row["provenance"]["says"] == ["generated"]
+    assert "(House)" in row["provenance"]["summary"]
 
 
 def test_a_broken_file_among_others_costs_its_row(client):

@@ -47,6 +47,10 @@ TrustAnchors = Annotated[
         "--trust-anchors", metavar="FILE|DIR", help="Certificates (PEM) of authorities whose C2PA signers are trusted: docs/TRUST.md."
     ),
 ]
+Marks = Annotated[
+    Path | None,
+    typer.Option("--marks", metavar="FILE", help="More marks of generators, .toml or .yaml: docs/provenance.md."),
+]
 Steadiness = Annotated[
     bool, typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views.")
 ]
@@ -66,7 +70,14 @@ def loader(device: str, provider: str | None, threads: int | None, point: Operat
     return load
 
 
-def asked(*, provenance: bool | None = None, unasked: bool = False, trust_anchors: Path | None = None, steadiness: bool = False) -> Asked:
+def asked(
+    *,
+    provenance: bool | None = None,
+    unasked: bool = False,
+    trust_anchors: Path | None = None,
+    marks: Path | None = None,
+    steadiness: bool = False,
+) -> Asked:
     """Return what the options above ask of each picture beside its score.
 
     Args:
@@ -74,16 +85,18 @@ def asked(*, provenance: bool | None = None, unasked: bool = False, trust_anchor
 
     Raises:
         DgsnetError: `provenance` is off, and options need it.
-        TrustError: the trust anchors cannot be read.
+        TrustError, MarksError: the trust anchors or the marks cannot be read.
+        MissingPackageError: the marks are YAML, and PyYAML is not installed.
     """
     from dgsnet.inference.asked import Asked
-    from dgsnet.provenance import TrustAnchors
+    from dgsnet.provenance import TrustAnchors, load_marks
 
-    needing = [name for name, given in {"--trust-anchors": trust_anchors}.items() if given]
+    needing = [name for name, given in {"--trust-anchors": trust_anchors, "--marks": marks}.items() if given]
     if provenance is False and needing:
         raise DgsnetError(f"--no-provenance leaves {' and '.join(needing)} nothing to do: leave one of them out")
     return Asked(
         provenance=bool(needing) or (unasked if provenance is None else provenance),
         anchors=TrustAnchors.load(trust_anchors) if trust_anchors else None,
+        marks=load_marks(marks) if marks else None,
         steadiness=steadiness,
     )

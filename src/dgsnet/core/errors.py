@@ -31,6 +31,10 @@ class UnreachableError(WeightsError):
     """The source of weights cannot be reached from here; another machine may do better."""
 
 
+class MarksError(DgsnetError):
+    """A table of marks cannot be read, or an entry of it is wrong."""
+
+
 class RecipeError(DgsnetError):
     """A setting is unknown, out of range, or contradicts another."""
 

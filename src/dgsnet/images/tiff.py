@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 _ORDERS = {b"II": "<", b"MM": ">"}
 _BIG = 43  # BigTIFF, with 64-bit places
-_SIZES = {1: 1, 2: 1, 4: 4, 7: 1, 13: 4, 16: 8, 18: 8}  # bytes of a value of each type: bytes, text and pointers, nothing else is wanted
+# bytes of a value of each type: bytes, text (UTF-8 too, EXIF 3.0) and pointers, nothing else is wanted
+_SIZES = {1: 1, 2: 1, 4: 4, 7: 1, 13: 4, 16: 8, 18: 8, 129: 1}
 _MOST_ENTRIES = 4096
 _LONGEST = 2**20  # bytes of a value
 

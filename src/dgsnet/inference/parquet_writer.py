@@ -38,6 +38,7 @@ _PROVENANCE = pa.struct(
         ("signature", pa.string()),
         ("signer", pa.string()),
         ("findings", pa.list_(_FINDING)),
+        ("agrees", pa.bool_()),
     ]
 )
 SCHEMA_WITH_PROVENANCE = SCHEMA.append(pa.field(PROVENANCE, _PROVENANCE))

@@ -2,7 +2,9 @@
 
 from dgsnet.provenance.c2pa import TrustAnchors
 from dgsnet.provenance.finding import Finding
+from dgsnet.provenance.generators import Marks
+from dgsnet.provenance.generators import load as load_marks
 from dgsnet.provenance.metadata import read as read_metadata
 from dgsnet.provenance.summary import CAUTION, Provenance, read
 
-__all__ = ["CAUTION", "Finding", "Provenance", "TrustAnchors", "read", "read_metadata"]
+__all__ = ["CAUTION", "Finding", "Marks", "Provenance", "TrustAnchors", "load_marks", "read", "read_metadata"]

@@ -15,11 +15,8 @@ _ROW: JsonDict = {
     "path": "photo.jpg", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "score": 0.07, "logit": -2.59,
     "verdict": "real", "warnings": [], "width": 4000, "height": 3000, "format": "JPEG", "model": "dgsnet-b16", "error": None,
     "provenance": {
-        "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}],
-        "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.",
-        "says": ["camera"],
-        "signature": "none",
-        "signer": "none",
+        "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.", "says": ["camera"], "signature": "none",
+        "signer": "none", "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}], "agrees": True,
     },
 }  # fmt: skip
 
@@ -41,11 +38,13 @@ class Finding(BaseModel):
 class Provenance(BaseModel):
     """Claims of a file about its own origin; no part of the score."""
 
-    findings: list[Finding]
     summary: str
     says: list[Says]
     signature: Signature
     signer: Signer
+    findings: list[Finding]
+    agrees: bool | None
+    """False where the verdict of the pixels and the file contradict each other; null where there is nothing to compare."""
 
 
 class Row(BaseModel):

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dgsnet.provenance import generators, source_type
+from dgsnet.provenance import source_type
 from dgsnet.provenance.c2pa import manifest as manifests
 from dgsnet.provenance.c2pa.manifest import Action, Field, Ingredient, Manifest
 from dgsnet.provenance.finding import Finding, finding
+from dgsnet.provenance.generators import Marks
 from dgsnet.provenance.source_type import Says
 
 CREATED, OPENED, PLACED = "c2pa.created", "c2pa.opened", "c2pa.placed"
@@ -59,6 +60,8 @@ class Chain:
     manifests: dict[str, Manifest]
     void: Callable[[Manifest, Ingredient], str]
     """Why the claims of an ingredient count for nothing; empty where they count."""
+    marks: Marks
+    """Which programs generate."""
     _read: dict[str, Claims] = field(default_factory=dict)
 
     def claims(self, label: str, depth: int = 0) -> Claims:
@@ -74,7 +77,7 @@ class Chain:
         others = [(ingredient, claims) for ingredient, claims in below if ingredient.relationship != "parentOf"]
         base = frozenset(word for claims in parents for word in claims.says)
         parts = [claims.says for ingredient, claims in others if ingredient.relationship == "componentOf"]
-        own = _Reading(manifest, base, bool(parts) and all(_BY_MODELS & part for part in parts), "c2pa.ingredient" if depth else "c2pa")
+        own = _Reading(manifest, base, bool(parts) and all(_BY_MODELS & part for part in parts), self.marks, depth)
         own.read()
         findings = [*own.findings, *(one for claims in parents for one in claims.findings)]
         for ingredient, claims in others:
@@ -100,9 +103,10 @@ class _Reading:
     What it says of the picture as it is counts first, wherever it stands, so that an edit is known to be one of a generated picture.
     """
 
-    def __init__(self, manifest: Manifest, base: frozenset[Says], only_models: bool, kind: str) -> None:
-        """Take the claims of the parent, whether all that was put in is made by models, and the beginning of the kind of findings."""
-        self.manifest, self.only_models, self.kind = manifest, only_models, kind
+    def __init__(self, manifest: Manifest, base: frozenset[Says], only_models: bool, marks: Marks, depth: int) -> None:
+        """Take the claims of the parent, whether all that was put in is made by models, and how far below the active manifest it is."""
+        self.manifest, self.only_models, self.marks = manifest, only_models, marks
+        self.kind = "c2pa.ingredient" if depth else "c2pa"
         self.findings: list[Finding] = []
         self.says: set[Says] = set(base)
         types = [one for action in manifest.actions for one in action.source_types]
@@ -128,7 +132,7 @@ class _Reading:
     def read(self) -> None:
         """Read programs, then actions in order, then metadata."""
         for name in self.manifest.generators:
-            says: Says = "generated" if (self.begins or self.is_generated) and generators.by_text(name) else "unknown"
+            says: Says = "generated" if (self.begins or self.is_generated) and self.marks.generator(name) else "unknown"
             self._add("claim_generator", name, says)
         for action in self.manifest.actions:
             self._read_action(action)
@@ -163,7 +167,7 @@ class _Reading:
     def _of_action(self, action: Action) -> Says:
         """Return what an action says by its name, description and agent; its source types are told apart."""
         told = {source_type.says(one) for one in action.source_types}
-        by_agent = generators.by_text(action.agent) is not None
+        by_agent = self.marks.generator(action.agent) is not None
         if action.name == CREATED:
             if told - {"unknown"}:
                 return "unknown"
@@ -203,7 +207,7 @@ class _Reading:
                 says = "camera"
             case "AISystemUsed" | "AIPromptInformation" if not _NOTHING.match(one.value):
                 says = self._of_state("generated")
-            case "Credit" | "CreatorTool" | "Software" if generators.by_text(one.value):
+            case "Credit" | "CreatorTool" | "Software" if self.marks.generator(one.value):
                 says = self._of_state("generated")
         return says
 

@@ -14,6 +14,7 @@ from dgsnet.provenance.c2pa.manifest import Ingredient, Manifest
 from dgsnet.provenance.c2pa.statuses import Status, Validation
 from dgsnet.provenance.c2pa.trust import TrustAnchors
 from dgsnet.provenance.finding import Finding, finding
+from dgsnet.provenance.generators import Marks, builtin
 
 Signature = Literal["none", "intact", "altered", "unchecked"]
 """``none``: the file has no manifest store; ``intact``: hash and signature fit; ``altered``: one of them does not; ``unchecked``: it is
@@ -40,19 +41,22 @@ class Examined:
     signer: Signer = "none"
 
 
-def examine(data: bytes, anchors: TrustAnchors | None = None, file: metadata.FileMetadata | None = None) -> Examined:
+def examine(
+    data: bytes, anchors: TrustAnchors | None = None, file: metadata.FileMetadata | None = None, marks: Marks | None = None
+) -> Examined:
     """Return what the Content Credentials of an encoded image say. Raises nothing, whatever the bytes are, fetches nothing, reads no pixel.
 
     Args:
         data: the file.
         anchors: whom to trust; None: nobody, and no signer is called trusted.
         file: its metadata, where they have been read already.
+        marks: table of the programs that generate; None: the package's own.
     """
     file = file or metadata.read(data)
     remote = [finding("c2pa.remote", f"a manifest lies at {one}; it was not fetched", "unknown") for one in presence.addresses(file.xmp)]
     if not (file.c2pa or presence.in_boxes(data) or presence.in_pages(data)):
         return Examined(remote)
-    checked = _checked(data, anchors)
+    checked = _checked(data, anchors, marks or builtin())
     return Examined([*checked.findings, *remote], checked.signature, checked.signer)
 
 
@@ -61,12 +65,12 @@ def is_available() -> bool:
     return library.module() is not None
 
 
-def _checked(data: bytes, anchors: TrustAnchors | None) -> Examined:
+def _checked(data: bytes, anchors: TrustAnchors | None, marks: Marks) -> Examined:
     module = library.module()
     if module is None:
         return _unread("present; signature not checked: c2pa-python is not installed")
     try:
-        return read_store(library.read_store(module, data, anchors), has_anchors=bool(anchors))
+        return read_store(library.read_store(module, data, anchors), marks, has_anchors=bool(anchors))
     except Exception as error:  # hostile bytes in a native library: whatever it answers, the manifest is unreadable and no more
         return _unread(f"present but not readable, signature not checked ({error})")
 
@@ -75,13 +79,13 @@ def _unread(why: str) -> Examined:
     return Examined([finding("c2pa.manifest", why, "unknown")], "unchecked", "unknown")
 
 
-def read_store(store: list[dict[str, Any]], *, has_anchors: bool = False) -> Examined:
+def read_store(store: list[dict[str, Any]], marks: Marks | None = None, *, has_anchors: bool = False) -> Examined:
     """Return what a manifest store in crJSON says, the active manifest first."""
     found = {one["label"]: manifests.read(one) for one in reversed(store)}  # of two with one label the first counts
     validation = statuses.validation(store)
     signature, why = _signature(found, validation)
     signer, lines = _signer(store[0], validation, signature, has_anchors)
-    chain = Chain(found, lambda manifest, ingredient: _codes(_void(validation, manifest, ingredient)))
+    chain = Chain(found, lambda manifest, ingredient: _codes(_void(validation, manifest, ingredient)), marks or builtin())
     claims = chain.claims(validation.active)
     if signature == "altered":
         claims = Claims(list(unsaid(claims.findings)))

@@ -130,7 +130,7 @@ export function summary(items) {
   return said.filter(([, number]) => number).map(([kind, number]) => `${kind}: ${number}`).join(", ");
 }
 
-// The columns of `dgsnet detect --provenance --out F.csv`.
+// The columns of `dgsnet detect --out F.csv`.
 const COLUMNS = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error", "provenance"];
 
 function csv(items) {

@@ -7,9 +7,28 @@ import * as words from "./words.js";
 
 const SAYS = {
   generated: "Says: AI-generated",
-  camera: "Says: from a camera",
+  "ai-edited": "Says: edited with generative AI",
   edited: "Says: edited",
+  camera: "Says: from a camera",
+  scanner: "Says: from a scanner",
   unknown: "Says nothing of how the picture was made",
+};
+
+const SIGNATURES = {
+  intact: "The file carries a C2PA signature that holds: it is as it was when it was signed",
+  altered: "The file carries a C2PA signature that does not hold: it was changed after signing, so nothing the manifest says counts",
+  unchecked: "The file carries a C2PA manifest whose signature was not checked",
+};
+
+const SIGNERS = {
+  unknown: "; who signed is not known to be trusted",
+  trusted: "; the signer is on the list of trusted ones",
+  expired: "; the signer\u2019s certificate has expired since",
+};
+
+const CONTRADICTIONS = {
+  real: "The pixels look like a photograph to the model, but the file says that it was AI-generated.",
+  "ai-generated": "The pixels look AI-generated to the model, but the file says that it came from a camera.",
 };
 
 /** Draw an item, whatever has become of it by now, into `place`. */
@@ -65,7 +84,7 @@ function scored(item, parts, model, { announce }) {
   parts.probability.textContent = words.probability(row, model);
   parts.warnings.replaceChildren(...row.warnings.map((name) => element("li", shape("warning"), element("span", words.warning(name, model)))));
   picture.scored(item, parts, model, announce);
-  provenance(parts, row.provenance, model);
+  provenance(parts, row, model);
   facts(parts, {
     file: item.label,
     sha256: row.sha256,
@@ -102,10 +121,15 @@ function scale(parts, row, { thresholds }) {
   );
 }
 
-function provenance(parts, told, model) {
+function provenance(parts, { verdict, provenance: told }, model) {
   if (!told) return;
   parts.provenance.hidden = false;
   parts.summary.textContent = told.summary;
+  parts.contradiction.hidden = told.agrees !== false;
+  parts.contradiction.textContent = told.agrees === false ? CONTRADICTIONS[verdict] : "";
+  const signer = told.signature === "intact" ? (SIGNERS[told.signer] ?? "") : "";
+  parts.signature.hidden = !(told.signature in SIGNATURES);
+  parts.signature.textContent = told.signature in SIGNATURES ? `${SIGNATURES[told.signature]}${signer}.` : "";
   parts.findings.replaceChildren(
     ...told.findings.map(({ kind, value, says }) => element("li", element("b", SAYS[says] ?? says), element("span", `${kind}: ${value}`))),
   );
