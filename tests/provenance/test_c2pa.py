@@ -235,6 +235,7 @@ def test_parts_on_an_empty_canvas():
 
 def test_what_a_model_only_looked_at_says_nothing_of_its_picture():
     assert chained(created(), inputs=[photograph()]).says == ["generated"]
+    assert chained(created("digitalCapture"), inputs=[generated()]).says == ["camera"]
 
 
 def test_an_unknown_parent_is_named():
@@ -651,3 +652,19 @@ def test_signed_files_are_read_by_many_threads_at_once(detector):
 def test_what_is_said_fits_into_json():
     provenance = read(generated())
     assert Provenance(**json.loads(json.dumps(dataclasses.asdict(provenance)))).signature == "intact"
+
+
+def test_a_chain_of_pages_is_followed_to_an_end_and_round_in_no_circle():
+    def directory(after, entries=0):
+        return struct.pack("<H", entries) + b"\0" * 12 * entries + struct.pack("<I", after)
+
+    circle = struct.pack("<2sHI", b"II", 42, 8) + directory(14) + directory(8)
+    long = struct.pack("<2sHI", b"II", 42, 8) + b"".join(directory(8 + (number + 1) * 6) for number in range(200_000))
+    for data in (circle, circle[:-2], long, struct.pack("<2sHI", b"II", 42, 2**32 - 1)):
+        assert answer(read(data)) == ("none", "none", [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 2**32 - 1])
+def test_boxes_of_any_size_come_to_an_end(size):
+    data = struct.pack(">I4s", 8, b"ftyp") + struct.pack(">I4s", size, b"free") * 4
+    assert answer(read(data)) == ("none", "none", [])

@@ -12,7 +12,7 @@ from dgsnet.provenance import exif
 
 _UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the C2PA's box, specification 2.2, A.5.1
 _MOST_BOXES = 4096
-_MOST_PAGES = 256
+_MOST_PAGES, _MOST_ENTRIES = 1024, 100_000
 _ADDRESS = re.compile(
     r"(?<=[:<\s])provenance(?:\s{0,8}=\s{0,8}[\"']|[^<>]{0,100}?\bresource\s{0,8}=\s{0,8}[\"']|\s{0,8}>)\s{0,8}(https?://[^\"'<>\s]{1,2000})"
 )
@@ -44,7 +44,11 @@ def in_boxes(data: bytes) -> bool:
 def in_pages(data: bytes) -> bool:
     """Return whether one of the directories of a TIFF file has a manifest store; several pages have it in the last."""
     try:
+        left = _MOST_ENTRIES
         for directory, _ in zip(tiff.directories(data), range(_MOST_PAGES), strict=False):
+            left -= directory.entries()
+            if left < 0:
+                return False
             for _, value in directory.values({exif.C2PA}):
                 if b"jumb" in value[:256]:
                     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Meaning = Literal["altered", "ingredient", "expired", "revoked", "unknown", "purpose", "stamp", "form", "uncovered", "unchecked", "other"]
@@ -121,7 +121,6 @@ _FAMILIES: tuple[tuple[str, Meaning], ...] = (
 
 _GOOD = (".match", ".validated", ".trusted", ".insideValidity", ".notRevoked", ".accessible", ".unknownProvenance")
 _SIGNATURE = {"c2pa.signature", "Cose_Sign1"}
-_HASHES_OF_PIXELS = ("assertion.dataHash.", "assertion.bmffHash.", "assertion.boxesHash.", "assertion.collectionHash.")
 _SIGNED = "claimSignature.validated"
 _TRUSTED = "signingCredential.trusted"
 _MOST = 100_000  # statuses looked at
@@ -145,11 +144,6 @@ class Status:
         found = MEANINGS.get(self.code, family)
         # A credential of somebody beside the signer, as an identity assertion has it.
         return "other" if self.code.startswith("signingCredential.") and self.part not in _SIGNATURE else found
-
-    @property
-    def is_of_pixels(self) -> bool:
-        """Whether it compares the file itself."""
-        return self.code.startswith(_HASHES_OF_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -177,8 +171,6 @@ def validation(manifests: list[dict[str, Any]]) -> Validation:
     found = _failures(results, label)
     for delta in _dicts(active.get("ingredientDeltas")):
         found += _failures(delta.get("validationDeltas"), label_of(delta.get("ingredientAssertionURI")))
-    # Pixels are compared now for this file alone, whichever manifest has their hash; of ingredients, which lie elsewhere, records tell.
-    found += [replace(one, label=label) for one in found if one.is_of_pixels]
     for manifest in manifests:
         assertions = manifest.get("assertions")
         for assertion in assertions.values() if isinstance(assertions, dict) else ():
