@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -126,20 +127,25 @@ def _low_band(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _sharpen(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    for axis in (0, 1):
-        reach = len(_KERNEL) // 2
-        padded = np.pad(plane, [(reach, reach) if axis == along else (0, 0) for along in (0, 1)], mode="edge")
-        size = plane.shape[axis]
-        parts = (weight * np.take(padded, range(start, start + size), axis) for start, weight in enumerate(_KERNEL))
-        plane = sum(parts, np.zeros_like(plane))
+    reach, (rows, columns) = len(_KERNEL) // 2, plane.shape
+    padded = np.pad(plane, ((reach, reach), (0, 0)), mode="edge")
+    plane = _KERNEL[reach] * plane
+    for step in range(1, reach + 1):
+        plane += _KERNEL[reach + step] * (padded[reach - step : reach - step + rows] + padded[reach + step : reach + step + rows])
+    padded = np.pad(plane, ((0, 0), (reach, reach)), mode="edge")
+    plane *= _KERNEL[reach]
+    for step in range(1, reach + 1):
+        beside = padded[:, reach - step : reach - step + columns] + padded[:, reach + step : reach + step + columns]
+        plane += _KERNEL[reach + step] * beside
     return plane
 
 
 def _answers(plane: NDArray[np.float32]) -> NDArray[np.bool_]:
-    rows, columns = (size // _BLOCK for size in plane.shape)
-    blocks = plane.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(rows * columns, _BLOCK * _BLOCK)
-    largest = np.abs(blocks[:, 1:]).max(axis=1)
-    answers: NDArray[np.bool_] = largest % np.float32(_STEP) > np.float32(_STEP / 2)
+    size = np.abs(plane)
+    size[::_BLOCK, ::_BLOCK] = 0  # the first of a block is never moved
+    tall = reduce(np.maximum, (size[row::_BLOCK] for row in range(_BLOCK)))
+    largest = reduce(np.maximum, (tall[:, column::_BLOCK] for column in range(_BLOCK)))
+    answers: NDArray[np.bool_] = (largest % np.float32(_STEP) > np.float32(_STEP / 2)).ravel()
     return answers
 
 
