@@ -15,7 +15,7 @@ import csv
 import time
 from pathlib import Path
 
-from dgsnet.watermarks import dwt_dct
+from dgsnet.watermarks import dwt_dct, stealth
 from studies.common.paths import RUNS
 from studies.watermarks.photographs import photographs, unmarked
 
@@ -33,7 +33,7 @@ def read_unmarked(corpus: Path, repositories: Path, minutes: float) -> None:
     with UNMARKED.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         if not begun:
-            writer.writerow(["photograph", "source", "done", "width", "height", *MESSAGES])
+            writer.writerow(["photograph", "source", "done", "width", "height", *MESSAGES, "stealth"])
         for photograph in photographs(corpus, repositories):
             if photograph.name in done:
                 continue
@@ -43,7 +43,7 @@ def read_unmarked(corpus: Path, repositories: Path, minutes: float) -> None:
             for what, pixels in unmarked(photograph):
                 if readings := dwt_dct.read(pixels):
                     strengths = [f"{reading.strength:.3f}" for reading in readings]
-                    rows.append([photograph.name, photograph.source, what, pixels.shape[1], pixels.shape[0], *strengths])
+                    rows.append([photograph.name, photograph.source, what, pixels.shape[1], pixels.shape[0], *strengths, len(stealth.read(pixels))])
             writer.writerows(rows)
             stream.flush()
 
