@@ -43,7 +43,9 @@ def read_unmarked(corpus: Path, repositories: Path, minutes: float) -> None:
             for what, pixels in unmarked(photograph):
                 if readings := dwt_dct.read(pixels):
                     strengths = [f"{reading.strength:.3f}" for reading in readings]
-                    rows.append([photograph.name, photograph.source, what, pixels.shape[1], pixels.shape[0], *strengths, len(stealth.read(pixels))])
+                    rows.append(
+                        [photograph.name, photograph.source, what, pixels.shape[1], pixels.shape[0], *strengths, len(stealth.read(pixels))]
+                    )
             writer.writerows(rows)
             stream.flush()
 

@@ -18,7 +18,19 @@ from dgsnet.data.dataset import load_dataset
 from dgsnet.images.decode import DecodePolicy, decode
 from studies.common.image_list import content, listed
 
-SIZES = ((256, 256), (320, 256), (384, 384), (512, 384), (512, 512), (512, 512), (768, 512), (512, 768), (640, 640), (1024, 768), (1024, 1024))
+SIZES = (
+    (256, 256),
+    (320, 256),
+    (384, 384),
+    (512, 384),
+    (512, 512),
+    (512, 512),
+    (768, 512),
+    (512, 768),
+    (640, 640),
+    (1024, 768),
+    (1024, 1024),
+)
 """Of crops, width and height: what generators and sites make, and some where rows of blocks and messages have a common length."""
 CROPS = 8
 """Of a photograph."""
@@ -54,9 +66,7 @@ def photographs(corpus: Path, repositories: Path) -> list[Photograph]:
         for sample in load_dataset(corpus).with_split(split)
         if sample.label == 0
     ]
-    found += [
-        Photograph(row["sha256"], row["source"], repositories / row["repo"], row) for row in listed() if row["label"] == "0"
-    ]
+    found += [Photograph(row["sha256"], row["source"], repositories / row["repo"], row) for row in listed() if row["label"] == "0"]
     random.Random(0).shuffle(found)  # noqa: S311 - an order, no secret
     return found
 

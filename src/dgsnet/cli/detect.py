@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dgsnet.images.decode import DecodedImage
     from dgsnet.inference.detector import Detector
     from dgsnet.inference.heatmap import Heatmap
-    from dgsnet.inference.verdict import Verdict
+    from dgsnet.inference.verdict import ReadWatermarks, Verdict
     from dgsnet.reports.detection_page import Report
 
 
@@ -47,28 +47,32 @@ def detect(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
     ] = False,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.progress import Progress
 
     from dgsnet.inference import writers
 
+    marks = options.watermark_reader(watermarks, trustmark)
+    shown = provenance or watermarks
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    file = writers.open_sink(out, provenance=provenance) if out else None
+    file = writers.open_sink(out, provenance=shown) if out else None
     _check_pictures(heatmap, report)
 
     detector = options.loader(device, provider, threads)(model)
     failed, console = 0, terminal.console()
-    table = writers.TerminalTable(provenance=provenance)
+    table = writers.TerminalTable(provenance=shown)
     with ExitStack() as stack:
         sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []
         if json:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
-            sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
+            sinks.append(writers.JsonLines(sys.stdout, provenance=shown))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        scored = stack.enter_context(closing(_scored(detector, images, batch_size, provenance, bool(pictures))))
+        scored = stack.enter_context(closing(_scored(detector, images, batch_size, provenance, marks, bool(pictures))))
         for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
@@ -92,14 +96,14 @@ def detect(
 
 
 def _scored(
-    detector: Detector, images: list[str], batch_size: int, provenance: bool, with_images: bool
+    detector: Detector, images: list[str], batch_size: int, provenance: bool, watermarks: ReadWatermarks | None, with_images: bool
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     if with_images:
         from dgsnet.inference.with_images import detect_with_images
 
-        yield from detect_with_images(detector, images, batch_size, provenance=provenance)
+        yield from detect_with_images(detector, images, batch_size, provenance=provenance, watermarks=watermarks)
     else:
-        for verdict in detector.detect_many(images, batch_size, provenance=provenance):
+        for verdict in detector.detect_many(images, batch_size, provenance=provenance, watermarks=watermarks):
             yield verdict, None
 
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dgsnet.core.errors import DgsnetError
+
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
+    from dgsnet.watermarks import Reader
 
 Model = Annotated[str, typer.Option("--model", help="Shipped model, model folder or hub id.")]
 OptionalModel = Annotated[str | None, typer.Option("--model", help="Shipped model, model folder or hub id.")]
@@ -26,6 +29,14 @@ TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
 
+Watermarks = Annotated[
+    bool,
+    typer.Option("--watermarks", help="Also look for marks in the pixels (Stable Diffusion, FLUX, NovelAI, ...): docs/watermarks.md."),
+]
+TrustMark = Annotated[
+    Path | None, typer.Option("--trustmark", metavar="DIR", help="Folder of TrustMark's decoders, decoder_Q.onnx, ...; with --watermarks.")
+]
+
 Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
 
@@ -39,3 +50,18 @@ def loader(device: str, provider: str | None, threads: int | None) -> Load:
         return Detector.from_pretrained(model, device=device, provider=provider, threads=threads)
 
     return load
+
+
+def watermark_reader(watermarks: bool, trustmark: Path | None) -> Reader | None:
+    """Return what reads marks in pixels, as the options above ask for it; None where they do not.
+
+    Raises:
+        DgsnetError: `trustmark` is given and holds no decoder, or is given without `watermarks`.
+    """
+    if not watermarks:
+        if trustmark:
+            raise DgsnetError("--trustmark says where decoders of a mark lie: give --watermarks too")
+        return None
+    from dgsnet.watermarks import Reader
+
+    return Reader.load(trustmark)

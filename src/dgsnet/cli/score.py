@@ -42,6 +42,11 @@ def score(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Also write what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
+    ] = False,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
@@ -49,7 +54,20 @@ def score(
     from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
+    options.watermark_reader(watermarks, trustmark)  # so that what is wrong with it is said before a model is loaded
+    settings = Settings(
+        model,
+        device,
+        provider,
+        threads,
+        Shard.parse(shard),
+        batch_size,
+        part_rows,
+        cluster,
+        provenance,
+        watermarks=watermarks,
+        trustmark=trustmark,
+    )
     summary, output = run.score(data, out, settings, terminal.console())
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(

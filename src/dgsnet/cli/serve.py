@@ -32,6 +32,8 @@ def serve(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
 ) -> None:
     """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
@@ -47,6 +49,7 @@ def serve(
     accepted = Keys.load(keys) if keys else None
     if accepted is None and not allow_anonymous and not _is_loopback(host):
         raise DgsnetError(f"refusing to listen on {host} without keys: give --keys FILE, or --allow-anonymous if anybody may use it")
+    options.watermark_reader(watermarks, trustmark)  # so that what is wrong with it is said before a model is loaded
     settings = Settings(
         queue=queue,
         rate=rate,
@@ -54,6 +57,8 @@ def serve(
         decode_seconds=decode_seconds,
         decoders=decoders,
         cors_origins=tuple(cors_origin or ()),
+        watermarks=watermarks,
+        trustmark=trustmark,
     )
 
     from dgsnet.service.app import create_app

@@ -30,6 +30,7 @@ from dgsnet.model.ood import OodDetector
 from dgsnet.runtimes import Runtime
 
 if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance, ReadWatermarks
     from dgsnet.model.methods import Method
 
 __all__ = ["Detector", "Verdict"]
@@ -102,12 +103,19 @@ class Detector:
         logits = replace(running, model=fingerprint_of_logits(folder).model)
         return Detector(self.runtime, config, self.name, str(logits), self.policy, self.ood)
 
-    def detect(self, source: Source) -> Verdict:
-        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set."""
-        return next(self.detect_many([source]))
+    def detect(self, source: Source, *, provenance: bool | ReadProvenance = False, watermarks: ReadWatermarks | None = None) -> Verdict:
+        """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set.
+        With `provenance` and `watermarks` what file and pixels claim of their origin is read too, as in `detect_many`."""
+        return next(self.detect_many([source], provenance=provenance, watermarks=watermarks))
 
     def detect_many(
-        self, sources: Iterable[Source], batch_size: int = 32, workers: int | None = None, *, provenance: bool = False
+        self,
+        sources: Iterable[Source],
+        batch_size: int = 32,
+        workers: int | None = None,
+        *,
+        provenance: bool | ReadProvenance = False,
+        watermarks: ReadWatermarks | None = None,
     ) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
@@ -115,13 +123,17 @@ class Detector:
             sources: as in `detect`; consumed as verdicts are taken, at most twice `batch_size` ahead.
             batch_size: images a GPU gets at once; on the CPU it changes nothing but how far decoding may run ahead.
             workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
-            provenance: read what the files claim of their origin too, into `Verdict.provenance`.
+            provenance: read what the files claim of their origin too, into `Verdict.provenance`; True for `dgsnet.provenance.read`, or
+                what is to read it, for instance with a table of marks of one's own.
+            watermarks: read marks in the pixels too, into `Verdict.provenance`: `dgsnet.watermarks.Reader()`.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        with closing(prefetch.in_order(partial(self._prepare, provenance=provenance), sources, workers, ahead)) as prepared:
+        with closing(
+            prefetch.in_order(partial(self._prepare, provenance=provenance, watermarks=watermarks), sources, workers, ahead)
+        ) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -154,8 +166,8 @@ class Detector:
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, *next(seen))
 
-    def _prepare(self, source: Source, *, provenance: bool = False) -> Prepared:
-        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance)
+    def _prepare(self, source: Source, *, provenance: bool | ReadProvenance = False, watermarks: ReadWatermarks | None = None) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance, watermarks=watermarks)
 
     def _scored(self, verdict: Verdict, logit: float, out_of_domain: bool) -> Verdict:
         score = self.config.calibration.score(logit)

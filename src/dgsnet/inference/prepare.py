@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.core.errors import DecodeError
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance, ReadWatermarks
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,15 @@ class Prepared:
     views: NDArray[np.float32] | None = None
 
 
-def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False) -> Prepared:
+def prepare(
+    source: Source,
+    preprocessing: Preprocessing,
+    policy: DecodePolicy,
+    model: str,
+    *,
+    provenance: bool | ReadProvenance = False,
+    watermarks: ReadWatermarks | None = None,
+) -> Prepared:
     """Decode a source and take the views of it; one that cannot be decoded has `error` set.
 
     Args:
@@ -34,25 +46,38 @@ def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, 
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        provenance: read the file's claims on its origin too, from the bytes that are decoded.
+        provenance: read the file's claims on its origin too, from the bytes that are decoded; True for `dgsnet.provenance.read`.
+        watermarks: reads marks in the pixels, whose findings stand before those; None: nothing does.
     """
-    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance)[0]
+    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance, watermarks=watermarks)[0]
 
 
 def prepare_with_image(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False
+    source: Source,
+    preprocessing: Preprocessing,
+    policy: DecodePolicy,
+    model: str,
+    *,
+    provenance: bool | ReadProvenance = False,
+    watermarks: ReadWatermarks | None = None,
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     try:
-        image, data = decode_with_data(source, policy) if provenance else (decode(source, policy), None)
+        image, data = decode_with_data(source, policy, alpha=watermarks is not None)
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
-    if data is not None and prepared.verdict.error is None:
+    if data is not None and provenance and prepared.verdict.error is None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
+        claims = provenance(data) if callable(provenance) else read(data)
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=claims))
+    if watermarks is not None and prepared.verdict.error is None:
+        from dgsnet.provenance import Provenance, with_pixels  # noqa: PLC0415 - as above
+
+        claims = with_pixels(prepared.verdict.provenance or Provenance(), watermarks(image))
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=claims))
     return prepared, image
 
 

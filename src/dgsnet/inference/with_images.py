@@ -14,12 +14,18 @@ from dgsnet.inference.verdict import Verdict
 
 if TYPE_CHECKING:
     from dgsnet.inference.detector import Detector
+    from dgsnet.inference.verdict import ReadProvenance, ReadWatermarks
 
 _WORKERS, _AHEAD = 1, 2  # one image is decoded while another is at work: more would be gigabytes, as each may take 150 MB
 
 
 def detect_with_images(
-    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool = False
+    detector: Detector,
+    sources: Iterable[Source],
+    batch_size: int = 32,
+    *,
+    provenance: bool | ReadProvenance = False,
+    watermarks: ReadWatermarks | None = None,
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     """Score images one by one, in order, and yield each verdict with the decoded image; None where it cannot be decoded.
 
@@ -27,7 +33,12 @@ def detect_with_images(
     """
     at_once = detector.at_once(batch_size)
     prepare = partial(
-        prepare_with_image, preprocessing=detector.config.preprocessing, policy=detector.policy, model=detector.name, provenance=provenance
+        prepare_with_image,
+        preprocessing=detector.config.preprocessing,
+        policy=detector.policy,
+        model=detector.name,
+        provenance=provenance,
+        watermarks=watermarks,
     )
     with closing(prefetch.in_order(prepare, sources, _WORKERS, _AHEAD)) as prepared:
         for one, image in prepared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dgsnet.provenance import c2pa, generators, source_type, xmp
 from dgsnet.provenance.finding import Finding, finding
@@ -35,6 +35,15 @@ def read(data: bytes) -> Provenance:
     """Read what an encoded image says of its own origin. Raises nothing, whatever the bytes are, and reads no pixel."""
     found = list(dict.fromkeys(_findings(data, read_metadata(data))))[:_MOST]
     return Provenance(found, _summary(found)) if found else Provenance()
+
+
+def with_pixels(provenance: Provenance, marks: list[Finding]) -> Provenance:
+    """Return what a file claims with what was found in its pixels (`dgsnet.watermarks`) before it; unchanged where nothing was."""
+    if not marks:
+        return provenance
+    claims = [words for says, words in _WORDS.items() if any(one.says == says for one in marks)]
+    what = f"a mark that says that it {' and '.join(claims)}" if claims else "a mark"
+    return replace(provenance, findings=[*marks, *provenance.findings], summary=f"Its pixels carry {what}. {provenance.summary}")
 
 
 def _findings(data: bytes, file: FileMetadata) -> Iterator[Finding]:

@@ -99,7 +99,7 @@ def _start_workers(
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     copy = shutil.copyfile(cache_file, cache_file.with_name("registry.sqlite"))
-    coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(str(copy.absolute()))
+    coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(str(copy.absolute()), settings.columns)
     paths = (worklist.file, worklist.root, *[Path(settings.model)] * Path(settings.model).is_dir())
     threads = settings.threads or 1
     job = Job(

@@ -31,9 +31,9 @@ class Coordinator:
     It is only there to save work: when it is gone, workers score duplicates again, to the same rows.
     """
 
-    def __init__(self, file: str) -> None:
-        """Open the file of a `SqliteDedupCache`, which nobody else has open."""
-        self._cache = SqliteDedupCache(Path(file))
+    def __init__(self, file: str, columns: tuple[str, ...]) -> None:
+        """Open the file of a `SqliteDedupCache` of rows with these columns, which nobody else has open."""
+        self._cache = SqliteDedupCache(Path(file), columns)
         self._starts: Counter[tuple[int, int]] = Counter()
 
     def count_start(self, part: int, start: int) -> int:
@@ -136,7 +136,10 @@ class Worker:
 
     def _rows(self, part: int, start: int, stop: int) -> Any:
         self._check_starts(part, start, stop)
-        scorer = SampleScorer(self._detector, self._worklist.dataset(), SharedDedupCache(self._coordinator), self._settings.batch_size)
+        cache, settings = SharedDedupCache(self._coordinator), self._settings
+        scorer = SampleScorer(
+            self._detector, self._worklist.dataset(), cache, settings.batch_size, settings.reader, settings.watermark_reader
+        )
         for number, row in enumerate(scorer.rows(self._worklist.samples(part, start, stop)), start):
             yield part, number, row
 

@@ -20,7 +20,7 @@ from dgsnet.core.files import write_json
 from dgsnet.data.layouts import list_samples
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import SqliteDedupCache
-from dgsnet.score.output import Output, claim_folder
+from dgsnet.score.output import PART_SCHEMA, PART_SCHEMA_WITH_PROVENANCE, Output, claim_folder
 from dgsnet.score.progress import ScoringProgress
 from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.settings import Settings
@@ -69,9 +69,9 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
             "data": worklist.fingerprint,
             "threshold": str(detector.config.calibration.generated),
             "dgsnet": __version__,
-        }
+        } | settings.identity
         claim_folder(out, _manifest(identity, detector, data, worklist, settings))
-        output = Output(out, suffix, identity)
+        output = Output(out, suffix, identity, PART_SCHEMA_WITH_PROVENANCE if settings.has_provenance else PART_SCHEMA)
         summary = _finish(output, worklist, detector, settings, console)
         output.delete_leftovers()
     return summary, output
@@ -95,7 +95,7 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
     if not open_parts and output.summary.exists():
         return Summary(**json.loads(output.summary.read_text(encoding="utf-8")))
     cache_file, tally, on_disk = output.work / "known.sqlite", _Tally(), Counter[int]()
-    with closing(SqliteDedupCache(cache_file)) as cache:
+    with closing(SqliteDedupCache(cache_file, settings.columns)) as cache:
         for part in sizes:
             for row in output.rows(part):
                 tally.add(row)
@@ -104,7 +104,7 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
                     cache.put(row)
     for part in sizes.keys() - set(open_parts):
         output.write_errors(part)  # a kill may have come between the two
-    with closing(SqliteDedupCache(cache_file)) as cache, ScoringProgress(console, len(worklist), tally.rows) as progress:
+    with closing(SqliteDedupCache(cache_file, settings.columns)) as cache, ScoringProgress(console, len(worklist), tally.rows) as progress:
         todo = {part: on_disk[part] for part in open_parts}
         with _open_engine(settings, detector, worklist, cache, todo) as engine:
             for part in open_parts:
@@ -123,7 +123,7 @@ def _open_engine(
     settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: dict[int, int]
 ) -> Iterator[_Engine]:
     if settings.cluster is None:
-        scorer = SampleScorer(detector, worklist.dataset(), cache, settings.batch_size)
+        scorer = SampleScorer(detector, worklist.dataset(), cache, settings.batch_size, settings.reader, settings.watermark_reader)
         yield lambda part, done: scorer.rows(worklist.samples(part, done))
         return
     from dgsnet.score.ray_engine import open_engine  # noqa: PLC0415 - what needs an extra stays apart

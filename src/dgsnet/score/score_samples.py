@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
@@ -16,6 +16,9 @@ from dgsnet.data.sample import Sample
 from dgsnet.images.decode import read_file
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import DedupCache, at_path, without_path
+
+if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance, ReadWatermarks
 
 _READERS, _AHEAD = 4, 8  # threads that read files, and files that are read ahead
 
@@ -56,6 +59,10 @@ class SampleScorer:
     dataset: Dataset
     cache: DedupCache
     batch_size: int
+    provenance: bool | ReadProvenance = False
+    """As `Detector.detect_many` takes it."""
+    watermarks: ReadWatermarks | None = None
+    """As `Detector.detect_many` takes it."""
 
     def rows(self, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
         """Yield one row per sample, in order: that of `dgsnet detect` and `key`, the path within the data set.
@@ -87,12 +94,14 @@ class SampleScorer:
 
         with (
             closing(in_order(self._read, samples, _READERS, _AHEAD)) as images,
-            closing(self.detector.detect_many(sources(), self.batch_size)) as verdicts,
+            closing(
+                self.detector.detect_many(sources(), self.batch_size, provenance=self.provenance, watermarks=self.watermarks)
+            ) as verdicts,
         ):
             for verdict in verdicts:
                 yield from duplicates()
                 one = pending.popleft()
-                row = verdict.as_dict() | {"path": one.path}
+                row = verdict.as_dict(provenance=bool(self.provenance or self.watermarks)) | {"path": one.path}
                 if row["sha256"] is not None:
                     self.cache.put(row)
                 elif one.sha256 is not None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import COLUMNS, PROVENANCE
 from dgsnet.score.cluster import Cluster
+from dgsnet.watermarks import Reader
+
+if TYPE_CHECKING:
+    from dgsnet.inference.verdict import ReadProvenance
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class Settings:
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
         cluster: that scores; None: this process does.
+        provenance: rows say what the files claim of their origin too.
+        watermarks: and what is hidden in their pixels.
+        trustmark: folder of TrustMark's decoders, which are asked as well; None: there are none.
     """
 
     model: str
@@ -68,6 +79,39 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
+    provenance: bool = False
+    watermarks: bool = False
+    trustmark: Path | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What rows follow from beside model and data; nothing where they have no provenance."""
+        marks = {"watermarks": " and ".join(["yes", *self.watermark_reader.variants])} if self.watermark_reader else {}
+        return ({PROVENANCE: "yes"} if self.provenance else {}) | marks
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row, as `dgsnet detect` has them."""
+        return (*COLUMNS, *[PROVENANCE] * self.has_provenance)
+
+    @property
+    def has_provenance(self) -> bool:
+        """Whether rows have the column of that name."""
+        return self.provenance or self.watermarks
+
+    @property
+    def reader(self) -> bool | ReadProvenance:
+        """What reads claims of origin, as `Detector.detect_many` takes it."""
+        return self.provenance
+
+    @cached_property
+    def watermark_reader(self) -> Reader | None:
+        """What reads marks in pixels; None where nobody asked.
+
+        Raises:
+            DgsnetError: `trustmark` holds no decoder.
+        """
+        return Reader.load(self.trustmark) if self.watermarks else None
 
     def load(self) -> Detector:
         """Load the detector of a process."""

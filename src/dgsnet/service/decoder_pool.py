@@ -47,6 +47,8 @@ class DecoderPool:
             "model": model,
             "policy": asdict(settings.policy),
             "memory": settings.decoder_memory,
+            "watermarks": settings.watermarks,
+            "trustmark": str(settings.trustmark) if settings.trustmark else None,
         }
         self._settings, self._on_replace = settings, on_replace
         self._idle: queue.SimpleQueue[DecoderHandle] = queue.SimpleQueue()

@@ -24,20 +24,30 @@ from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import prepare
 from dgsnet.provenance import c2pa
 from dgsnet.service import ipc
+from dgsnet.watermarks import Reader
 
 Message = tuple[dict[str, Any], bytes | memoryview]
 
 _MAX_PAYLOAD = 2**30
 
 
-def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+def handle_job(
+    job: dict[str, Any],
+    data: bytes,
+    preprocessing: Preprocessing,
+    policy: DecodePolicy,
+    model: str,
+    *,
+    watermarks: Reader | None = None,
+) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict.
+    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict;
+    `watermarks` reads marks in the pixels, whose findings stand before those of the file.
     """
     path = job["path"]
     try:
-        image = decode(data, policy)
+        image = decode(data, policy, alpha=watermarks is not None)
     except DecodeError as error:
         kind = "format" if isinstance(error, FormatError) else "size" if isinstance(error, SizeError) else "broken"
         yield {"stage": "failed", "kind": kind, "message": f"{path or 'image'}: {str(error).removeprefix('bytes: ')}"}, b""
@@ -51,7 +61,8 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape}, payload
-    yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+    claims = provenance.with_pixels(provenance.read(data), watermarks(image) if watermarks else [])
+    yield {"stage": "provenance", **asdict(claims)}, b""
 
 
 def main() -> None:
@@ -67,6 +78,7 @@ def main() -> None:
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
     # loads what a view needs before memory has a limit, and before anybody waits
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
+    watermarks = Reader.load(config["trustmark"]) if config["watermarks"] else None
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
@@ -74,7 +86,7 @@ def main() -> None:
             job, data = ipc.read(sys.stdin.buffer, _MAX_PAYLOAD)
         except EOFError:
             return
-        for message in handle_job(job, data, preprocessing, policy, config["model"]):
+        for message in handle_job(job, data, preprocessing, policy, config["model"], watermarks=watermarks):
             ipc.write(stream, *message)
 
 

@@ -27,9 +27,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+THRESHOLD = 6.5
+"""Strength from which on a mark is there: see docs/watermarks.md for the highest that photographs without one gave."""
+
 _STEP = 36.0
 _BLOCK = 4  # of the low band
 _SMALLEST = 256 * 256  # pixels: below, the writer refuses
+_LARGEST = 2**23  # pixels that are read, from the top: the marks' own programs make fewer
 _ROWS = 256  # of the low band at a time
 _U = 0.492  # of OpenCV's BGR2YUV
 _FLOAT, _BYTES = 1.0, 256.0  # twice the centre of U, which is what the low band has of it
@@ -100,6 +104,7 @@ def read(pixels: NDArray[np.uint8]) -> list[Reading]:
 def block_answers(pixels: NDArray[np.uint8]) -> list[NDArray[np.bool_]]:
     """Return what each block says, (blocks,) in the writer's order, for each way of reading a picture (H, W, 3): in the order of
     float or bytes, BGR or RGB, as it is or with the smoothing of chroma undone."""
+    pixels = pixels[: max(2 * _BLOCK, _LARGEST // pixels.shape[1])]
     rows, columns = (size // (2 * _BLOCK) * _BLOCK for size in pixels.shape[:2])
     answers: list[list[NDArray[np.bool_]]] = [[] for _ in range(8)]
     margin = _BLOCK  # low-band rows beyond a strip, for what is undone
