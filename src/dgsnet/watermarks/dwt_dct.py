@@ -67,7 +67,7 @@ MESSAGES = (
     # Stability-AI/stablediffusion, scripts/txt2img.py
     Message("stable_diffusion_2", "Stable Diffusion 2 (Stability AI's scripts)", _of_text("SDV2")),
     # black-forest-labs/flux, src/flux/util.py
-    Message("flux", "FLUX (Black Forest Labs' code)", _of_number(0x2AFE87BCF52E)),
+    Message("flux", "FLUX (Black Forest Labs' code)", _of_number(0x2AFE879CF52E)),
     # invoke-ai/InvokeAI, invokeai/backend/image_util/invisible_watermark.py, the node's default
     Message("invokeai", "InvokeAI", _of_text("InvokeAI")),
 )
