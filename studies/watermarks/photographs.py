@@ -18,11 +18,11 @@ from dgsnet.data.dataset import load_dataset
 from dgsnet.images.decode import DecodePolicy, decode
 from studies.common.image_list import content, listed
 
-SIZES = ((256, 256), (320, 256), (384, 384), (512, 384), (512, 512), (768, 512), (512, 768))
+SIZES = ((256, 256), (256, 384), (320, 256), (384, 384), (512, 256), (512, 384), (512, 512))
 """Of crops, width and height: some are multiples of what blocks and messages have in common, where a picture's own columns add up."""
-CROPS = 24
+CROPS = 40
 """Of a photograph."""
-LARGEST = 1024
+LARGEST = 768
 """Side beyond which the middle of a photograph stands for the whole."""
 _POLICY = DecodePolicy(max_bytes=60 * 2**20, max_pixels=120_000_000)
 

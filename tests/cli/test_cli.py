@@ -27,7 +27,7 @@ from dgsnet.inference.verdict import Verdict
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands down "ignore"
 class Detector:
     from_pretrained = classmethod(lambda cls, name, **options: cls())
-    def detect_many(self, sources, batch_size, provenance):
+    def detect_many(self, sources, batch_size, **options):
         for number, source in enumerate(sources):
             time.sleep(60 if "SLEEP" in source and number else 0)
             yield Verdict(source, score=0.5, verdict="real", model="stand-in")
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_with_130_and_keeps_the_rows_so_far(tmp_path):
 
 def test_ctrl_c_leaves_no_half_parquet(run, pictures, tmp_path, monkeypatch):
     class Interrupted:
-        def detect_many(self, sources, batch_size, provenance):
+        def detect_many(self, sources, batch_size, **options):
             yield Verdict("a")
             raise KeyboardInterrupt
 

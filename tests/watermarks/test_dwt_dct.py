@@ -18,7 +18,7 @@ FLOAT_BGR, FLOAT_RGB, BYTES_BGR = 0, 2, 4
 def picture(side=512, seed=5):
     """A picture with soft colours and grain, such as the writers get."""
     rng = np.random.default_rng(seed)
-    return np.clip(128 + (textured(rng, False, side) - 128.0) * 0.7, 0, 255).astype(np.uint8)
+    return np.clip(128 + (textured(rng, False, side) - 128.0) * 0.3, 0, 255).astype(np.uint8)
 
 
 def jpeg(pixels, quality, subsampling=2):
@@ -32,8 +32,7 @@ def strengths(pixels):
 
 
 def votes(answers, bits):
-    which = np.arange(len(answers)) % bits
-    return np.bincount(which, answers, bits) / np.bincount(which, minlength=bits) * 255 > 127
+    return dwt_dct.votes(answers, bits) * 255 > 127
 
 
 @pytest.mark.parametrize("message", dwt_dct.MESSAGES, ids=lambda message: message.name)
@@ -58,7 +57,7 @@ def test_the_same_pixels_read_as_floats_and_as_bytes_say_different_things():
     answers = dwt_dct.block_answers(write(picture(), sdxl, floats=True))
     right = [int((votes(answers[way], 48) == sdxl.bits).sum()) for way in (FLOAT_BGR, FLOAT_RGB, BYTES_BGR)]
     assert right[0] == 48
-    assert max(right[1:]) < 40
+    assert max(right[1:]) < 36
 
 
 def test_red_and_blue_exchanged_by_the_writer():
@@ -96,7 +95,7 @@ def test_halved_chroma_is_what_the_writers_own_way_of_reading_does_not_survive()
     sdxl = dwt_dct.MESSAGES[0]
     answers = dwt_dct.block_answers(jpeg(write_as_program(picture(), sdxl), 95))
     plain, sharpened = (votes(answers[way], 48) for way in (FLOAT_BGR, FLOAT_BGR + 1))
-    assert (plain == sdxl.bits).sum() < 40 < (sharpened == sdxl.bits).sum()
+    assert (plain == sdxl.bits).sum() < 32 < 42 < (sharpened == sdxl.bits).sum()
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

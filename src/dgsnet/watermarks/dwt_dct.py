@@ -36,6 +36,7 @@ _SMALLEST = 256 * 256  # pixels: below, the writer refuses
 _LARGEST = 2**23  # pixels that are read, from the top: the marks' own programs make fewer
 _ROWS = 256  # of the low band at a time
 _U = 0.492  # of OpenCV's BGR2YUV
+_CERTAIN = 1 - 1e-9  # correlation that is taken for 1, whose z would have no end
 _FLOAT, _BYTES = 1.0, 256.0  # twice the centre of U, which is what the low band has of it
 
 _KERNEL = np.float32(math.sqrt(2)) * np.float32(2 * math.sqrt(2) - 3) ** np.abs(np.arange(-4, 5)).astype(np.float32)
@@ -154,13 +155,23 @@ def _answers(plane: NDArray[np.float32]) -> NDArray[np.bool_]:
     return answers
 
 
-def _compare(answers: NDArray[np.bool_], message: Message) -> Reading:
-    length = len(message.bits)
+def votes(answers: NDArray[np.bool_], length: int) -> NDArray[np.float64]:
+    """Return the share of blocks that say 1, (length,), for each bit of a message of this length."""
     which = np.arange(len(answers)) % length
-    votes = np.bincount(which, answers, length) / np.bincount(which, minlength=length)
-    agree = int(((votes * 255 > 127) == message.bits).sum())
-    spread = votes.std() * message.bits.std()
-    if spread == 0:
-        return Reading(message, 0.0, agree)
-    correlation = float(((votes - votes.mean()) * (message.bits - message.bits.mean())).mean() / spread)
-    return Reading(message, math.atanh(min(correlation, 1 - 1e-9)) * math.sqrt(length - 3), agree)
+    shares: NDArray[np.float64] = np.bincount(which, answers, length) / np.bincount(which, minlength=length)
+    return shares
+
+
+def strength(shares: NDArray[np.float64], bits: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return how votes (n,) correlate with messages (..., n), as Fisher's z in standard deviations of chance; 0 where all votes are equal."""
+    apart, of_bits = shares - shares.mean(), bits - bits.mean(axis=-1, keepdims=True)
+    spread = np.sqrt((apart**2).sum() * (of_bits**2).sum(axis=-1))
+    correlation = np.divide(of_bits @ apart, spread, out=np.zeros_like(spread), where=spread > 0)
+    found: NDArray[np.float64] = np.arctanh(np.clip(correlation, -_CERTAIN, _CERTAIN)) * math.sqrt(len(shares) - 3)
+    return found
+
+
+def _compare(answers: NDArray[np.bool_], message: Message) -> Reading:
+    shares = votes(answers, len(message.bits))
+    agree = int(((shares * 255 > 127) == message.bits).sum())
+    return Reading(message, float(strength(shares, message.bits)), agree)
