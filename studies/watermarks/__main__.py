@@ -4,8 +4,8 @@
     python -m studies.watermarks survival --data CORPUS --repositories FOLDER [--pictures 100]
     python -m studies.watermarks tables
 
-`unmarked` appends the strength of every message in every crop to `runs/watermarks/unmarked.csv` and goes on where it stopped; `survival` does
-the same with marked pictures, `survival.csv`. `tables` writes `results/*.json` from both, and prints the table of docs/watermarks.md.
+`unmarked` appends the strength of every message in every crop to `runs/watermarks/unmarked.csv` and goes on where it stopped; `survival`
+does the same with marked pictures, `survival.csv`. `tables` writes `results/*.json` from both, and prints the table of docs/watermarks.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RESULTS, WORK = Path(__file__).parent / "results", RUNS / "watermarks"
 UNMARKED, SURVIVAL = "unmarked.csv", "survival.csv"
 MESSAGES = [message.name for message in dwt_dct.MESSAGES]
 SHIFTED = [np.stack([np.roll(message.bits, step) for step in range(len(message.bits))]) for message in dwt_dct.MESSAGES]
-"""Each message as (n, n): as it is, and begun at every other bit. A crop by 8 pixels shifts what is read by one, so these are messages that a
-photograph holds as seldom, and n times as many tries to take it for marked."""
+"""Each message as (n, n): as it is, and begun at every other bit. A crop by 8 pixels shifts what is read by one, so these are messages that
+a photograph holds as seldom, and n times as many tries to take it for marked."""
 SIDE = 512
 """Of a picture that is marked."""
 TEXT = b"a cat on a mat, soft light\nNegative prompt: blurry\nSteps: 28, Sampler: Euler a, CFG scale: 5, Seed: 1234567890, Size: 512x512"

@@ -52,7 +52,7 @@ def _write_bytes(bgr: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pixels:
 
 
 def _mark(plane: NDArray[np.floating], bits: NDArray[np.uint8]) -> NDArray[np.floating]:
-    """Move one value of the low band of each block; the writer exchanges the two mixed bands on the way back, and so does this."""
+    """Move one value of the low band of each block. The writer exchanges the two mixed bands on the way back, and so does this."""
     rows, columns = (size // (2 * _BLOCK) for size in plane.shape)
     marked = plane.copy()
     inside = marked[: plane.shape[0] // 4 * 4, : plane.shape[1] // 4 * 4]
@@ -74,7 +74,7 @@ def _mark(plane: NDArray[np.floating], bits: NDArray[np.uint8]) -> NDArray[np.fl
 
 
 def hide(channels: Pixels, signature: bytes, text: bytes, *, length: int | None = None) -> Pixels:
-    """Hide a text in the lowest bits of (H, W, C), down each column, as `stealth_pnginfo` does; `length` in bits, where it is to be a lie."""
+    """Hide a text in the lowest bits of (H, W, C), down each column, as `stealth_pnginfo` does; `length`, in bits, may lie."""
     stored = gzip.compress(text, mtime=0) if signature.endswith(b"comp") else text
     announced = (8 * len(stored) if length is None else length).to_bytes(4, "big")
     bits = np.unpackbits(np.frombuffer(signature + announced + stored, np.uint8))

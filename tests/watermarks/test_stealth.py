@@ -13,7 +13,12 @@ from dgsnet.images.decode import decode
 from dgsnet.watermarks import Reader, stealth
 from studies.watermarks.writing import hide
 
-NOVELAI = {"Description": "a cat", "Software": "NovelAI", "Source": "NovelAI Diffusion V4", "Comment": json.dumps({"steps": 28, "prompt": "a cat"})}
+NOVELAI = {
+    "Description": "a cat",
+    "Software": "NovelAI",
+    "Source": "NovelAI Diffusion V4",
+    "Comment": json.dumps({"steps": 28, "prompt": "a cat"}),
+}
 WEB_UI = "a cat, über\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1"
 
 
@@ -117,7 +122,8 @@ def test_a_text_that_inflates_without_end_is_cut(rng):
 
 
 @pytest.mark.parametrize(
-    "text", [b"\xff\xfe\x00broken", b"[" * 5000, b"[1, 2]", b"{", b"", b'{"a": {"b": [1]}, "\\ud800": "\\udfff"}', b'{"x": ' + b"9" * 5000 + b"}"]
+    "text",
+    [b"\xff\xfe\x00broken", b"[" * 5000, b"[1, 2]", b"{", b"", b'{"a": {"b": [1]}, "\\ud800": "\\udfff"}', b'{"x": ' + b"9" * 5000 + b"}"],
 )
 def test_what_is_no_settings_ends_in_findings_that_can_be_printed(pixels, text):
     if text:

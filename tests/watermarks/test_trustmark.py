@@ -1,4 +1,4 @@
-"""TrustMark: its code is ours, its networks the user's. The graphs here have TrustMark's shape and answer with bits that they were given."""
+"""TrustMark: its code is ours, its networks the user's. The graphs here have its shape and answer with bits that they were given."""
 
 import random
 
@@ -29,7 +29,7 @@ def bits_of(word, schema, wrong=()):
 
 
 def graph(file, bits, side=256):
-    """A graph as Adobe's decoders are, (1, 3, side, side) to (1, 100): `bits` where the middle of the picture is bright, else their opposite."""
+    """A graph as Adobe's decoders are, (1, 3, side, side) to (1, 100): `bits` of a bright picture, their opposite of a dark one."""
     signs = np.where(bits, 1, -1).astype(np.float32)[None]
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
@@ -39,13 +39,15 @@ def graph(file, bits, side=256):
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, side, side])]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(bits)])]
     held = [numpy_helper.from_array(signs, "signs"), numpy_helper.from_array(np.array([1]), "last")]
-    model = helper.make_model(helper.make_graph(nodes, "decoder", inputs, outputs, held), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(
+        helper.make_graph(nodes, "decoder", inputs, outputs, held), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
     onnx.save(model, file)
 
 
 @pytest.mark.parametrize("schema", CODES)
 def test_a_code_mends_what_it_promises_and_no_more(schema):
-    code, chance = CODES[schema], random.Random(schema)
+    code, chance = CODES[schema], random.Random(schema)  # noqa: S311
     for wrong in range(code.mends + 1):
         payload = chance.getrandbits(code.data)
         word = code.encode(payload)
@@ -113,7 +115,7 @@ def test_what_part_of_a_picture_a_decoder_sees(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no graph"])
 def test_folders_without_a_decoder_that_works(tmp_path, content):
-    with pytest.raises(DgsnetError, match="holds no decoder of TrustMark; expected decoder_Q.onnx"):
+    with pytest.raises(DgsnetError, match=r"holds no decoder of TrustMark; expected decoder_Q\.onnx"):
         Reader.load(tmp_path)
     (tmp_path / "decoder_B.onnx").write_bytes(content)
     with pytest.raises(DgsnetError, match=r"decoder_B\.onnx: no decoder of TrustMark .*fetch it again"):

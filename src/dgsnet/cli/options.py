@@ -31,7 +31,7 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads t
 
 Watermarks = Annotated[
     bool,
-    typer.Option("--watermarks", help="Also look for marks in the pixels (Stable Diffusion, FLUX, NovelAI, ...): docs/watermarks.md."),
+    typer.Option("--watermarks", help="--provenance, and marks in the pixels (Stable Diffusion, FLUX, NovelAI, ...): docs/watermarks.md."),
 ]
 TrustMark = Annotated[
     Path | None, typer.Option("--trustmark", metavar="DIR", help="Folder of TrustMark's decoders, decoder_Q.onnx, ...; with --watermarks.")

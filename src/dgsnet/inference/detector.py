@@ -125,7 +125,7 @@ class Detector:
             workers: threads that decode; None: as many as there are cores, at most 16. They change no score.
             provenance: read what the files claim of their origin too, into `Verdict.provenance`; True for `dgsnet.provenance.read`, or
                 what is to read it, for instance with a table of marks of one's own.
-            watermarks: read marks in the pixels too, into `Verdict.provenance`: `dgsnet.watermarks.Reader()`.
+            watermarks: read marks in the pixels as well, into `Verdict.provenance`: `dgsnet.watermarks.Reader()`.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")

@@ -47,7 +47,7 @@ def prepare(
         policy: limits of decoding.
         model: its name, for the verdict.
         provenance: read the file's claims on its origin too, from the bytes that are decoded; True for `dgsnet.provenance.read`.
-        watermarks: reads marks in the pixels, whose findings stand before those; None: nothing does.
+        watermarks: reads marks in the pixels, whose findings stand before those of the file; None: nothing does.
     """
     return prepare_with_image(source, preprocessing, policy, model, provenance=provenance, watermarks=watermarks)[0]
 
@@ -68,7 +68,7 @@ def prepare_with_image(
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
-    if data is not None and provenance and prepared.verdict.error is None:
+    if data is not None and (provenance or watermarks is not None) and prepared.verdict.error is None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
         claims = provenance(data) if callable(provenance) else read(data)

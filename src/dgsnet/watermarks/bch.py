@@ -1,8 +1,8 @@
 """The code of TrustMark's 100 bits: which 96 of them are a word of a shortened BCH code over GF(2^7), and how many had to be mended.
 
-TrustMark (https://github.com/adobe/trustmark, python/trustmark/datalayer.py) writes payload, check bits and four bits that name the schema. The codes are
-binary and of length 127, x^7 + x^3 + 1; they mend up to `t` bits. Decoding is by syndromes, Berlekamp and Massey, and a search of all roots
-(S. Lin and D. J. Costello, Error Control Coding, 2nd edition, sections 6.2 and 6.3).
+TrustMark (https://github.com/adobe/trustmark, python/trustmark/datalayer.py) writes payload, check bits and four bits that name the schema.
+The codes are binary and of length 127, of the field of x^7 + x^3 + 1; they mend up to `mends` bits. Decoding is by syndromes, the algorithm
+of Berlekamp and Massey, and a search of all roots (S. Lin and D. J. Costello, Error Control Coding, 2nd edition, sections 6.2 and 6.3).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The mark of `invisible-watermark`, method ``dwtDct``, read as the sender's code wrote it.
 
-The writer (invisible-watermark 0.2.0, ``maxDct.py``) takes U of OpenCV's YUV, the low band of one Haar step, and cuts it into 4 x 4 blocks, row
-by row: 8 x 8 pixels each. Block number k carries bit k mod n of the message: its largest value but the first is moved to a quarter (0) or
-three quarters (1) of a step of 36. Nothing says where a message begins, so a crop at the left or top, or another width, ends it.
+The writer (invisible-watermark 0.2.0, ``maxDct.py``) takes U of OpenCV's YUV, the low band of one Haar step, and cuts it into blocks of 4 x 4,
+row by row: 8 x 8 pixels each. Block number k carries bit k mod n of the message: its largest value but the first is moved to a quarter (0)
+or three quarters (1) of a step of 36. Nothing says where a message begins, so a crop at the left or top, or another width, ends it.
 
 What the file does not say, and what decides the reading:
 
@@ -40,7 +40,7 @@ _CERTAIN = 1 - 1e-9  # correlation that is taken for 1, whose z would have no en
 _FLOAT, _BYTES = 1.0, 256.0  # twice the centre of U, which is what the low band has of it
 
 _KERNEL = np.float32(math.sqrt(2)) * np.float32(2 * math.sqrt(2) - 3) ** np.abs(np.arange(-4, 5)).astype(np.float32)
-"""Inverse of (1, 6, 1) / 8, which is what halving, then libjpeg's `fancy upsampling` and averaging again does to chroma, in one direction."""
+"""Inverse of (1, 6, 1) / 8, which is what halving, then libjpeg's `fancy upsampling` and averaging again do to chroma, one way."""
 
 
 def _of_text(text: str) -> NDArray[np.uint8]:
@@ -163,7 +163,7 @@ def votes(answers: NDArray[np.bool_], length: int) -> NDArray[np.float64]:
 
 
 def strength(shares: NDArray[np.float64], bits: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return how votes (n,) correlate with messages (..., n), as Fisher's z in standard deviations of chance; 0 where all votes are equal."""
+    """Return how votes (n,) correlate with messages (..., n), as Fisher's z in standard deviations of chance; 0 where votes are equal."""
     apart, of_bits = shares - shares.mean(), bits - bits.mean(axis=-1, keepdims=True)
     spread = np.sqrt((apart**2).sum() * (of_bits**2).sum(axis=-1))
     correlation = np.divide(of_bits @ apart, spread, out=np.zeros_like(spread), where=spread > 0)

@@ -1,7 +1,7 @@
 """Settings that generators hide in the lowest bits of a picture: `stealth_pnginfo` of NovelAI and of plug-ins of Stable Diffusion web UIs.
 
-Down each column and then to the right, one bit a pixel in the alpha channel or three in red, green and blue: a signature of 15 letters, which
-says in which of the two and whether gzip was used, a length of 32 bits, counted in bits, and the text in UTF-8. What is written here comes from
+Down each column and then to the right, one bit a pixel in the alpha channel or three in red, green and blue: a signature of 15 letters,
+which says where it stands and whether gzip was used, a length of 32 bits, counted in bits, and the text in UTF-8. All of it comes from
 outside: the length is held against the picture, and both what is read and what is inflated have a limit.
 (https://github.com/NovelAI/novelai-image-metadata, https://github.com/neggles/sd-webui-stealth-pnginfo)
 """
