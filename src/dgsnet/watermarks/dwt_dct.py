@@ -1,8 +1,9 @@
 """The mark of `invisible-watermark`, method ``dwtDct``, read as the sender's code wrote it.
 
-The writer (invisible-watermark 0.2.0, ``maxDct.py``) takes U of OpenCV's YUV, the low band of one Haar step, and cuts it into blocks of 4 x 4,
-row by row: 8 x 8 pixels each. Block number k carries bit k mod n of the message: its largest value but the first is moved to a quarter (0)
-or three quarters (1) of a step of 36. Nothing says where a message begins, so a crop at the left or top, or another width, ends it.
+The writer (invisible-watermark 0.2.0, ``maxDct.py``) takes U of OpenCV's YUV, the low band of one Haar step, and cuts it into blocks of
+4 x 4, row by row: 8 x 8 pixels each. Block number k carries bit k mod n of the message: its largest value but the first is moved to a
+quarter (0) or three quarters (1) of a step of 36. Nothing says where a message begins, so a crop at the left or top, or another width, ends
+it.
 
 What the file does not say, and what decides the reading:
 
