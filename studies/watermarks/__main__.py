@@ -15,6 +15,7 @@ import csv
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def strengths(pixels: Pixels) -> NDArray[np.float64]:
 
 def read_marked(corpus: Path, repositories: Path, pictures: int) -> None:
     """Mark pictures, one of a source, treat them and read them again."""
-    begun, taken = _done(WORK / SURVIVAL), set()
+    begun, taken = _done(WORK / SURVIVAL), set[str]()
     columns = ["photograph", "mark", "treatment", "strength", "agree"]
     for photograph in photographs(corpus, repositories):
         if len(taken) == pictures:
@@ -105,7 +106,7 @@ def _survivals(pixels: Pixels) -> Iterator[list[Any]]:
 
 def _writers() -> dict[str, Callable[[Pixels], Pixels]]:
     writers: dict[str, Callable[[Pixels], Pixels]] = {
-        message.name: lambda pixels, message=message: write_as_program(pixels, message) for message in dwt_dct.MESSAGES
+        message.name: partial(write_as_program, message=message) for message in dwt_dct.MESSAGES
     }
     writers["sdxl_rgb"] = lambda pixels: write(pixels, dwt_dct.MESSAGES[0], floats=True, rgb=True)
     return writers

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def _write_floats(bgr: NDArray[np.float32], bits: NDArray[np.uint8]) -> Pixels:
     v = np.float32(0.877) * (bgr[..., 2] - luma)
     u = _mark(u, bits) - np.float32(0.5)
     marked = np.stack([luma + 2.032 * u, luma - 0.395 * u - 0.581 * v, luma + 1.140 * v], axis=-1)
-    return np.clip(np.rint(marked), 0, 255).astype(np.uint8)
+    return _pixels(np.rint(marked))
 
 
 def _write_bytes(bgr: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pixels:
@@ -48,7 +49,12 @@ def _write_bytes(bgr: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pixels:
     v = np.clip((bgr[..., 2] - luma) * 14369 + (128 << _SHIFT) + _HALF >> _SHIFT, 0, 255)
     u, v = _mark(u.astype(np.float64), bits).astype(np.uint8).astype(np.int64) - 128, v - 128
     marked = [luma + (33292 * u + _HALF >> _SHIFT), luma + (-6472 * u - 9519 * v + _HALF >> _SHIFT), luma + (18678 * v + _HALF >> _SHIFT)]
-    return np.clip(np.stack(marked, axis=-1), 0, 255).astype(np.uint8)
+    return _pixels(np.stack(marked, axis=-1))
+
+
+def _pixels(values: NDArray[Any]) -> Pixels:
+    pixels: Pixels = np.clip(values, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _mark(plane: NDArray[np.floating], bits: NDArray[np.uint8]) -> NDArray[np.floating]:
