@@ -5,13 +5,15 @@
     python -m studies.watermarks tables
 
 `unmarked` appends the strength of every message in every crop to `runs/watermarks/unmarked.csv` and goes on where it stopped; `survival`
-does the same with marked pictures, `survival.csv`. `tables` writes `results/*.json` from both, and prints the table of docs/watermarks.md.
+does the same with marked pictures, `survival.csv`. `tables` writes `results/*.json` from both, and from these the tables of
+docs/watermarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,14 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from dgsnet.core.files import write_json
+from dgsnet.core.files import write_json, write_text
 from dgsnet.watermarks import dwt_dct, stealth
-from studies.common.paths import RUNS
+from studies.common.paths import ROOT, RUNS
 from studies.watermarks import treatments
 from studies.watermarks.photographs import middle, photographs, unmarked
 from studies.watermarks.writing import hide, write, write_as_program
 
 RESULTS, WORK = Path(__file__).parent / "results", RUNS / "watermarks"
+DOCUMENT = ROOT / "docs" / "watermarks.md"
 UNMARKED, SURVIVAL = "unmarked.csv", "survival.csv"
 MESSAGES = [message.name for message in dwt_dct.MESSAGES]
 SHIFTED = [np.stack([np.roll(message.bits, step) for step in range(len(message.bits))]) for message in dwt_dct.MESSAGES]
@@ -138,7 +141,7 @@ def _share(count: int, of: int) -> dict[str, float | int]:
 
 
 def tables() -> None:
-    """Write the results, and print the table of what survives."""
+    """Write the results, and the tables of the document."""
     rows = _rows(UNMARKED)
     strongest = {name: np.array([float(row[name]) for row in rows]) for name in MESSAGES}
     shifted = {name: np.array([float(row[f"{name}_shifted"]) for row in rows]) for name in MESSAGES}
@@ -178,11 +181,38 @@ def tables() -> None:
         for mark, by_name in survived.items()
     }
     write_json(RESULTS / "survival.json", shares)
-    names = list(next(iter(shares.values())))
-    print("| | " + " | ".join(shares) + " |\n|---|" + "---|" * len(shares))
-    for name in names:
-        cells = [f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})" for one in (by_name[name] for by_name in shares.values())]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name, block in (("unmarked", _unmarked_table(found)), ("survival", _survival_table(shares))):
+        text = re.sub(
+            rf"(?s)<!-- {name} -->.*?<!-- /{name} -->",
+            lambda _, name=name, block=block: f"<!-- {name} -->\n{block}\n<!-- /{name} -->",
+            text,
+        )
+    write_text(DOCUMENT, text)
+
+
+def _unmarked_table(found: dict[str, Any]) -> str:
+    of_crops, of_photographs = found["any_message"], found["any_message_in_a_photograph"]
+    lines = [
+        f"Of {found['crops']:,} crops of {found['photographs']:,} unmarked photographs of {found['sources']} sources, {of_crops['count']} "
+        f"were taken for marked (95 %: at most {of_crops['high']:.5f} of the crops, {of_photographs['high']:.4f} of the photographs); hidden "
+        f"settings were seen in {found['settings_in_colours']['count']}.",
+        "",
+        "| message | highest strength in a crop | tries with the message begun at each bit | highest | crops in which one of them passes |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in found["messages"].items():
+        moved = one["shifted"]
+        lines.append(f"| {name} | {one['highest']:.1f} | {moved['tries']:,} | {moved['highest']:.1f} | {moved['crops_with_an_alarm']} |")
+    return "\n".join(lines)
+
+
+def _survival_table(shares: dict[str, dict[str, Any]]) -> str:
+    lines = ["| | " + " | ".join(shares) + " |", "|---|" + "---|" * len(shares)]
+    for name in next(iter(shares.values())):
+        cells = [f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})" for one in (of_mark[name] for of_mark in shares.values())]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:

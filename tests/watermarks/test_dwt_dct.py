@@ -1,13 +1,15 @@
 """The marks of `invisible-watermark`: what its writers wrote is found, and nothing is found where they wrote nothing."""
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dgsnet.images.decode import decode
-from dgsnet.watermarks import Reader, dwt_dct
+from dgsnet.watermarks import Reader, dwt_dct, reader
 from studies.watermarks.writing import FLOAT, write, write_as_program
 from tests.support.pictures import textured
 
@@ -126,6 +128,15 @@ def test_of_a_huge_picture_the_top_is_read(monkeypatch):
     monkeypatch.setattr(dwt_dct, "_LARGEST", 512 * 256)
     assert len(dwt_dct.block_answers(marked)[0]) == 64 * 32
     assert strengths(marked)["sdxl"] > dwt_dct.THRESHOLD
+
+
+def test_the_figures_of_false_alarms_are_those_of_the_study():
+    found = json.loads((Path(__file__).parents[2] / "studies" / "watermarks" / "results" / "unmarked.json").read_text())
+    assert found["threshold"] == dwt_dct.THRESHOLD
+    assert found["crops"] >= reader.UNMARKED
+    assert found["any_message"]["count"] == found["settings_in_colours"]["count"] == 0
+    tries = [one["shifted"] for one in found["messages"].values()]
+    assert sum(one["crops_with_an_alarm"] for one in tries) / sum(one["tries"] for one in tries) < 1e-5
 
 
 def test_a_finding_says_how_often_it_is_wrong():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DecodeError
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.verdict import Verdict
 
@@ -64,11 +64,14 @@ def prepare_with_image(
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     try:
-        image, data = decode_with_data(source, policy, alpha=watermarks is not None)
+        if provenance or watermarks is not None:
+            image, data = decode_with_data(source, policy, alpha=watermarks is not None)
+        else:
+            image, data = decode(source, policy), None
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
-    if data is not None and (provenance or watermarks is not None) and prepared.verdict.error is None:
+    if data is not None and prepared.verdict.error is None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
         claims = provenance(data) if callable(provenance) else read(data)
