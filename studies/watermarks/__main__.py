@@ -195,8 +195,8 @@ def _unmarked_table(found: dict[str, Any]) -> str:
     of_crops, of_photographs = found["any_message"], found["any_message_in_a_photograph"]
     lines = [
         f"Of {found['crops']:,} crops of {found['photographs']:,} unmarked photographs of {found['sources']} sources, {of_crops['count']} "
-        f"were taken for marked (95 %: at most {of_crops['high']:.5f} of the crops, {of_photographs['high']:.4f} of the photographs); hidden "
-        f"settings were seen in {found['settings_in_colours']['count']}.",
+        f"were taken for marked (95 %: at most {of_crops['high']:.5f} of the crops, {of_photographs['high']:.4f} of the photographs); "
+        f"hidden settings were seen in {found['settings_in_colours']['count']}.",
         "",
         "| message | highest strength in a crop | tries with the message begun at each bit | highest | crops in which one of them passes |",
         "|---|---|---|---|---|",
