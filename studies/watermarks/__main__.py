@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -183,11 +182,8 @@ def tables() -> None:
     write_json(RESULTS / "survival.json", shares)
     text = DOCUMENT.read_text(encoding="utf-8")
     for name, block in (("unmarked", _unmarked_table(found)), ("survival", _survival_table(shares))):
-        text = re.sub(
-            rf"(?s)<!-- {name} -->.*?<!-- /{name} -->",
-            lambda _, name=name, block=block: f"<!-- {name} -->\n{block}\n<!-- /{name} -->",
-            text,
-        )
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        text = text[: text.index(begin) + len(begin)] + block + "\n" + text[text.index(end) :]
     write_text(DOCUMENT, text)
 
 
