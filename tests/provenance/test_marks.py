@@ -2,6 +2,7 @@
 that names one in every place where people write."""
 
 import json
+import pickle
 import struct
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dgsnet.core.errors import MarksError, MissingPackageError
+from dgsnet.inference.asked import Asked
 from dgsnet.provenance import generators, load_marks, read
 from dgsnet.provenance.generators import FREE_TEXT, Marks
 from dgsnet.provenance.source_type import ORDER
@@ -287,6 +289,19 @@ def test_marks_of_ones_own_stand_beside_the_packages(tmp_path, name, text):
         assert read(data, marks=marks).programs == expected
     assert read(jpeg(Software="Housemade 3")).says == []
     assert marks.fingerprint != load_marks().fingerprint
+
+
+def test_a_table_travels_between_processes(tmp_path):
+    (tmp_path / "own.toml").write_text(OWN)
+    asked = Asked(provenance=True, marks=load_marks(tmp_path / "own.toml"))
+    (tmp_path / "own.toml").unlink()
+    for arrived in (
+        pickle.loads(pickle.dumps(asked)),  # noqa: S301 - as Ray hands it to its workers
+        Asked.from_dict(json.loads(json.dumps(asked.as_dict()))),  # as the service hands it to its decoders
+    ):
+        assert arrived == asked
+        assert arrived.claims(jpeg(Software="Housemade 3")).programs == ["House renderer"]
+    assert asked != Asked(provenance=True, marks=load_marks())
 
 
 def test_a_namespace_of_ones_own(tmp_path):

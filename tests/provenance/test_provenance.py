@@ -330,7 +330,7 @@ def test_each_file_is_read_and_decoded_once(run, tiny_model, pictures, tmp_path,
     reads, decoded = [], []
     read_file, from_bytes = decode.read_file, decode._from_bytes
     monkeypatch.setattr(decode, "read_file", lambda path, policy: reads.append(str(path)) or read_file(path, policy))
-    monkeypatch.setattr(decode, "_from_bytes", lambda data, policy: decoded.append(data) or from_bytes(data, policy))
+    monkeypatch.setattr(decode, "_from_bytes", lambda *given: decoded.append(given[0]) or from_bytes(*given))
     paths = [str(pictures / name) for name in ("a.png", "b.jpg", "broken.png")]
     for more in ((), ("--heatmap", tmp_path / "maps", "--report", tmp_path / "page.html")):
         run("detect", *paths, "--model", tiny_model, *more)

@@ -86,13 +86,13 @@ def test_equal_bytes_are_scored_once(pictures, tiny_model, tmp_path, monkeypatch
     seen: Counter[bytes] = Counter()
     detect_many = Detector.detect_many
 
-    def counting(self: Detector, sources: Any, batch_size: int) -> Any:
+    def counting(self: Detector, sources: Any, batch_size: int, **options: Any) -> Any:
         def each() -> Any:
             for source in sources:
                 seen[source.read(1 << 30)] += 1
                 yield source
 
-        return detect_many(self, each(), batch_size)
+        return detect_many(self, each(), batch_size, **options)
 
     monkeypatch.setattr(Detector, "detect_many", counting)
     scored(pictures, tmp_path / "out", tiny_model, part_rows=100)

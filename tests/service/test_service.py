@@ -24,7 +24,9 @@ from PIL import Image, PngImagePlugin
 from dgsnet.core.errors import DgsnetError
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.provenance import load_marks
 from dgsnet.service import ipc
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.decoder_pool import DecoderPool
@@ -89,7 +91,7 @@ def test_marks_of_ones_own_reach_the_decoders(detector, tmp_path):
     )
     text = PngImagePlugin.PngInfo()
     text.add_text("house", "1")
-    with serving(detector, replace(SETTINGS, marks=tmp_path / "own.toml")) as (client, _):
+    with serving(detector, replace(SETTINGS, asked=Asked(provenance=True, marks=load_marks(tmp_path / "own.toml")))) as (client, _):
         (row,) = post(client, encoded(pnginfo=text)).json()["results"]
     assert row["provenance"]["says"] == ["generated"]
     assert "(House)" in row["provenance"]["summary"]

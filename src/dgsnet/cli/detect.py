@@ -49,6 +49,8 @@ def detect(
     provenance: options.Provenance = None,
     trust_anchors: options.TrustAnchors = None,
     marks: options.Marks = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
     steadiness: options.Steadiness = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
@@ -56,7 +58,15 @@ def detect(
 
     from dgsnet.inference import writers
 
-    asked = options.asked(provenance=provenance, unasked=True, trust_anchors=trust_anchors, marks=marks, steadiness=steadiness)
+    asked = options.asked(
+        provenance=provenance,
+        unasked=True,
+        trust_anchors=trust_anchors,
+        marks=marks,
+        watermarks=watermarks,
+        trustmark=trustmark,
+        steadiness=steadiness,
+    )
     images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
     file = writers.open_sink(out, provenance=asked.provenance) if out else None
     _check_pictures(heatmap, report)

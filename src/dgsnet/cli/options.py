@@ -51,6 +51,13 @@ Marks = Annotated[
     Path | None,
     typer.Option("--marks", metavar="FILE", help="More marks of generators, .toml or .yaml: docs/provenance.md."),
 ]
+Watermarks = Annotated[
+    bool,
+    typer.Option("--watermarks", help="--provenance, and marks in the pixels (Stable Diffusion, FLUX, NovelAI, ...): docs/watermarks.md."),
+]
+TrustMark = Annotated[
+    Path | None, typer.Option("--trustmark", metavar="DIR", help="Folder of TrustMark's decoders, decoder_Q.onnx, ...; with --watermarks.")
+]
 Steadiness = Annotated[
     bool, typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views.")
 ]
@@ -76,6 +83,8 @@ def asked(
     unasked: bool = False,
     trust_anchors: Path | None = None,
     marks: Path | None = None,
+    watermarks: bool = False,
+    trustmark: Path | None = None,
     steadiness: bool = False,
 ) -> Asked:
     """Return what the options above ask of each picture beside its score.
@@ -84,19 +93,26 @@ def asked(
         provenance: as asked for; None: nobody said, and what else is asked decides, or `unasked`.
 
     Raises:
-        DgsnetError: `provenance` is off, and options need it.
+        DgsnetError: `provenance` is off, and options need it; `trustmark` holds no decoder, or is given without `watermarks`.
         TrustError, MarksError: the trust anchors or the marks cannot be read.
         MissingPackageError: the marks are YAML, and PyYAML is not installed.
     """
     from dgsnet.inference.asked import Asked
     from dgsnet.provenance import TrustAnchors, load_marks
 
-    needing = [name for name, given in {"--trust-anchors": trust_anchors, "--marks": marks}.items() if given]
+    needing = [name for name, given in {"--trust-anchors": trust_anchors, "--marks": marks, "--watermarks": watermarks}.items() if given]
     if provenance is False and needing:
         raise DgsnetError(f"--no-provenance leaves {' and '.join(needing)} nothing to do: leave one of them out")
-    return Asked(
+    if trustmark and not watermarks:
+        raise DgsnetError("--trustmark says where decoders of a mark lie: give --watermarks too")
+    found = Asked(
         provenance=bool(needing) or (unasked if provenance is None else provenance),
         anchors=TrustAnchors.load(trust_anchors) if trust_anchors else None,
         marks=load_marks(marks) if marks else None,
+        watermarks=watermarks,
+        trustmark=trustmark,
         steadiness=steadiness,
     )
+    if found.watermarks:
+        _ = found.reader  # so that what is wrong with it is said before a model is loaded
+    return found

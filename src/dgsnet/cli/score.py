@@ -46,6 +46,8 @@ def score(
     provenance: options.Provenance = None,
     trust_anchors: options.TrustAnchors = None,
     marks: options.Marks = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
     steadiness: options.Steadiness = False,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
@@ -54,7 +56,14 @@ def score(
     from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    asked = options.asked(provenance=provenance, trust_anchors=trust_anchors, marks=marks, steadiness=steadiness)
+    asked = options.asked(
+        provenance=provenance,
+        trust_anchors=trust_anchors,
+        marks=marks,
+        watermarks=watermarks,
+        trustmark=trustmark,
+        steadiness=steadiness,
+    )
     settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster, asked)
     summary, output = run.score(data, out, settings, terminal.console())
     terminal.name_failures("not scored", output.reasons(summary.parts))

@@ -35,6 +35,8 @@ def serve(
     operating_point: options.Point = "balanced",
     trust_anchors: options.TrustAnchors = None,
     marks: options.Marks = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
 ) -> None:
     """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
@@ -56,7 +58,7 @@ def serve(
         request_seconds=request_seconds,
         decode_seconds=decode_seconds,
         decoders=decoders,
-        asked=options.asked(provenance=True, trust_anchors=trust_anchors, marks=marks),
+        asked=options.asked(provenance=True, trust_anchors=trust_anchors, marks=marks, watermarks=watermarks, trustmark=trustmark),
         cors_origins=tuple(cors_origin or ()),
     )
 

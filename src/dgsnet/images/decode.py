@@ -95,13 +95,14 @@ class DecodedImage:
 
     `pixels` is (H, W, 3) uint8 RGB, C-contiguous, upright. `sha256` is that of the encoded bytes; input without (arrays, PIL images) is
     hashed as shape and RGB pixels. `format` is one of `FORMATS`, or "array" or "pil". `jpeg_quality`, 1..100, is what the tables of a JPEG
-    file tell; None for everything else.
+    file tell; None for everything else. `alpha` is (H, W) uint8, upright as well, where it was asked for and the picture has one.
     """
 
     pixels: NDArray[np.uint8]
     sha256: str
     format: str
     jpeg_quality: int | None = None
+    alpha: NDArray[np.uint8] | None = None
 
     @property
     def width(self) -> int:
@@ -119,27 +120,30 @@ _DEFAULT = DecodePolicy()
 Source = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
 
-def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
+def decode(source: Source, policy: DecodePolicy = _DEFAULT, *, alpha: bool = False) -> DecodedImage:
     """Decode a path, encoded bytes, a binary file object, a PIL image or a uint8 array (H,W), (H,W,1), (H,W,3) or (H,W,4).
+
+    With `alpha` the alpha channel is kept too, where there is one; the pixels are composited on white all the same.
 
     Raises `DecodeError`, and nothing else, when the source cannot be read, is no picture of a known format (`FormatError`), is damaged or
     exceeds `policy` (`SizeError`).
     """
-    return decode_with_data(source, policy)[0]
+    return decode_with_data(source, policy, alpha=alpha)[0]
 
 
-def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT) -> tuple[DecodedImage, bytes | None]:
+def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT, *, alpha: bool = False) -> tuple[DecodedImage, bytes | None]:
     """Decode as `decode` does, and return the encoded bytes beside the image; None for an array or a PIL image, which have none."""
     name = _name(source)
     try:
         if isinstance(source, np.ndarray):
-            return _in_memory(_from_array(source, policy), "array"), None
+            pixels = _from_array(source, policy)
+            return _in_memory(pixels, "array", source[:, :, 3] if alpha and source.shape[2:] == (4,) else None), None
         if isinstance(source, Image.Image):
             _check_size(source.size, policy)
             source.load()
-            return _in_memory(_rgb(source), "pil"), None
+            return _in_memory(_rgb(source), "pil", _alpha(source) if alpha else None), None
         data = _encoded(source, policy)
-        return _from_bytes(data, policy), data
+        return _from_bytes(data, policy, alpha), data
     except DecodeError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     except Image.DecompressionBombError as error:  # of readers that look at the size before `_check_size` can
@@ -148,7 +152,7 @@ def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT) -> tuple[D
         raise DecodeError(f"{name}: cannot be decoded ({_reason(error)}); replace the file or leave it out") from error
 
 
-def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
+def _from_bytes(data: bytes, policy: DecodePolicy, alpha: bool) -> DecodedImage:
     kind, reader = _reader(data, policy)
     if kind == "WEBP":
         _check_size(decompression_limits.webp_size(data), policy)
@@ -168,7 +172,7 @@ def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
             if policy.truncated == "error" or not _partly_decoded(image):
                 raise DecodeError(f"truncated or damaged {kind} ({_reason(error)}); replace it by a whole copy or leave it out") from error
         quality = jpeg_quality.of_tables(image.quantization) if isinstance(image, JpegImagePlugin.JpegImageFile) else None
-        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind, quality)
+        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind, quality, _alpha(image) if alpha else None)
 
 
 def _partly_decoded(image: ImageFile) -> bool:
@@ -246,6 +250,15 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     return pixels if upright is None else np.ascontiguousarray(upright(pixels))
 
 
+def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the alpha channel of a loaded image, upright, where its mode has one that holds for itself."""
+    if image.mode not in {"RGBA", "LA", "PA"}:
+        return None
+    stored = np.asarray(image.getchannel("A"))
+    upright = _UPRIGHT.get(_orientation(image))
+    return stored if upright is None else np.ascontiguousarray(upright(stored))
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         if decompression_limits.directory_entries(_exif_block(image)) > _MOST_ENTRIES:
@@ -301,10 +314,10 @@ def _from_array(array: NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.ui
     return _rgb(Image.fromarray(np.ascontiguousarray(single)))
 
 
-def _in_memory(pixels: NDArray[np.uint8], kind: str) -> DecodedImage:
+def _in_memory(pixels: NDArray[np.uint8], kind: str, alpha: NDArray[np.uint8] | None) -> DecodedImage:
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest(), kind)
+    return DecodedImage(pixels, digest.hexdigest(), kind, alpha=alpha)
 
 
 def _name(source: object) -> str:

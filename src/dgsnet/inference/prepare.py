@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DecodeError
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.verdict import Verdict
@@ -48,12 +48,12 @@ def prepare_with_image(
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     try:
-        image, data = decode_with_data(source, policy) if asked.provenance else (decode(source, policy), None)
+        image, data = decode_with_data(source, policy, alpha=asked.watermarks)
     except DecodeError as error:
         return Prepared(Verdict(path, model=model, error=str(error))), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=asked.steadiness)
-    if data is not None and prepared.verdict.error is None:
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data)))
+    if prepared.verdict.error is None:
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data, image)))
     return prepared, image
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from dgsnet.artifacts.calibration import Answer
 
 if TYPE_CHECKING:
-    from dgsnet.provenance import Provenance
+    from collections.abc import Callable
+
+    from dgsnet.images.decode import DecodedImage
+    from dgsnet.provenance import Finding, Provenance
+
+    ReadProvenance = Callable[[bytes], Provenance]
+    """From the bytes of a file to its claims: `dgsnet.provenance.read`, with whatever it is to use bound to it."""
+    ReadWatermarks = Callable[[DecodedImage], list[Finding]]
+    """From a decoded picture to what is hidden in its pixels: a `dgsnet.watermarks.Reader`."""
 
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dgsnet.provenance import aigc_label, c2pa, exif, generators, iptc_ai, source_type, xmp
@@ -101,6 +101,20 @@ def read(data: bytes, anchors: TrustAnchors | None = None, marks: Marks | None =
         credentials.signature,
         credentials.signer,
         list(dict.fromkeys(name for names in programs.values() for name in names)),
+    )
+
+
+def with_pixels(provenance: Provenance, marks: list[Finding]) -> Provenance:
+    """Return what a file claims with what was found in its pixels (`dgsnet.watermarks`) before it; unchanged where nothing was."""
+    if not marks:
+        return provenance
+    says = [word for word in ORDER if any(one.says == word for one in marks)]
+    what = f"a mark that says that it {' and '.join(_WORDS[word] for word in says)}" if says else "a mark"
+    return replace(
+        provenance,
+        findings=[*marks, *provenance.findings],
+        summary=f"Its pixels carry {what}. {provenance.summary}",
+        says=[word for word in ORDER if word in {*says, *provenance.says}],
     )
 
 

@@ -16,7 +16,6 @@ from ray.exceptions import RayActorError
 
 from dgsnet import __version__
 from dgsnet.core.errors import ScoringError
-from dgsnet.inference.verdict import COLUMNS
 from dgsnet.score.dedup_cache import SqliteDedupCache, at_path, without_path
 from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.settings import Settings
@@ -32,7 +31,7 @@ class Coordinator:
     It is only there to save work: when it is gone, workers score duplicates again, to the same rows.
     """
 
-    def __init__(self, file: str, columns: tuple[str, ...] = COLUMNS) -> None:
+    def __init__(self, file: str, columns: tuple[str, ...]) -> None:
         """Open the file of a `SqliteDedupCache` of rows with these columns, which nobody else has open."""
         self._cache = SqliteDedupCache(Path(file), columns)
         self._starts: Counter[tuple[int, int]] = Counter()

@@ -40,7 +40,7 @@ def handle_job(
     """
     path = job["path"]
     try:
-        image = decode(data, policy)
+        image = decode(data, policy, alpha=asked.watermarks)
     except DecodeError as error:
         kind = "format" if isinstance(error, FormatError) else "size" if isinstance(error, SizeError) else "broken"
         yield {"stage": "failed", "kind": kind, "message": f"{path or 'image'}: {str(error).removeprefix('bytes: ')}"}, b""
@@ -54,7 +54,7 @@ def handle_job(
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape, "copies": prepared.copies}, payload
-    yield {"stage": "provenance", "claims": asdict(asked.claims(data))}, b""
+    yield {"stage": "provenance", "claims": asdict(asked.claims(data, image))}, b""
 
 
 def main() -> None:
@@ -71,6 +71,8 @@ def main() -> None:
     # loads what a view needs before memory has a limit, and before anybody waits
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
     asked = Asked.from_dict(config["asked"])
+    if asked.watermarks:
+        _ = asked.reader
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dgsnet.images.decode import DecodePolicy
 from dgsnet.inference.asked import Asked
@@ -36,6 +37,10 @@ class Settings:
     """To decode a picture, and again to read its metadata; a process that takes longer is killed."""
     decoder_memory: int = 1536 * 2**20
     """Bytes a decoding process may take beyond what it needs idle; what would need more is refused. The largest picture needs half."""
+    watermarks: bool = False
+    """Whether marks in the pixels are looked for too."""
+    trustmark: Path | None = None
+    """Folder of TrustMark's decoders, which are asked as well."""
     batch: int = 8
     """Images a GPU gets at once; on the CPU it is one."""
     rate: float = 600.0
