@@ -9,16 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.model.kernel_head import Compression
-from dgsnet.model.recipe import HeadRecipe, KernelRecipe
+from dgsnet.model.mlp_head import Compression
+from dgsnet.model.recipe import HeadRecipe, MlpRecipe
 from dgsnet.model.ridge import ridge_probe
 from dgsnet.training.refit_head import Features, Fit, HeadFit, Logits
 from studies.second_edition.copies import Copy
 
 JOINT, WIDTH = 512, 768
 """Numbers of the embedding and of a token of ViT-B/16."""
-SHIPPED = HeadRecipe(kind="kernel", kernel=KernelRecipe(directions=64, landmarks=1024, scale=1.0))
-PENALTY = 1e-4
+SHIPPED = HeadRecipe(kind="mlp")
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,23 @@ class Candidate:
     """A head: what it reads, of which kind it is, and which copies of the images it learns from."""
 
     reads: Literal["embedding and block 5", "all tokens"]
-    head: Literal["linear", "kernel"]
+    head: Literal["linear", "mlp"]
     learns: tuple[Copy, ...]
-    penalty: float
-    size: KernelRecipe = SHIPPED.kernel
+    penalty: float = 0.1
+    """Of a linear head."""
+    size: MlpRecipe = SHIPPED.mlp
 
     def __str__(self) -> str:
-        size = f", {self.size.landmarks} landmarks, {self.size.directions} directions, scale {self.size.scale:g}"
-        head = f"{self.head} head{size if self.head == 'kernel' else ''}"
-        return f"{head}, {self.reads}, penalty {self.penalty:g}, from {' + '.join(self.learns)}"
+        if self.head == "linear":
+            size = f"penalty {self.penalty:g}"
+        else:
+            size = f"{self.size.hidden} hidden units, {self.size.directions} directions"
+        return f"{self.head} ({size}), {self.reads}, from {' + '.join(self.learns)}"
 
     def fit(self) -> Fit:
         """Return what fits it."""
-        if self.head == "kernel":
-            return HeadFit(HeadRecipe(kind="kernel", kernel=self.size), self.penalty, JOINT, WIDTH)
+        if self.head == "mlp":
+            return HeadFit(HeadRecipe(kind="mlp", mlp=self.size), self.penalty, JOINT, WIDTH)
         return _linear(_first_edition if self.reads == "embedding and block 5" else None, self.penalty, self.size.directions)
 
 

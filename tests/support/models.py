@@ -19,11 +19,11 @@ from dgsnet.model.recipe import make_recipe
 USER_CACHE = cache_dir()  # read on import, while the tests are collected, hence before `_own_cache` sets another
 """Of whoever runs the tests: only for tests of the real weights, which read them there."""
 
-_KERNEL = ("refitted.kind=kernel", "refitted.kernel.directions=4", "refitted.kernel.landmarks=12")
+_MLP = ("refitted.kind=mlp", "refitted.mlp.directions=4", "refitted.mlp.hidden=12")
 KINDS = {
     "lora": ("preprocessing.view=crop",),
     "linear": ("blocks=[1,2]", "preprocessing.view=patches"),
-    "dgs": ("blocks=[1,2]", "block_tokens=class-and-patches", "preprocessing.view=crop", *_KERNEL),
+    "dgs": ("blocks=[1,2]", "block_tokens=class-and-patches", "preprocessing.view=crop", *_MLP),
 }
 """Methods by name, each with other settings: what is read of the tower, and which head reads it."""
 
@@ -37,9 +37,8 @@ def trained(tiny_clip, folder, method, *assignments):
         for name, parameter in made.named_parameters():
             if "lora_" in name or not name.startswith("backbone."):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-        for name, values in made.kernel.named_buffers() if made.kernel else ():
-            drawn = torch.randn(values.shape, generator=generator).half()
-            values.copy_({"scale": torch.tensor(300.0), "coefficients": 30 * drawn}.get(name, drawn))
+        for values in made.mlp.buffers() if made.mlp else ():
+            values.copy_(torch.randn(values.shape, generator=generator).half())
     record = {
         "backbone": backbone_match.describe(made.backbone),
         "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},

@@ -19,9 +19,9 @@ from dgsnet.core.errors import CalibrationError, TrainingError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation.predictions import read_predictions
 from dgsnet.images.decode import decode
-from dgsnet.model.kernel_head import KernelHead
 from dgsnet.model.methods import Method
-from dgsnet.model.recipe import HeadRecipe, KernelRecipe
+from dgsnet.model.mlp_head import MlpHead
+from dgsnet.model.recipe import HeadRecipe, MlpRecipe
 from dgsnet.model.ridge import ridge_probe
 from dgsnet.training import refit_head
 from tests.support.models import trained
@@ -98,7 +98,7 @@ def test_it_is_calibrated_on_sources_left_out(tiny_model, training, tmp_path):
         read = torch.cat([detector.method.embed(torch.from_numpy(view[None])) for view in views]).double().numpy()
     for fold in range(3):
         seen = np.array([not sample.source.endswith(str(fold)) for sample in dataset])
-        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY["linear"])
+        weight, bias = ridge_probe(read[seen], dataset.labels()[seen], refit_head.PENALTY)
         for sample, features in zip(dataset, read, strict=True):
             if sample.source.endswith(str(fold)):
                 assert rows[sample.path]["logit"] == pytest.approx(features @ weight + bias, abs=1e-3)
@@ -234,24 +234,24 @@ def test_what_cannot_be_fitted_is_refused(tiny_model, training, tmp_path, settin
     assert not (tmp_path / "out").exists()
 
 
-def test_a_kernel_head_reads_compressed_tokens_and_is_calibrated_as_any_other(tiny_clip, corpus, tmp_path):
+def test_a_perceptron_reads_compressed_tokens_and_is_calibrated_as_any_other(tiny_clip, corpus, tmp_path):
     (tmp_path / "trained").mkdir()
     trained(tiny_clip, tmp_path / "trained", "lora", "preprocessing.view=crop", "blocks=[1,2]", "block_tokens=class-and-patches")
     training = load_dataset(corpus).with_split("train")
     sources = [f"{'fake' if sample.label else 'camera'}{at % 3}" for at, sample in enumerate(training)]
     named = (replace(one, source=name, generator=name if one.label else "") for one, name in zip(training, sources, strict=True))
     dataset = replace(training, samples=tuple(named))
-    head = HeadRecipe(kind="kernel", kernel=KernelRecipe(directions=4, landmarks=16))
-    assert refitted(tmp_path / "trained", dataset, tmp_path / "new", head=head, journeys=2, penalty=1e-3) == ()
+    head = HeadRecipe(kind="mlp", mlp=MlpRecipe(directions=4, hidden=16))
+    assert refitted(tmp_path / "trained", dataset, tmp_path / "new", head=head, journeys=2) == ()
     new = Detector.from_pretrained(tmp_path / "new")
-    assert new.config.recipe["refitted"] == {"kind": "kernel", "kernel": {"directions": 4, "landmarks": 16, "scale": 1.0}}
+    assert new.config.recipe["refitted"] == head.model_dump()
     assert new.config.data["n_real"] == 3 * 12
     left_out = read_predictions(tmp_path / "new" / "left_out" / "predictions.parquet").to_pylist()
     paths = [row["path"] for row in left_out]
     assert paths[:3] == [training.samples[0].path, f"{training.samples[0].path}#1", f"{training.samples[0].path}#2"]
     assert len({row["logit"] for row in left_out}) == len(paths) == 3 * len(training)  # no copy is the picture itself
     stored = load_file(tmp_path / "new" / names.HEADS)
-    assert {name for name, tensor in stored.items() if tensor.dtype == np.float16} == {f"kernel.{name}" for name in KernelHead.HALF}
+    assert {name for name, tensor in stored.items() if tensor.dtype == np.float16} == {f"mlp.{name}" for name in MlpHead.HALF}
     images = [dataset.read(sample) for sample in dataset]
     views = np.stack([new.config.preprocessing(decode(image).pixels, 0) for image in images])
     with torch.inference_mode():
@@ -259,7 +259,7 @@ def test_a_kernel_head_reads_compressed_tokens_and_is_calibrated_as_any_other(ti
     assert [new.detect(image).logit for image in images] == pytest.approx(logits, abs=1e-4)
     again = Detector.from_pretrained(tmp_path / "new")  # refitted again it keeps its kind
     with Progress(disable=True) as progress:
-        refit_head.refit(again, dataset, tmp_path / "newer", progress, penalty=1e-3, journeys=2)
+        refit_head.refit(again, dataset, tmp_path / "newer", progress, journeys=2)
     for name in (names.HEADS, "domain.safetensors"):
         assert (tmp_path / "newer" / name).is_file() == (tmp_path / "new" / name).is_file()
     assert (tmp_path / "newer" / names.HEADS).read_bytes() == (tmp_path / "new" / names.HEADS).read_bytes()

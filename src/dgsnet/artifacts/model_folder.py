@@ -4,7 +4,7 @@
 |---|---|
 | `config.json` | recipe, preprocessing, backbone and its fingerprint, label map, calibration, versions, data fingerprint |
 | `adapter_model.safetensors`, `adapter_config.json` | the LoRA adapter in PEFT's format; absent where a method has none |
-| `heads.safetensors` | the linear heads, and the kernel head where there is one |
+| `heads.safetensors` | the linear heads, and the perceptron where there is one |
 | `domain.safetensors` | what the training photographs look like to the model (`dgsnet.model.ood`); absent where they were few |
 | `README.md` | model card |
 | `metrics.json` | figures on the validation split |
@@ -35,8 +35,8 @@ from dgsnet.core.errors import ModelFolderError, RecipeError
 from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.model import backbone_match, methods
 from dgsnet.model.backbone import Backbone
-from dgsnet.model.kernel_head import KernelHead
 from dgsnet.model.methods import Method
+from dgsnet.model.mlp_head import MlpHead
 from dgsnet.model.recipe import Recipe
 
 
@@ -95,7 +95,7 @@ def save(folder: Path, method: Method, record: dict[str, Any]) -> None:
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
-    half = name.startswith("kernel.") and name.removeprefix("kernel.") in KernelHead.HALF
+    half = name.startswith("mlp.") and name.removeprefix("mlp.") in MlpHead.HALF
     return tensor.detach().half() if half else tensor.detach()
 
 

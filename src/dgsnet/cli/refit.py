@@ -19,17 +19,15 @@ def refit(
         int | None, typer.Option("--limit", min=2, help="At most so many images, as many of each label. Default: all.")
     ] = None,
     head: Annotated[
-        Literal["linear", "kernel"] | None, typer.Option("--head", help="A linear head or a kernel head. Default: as the model has.")
+        Literal["linear", "mlp"] | None, typer.Option("--head", help="A linear head, or a small perceptron. Default: as the model has.")
     ] = None,
     journeys: Annotated[
         int, typer.Option("--journeys", min=0, help="Copies of each image, as it is after a way through the web, to learn from as well.")
     ] = 0,
-    penalty: Annotated[
-        float | None, typer.Option("--penalty", help="Of the ridge. Default: 0.01 of a linear head, 0.0001 of a kernel head.")
-    ] = None,
+    penalty: Annotated[float, typer.Option("--penalty", help="Of the ridge of a linear head, in units of the features' variance.")] = 0.01,
     device: options.TorchDevice = "cpu",
 ) -> None:
-    """Give a trained model a new head in closed form, calibrated on sources left out: for new generators, or after fine-tuning."""
+    """Give a trained model a new head, calibrated on sources left out: for new generators, or after fine-tuning."""
     from dgsnet.artifacts import model_folder
     from dgsnet.evaluation.predictions import PREDICTIONS
     from dgsnet.inference.detector import Detector

@@ -110,22 +110,26 @@ class SurgeryRecipe(_Settings):
     order: Order = "project-then-align"
 
 
-class KernelRecipe(_Settings):
-    """Size of a kernel head, see `dgsnet.model.kernel_head`."""
+class MlpRecipe(_Settings):
+    """Size and fit of a perceptron head, see `dgsnet.model.mlp_head`."""
 
     directions: int = Field(64, ge=1)
-    """Principal directions of each group that are kept."""
-    landmarks: int = Field(1024, ge=2)
-    """Training images that bumps stand around; at most as many as there are."""
-    scale: float = Field(1.0, gt=0)
-    """Of the kernel, in units of the median squared distance between two training images."""
+    """Principal directions of each group of a feature that are kept."""
+    hidden: int = Field(128, ge=1)
+    """H, hidden units."""
+    epochs: int = Field(12, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    """The highest of the schedule."""
+    weight_decay: float = Field(0.01, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Of the input; half of the hidden units are dropped."""
 
 
 class HeadRecipe(_Settings):
-    """The detecting head that `dgsnet refit` fits in closed form; training itself trains linear heads alone."""
+    """The detecting head that `dgsnet refit` fits to features; training itself trains linear heads alone."""
 
-    kind: Literal["linear", "kernel"] = "linear"
-    kernel: KernelRecipe = KernelRecipe()
+    kind: Literal["linear", "mlp"] = "linear"
+    mlp: MlpRecipe = MlpRecipe()
 
 
 class Recipe(_Settings):

@@ -33,15 +33,15 @@ from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
 from dgsnet.model.feature_cache import FeatureCache
-from dgsnet.model.kernel_head import Compression, KernelFit
 from dgsnet.model.methods import Method
+from dgsnet.model.mlp_head import Compression, MlpFit, Singles
 from dgsnet.model.ood import fit as ood_fit
 from dgsnet.model.recipe import HeadRecipe
 from dgsnet.model.ridge import fit_head, ridge_probe
 from dgsnet.training.extract_features import extract_features
 
-PENALTY = {"linear": 0.01, "kernel": 1e-4}
-"""Penalty of the ridge by kind of head, in units of the variance of what it reads: features, or what the landmarks' kernel spans."""
+PENALTY = 0.01
+"""Penalty of a linear head's ridge, in units of the features' variance."""
 
 FOLDS = 5
 """Folds of the photo sources and the generators, at most."""
@@ -72,7 +72,7 @@ LEFT_OUT = "left_out"
 
 @dataclass(frozen=True)
 class HeadFit:
-    """How a head is fitted: its kind, and the penalty of its ridge."""
+    """How a head is fitted: its kind, and the penalty of its ridge if it is linear."""
 
     head: HeadRecipe
     penalty: float
@@ -90,26 +90,28 @@ class HeadFit:
         if self.head.kind == "linear":
             weight, bias = ridge_probe(features.astype(np.float64), labels, self.penalty)
             return lambda others: others.astype(np.float64) @ weight + bias
-        compression, fitted = self.kernel(features, labels)
-        return lambda others: fitted(compression(others))
+        compression, fitted, _ = self._mlp(features, labels)
+        return lambda others: fitted(compression(_singles(others)))
 
-    def kernel(self, features: Features, labels: NDArray[np.int64]) -> tuple[Compression, KernelFit]:
-        """Fit a kernel head."""
-        compression = Compression.fit(features, self.joint_width, self.token_width, self.head.kernel.directions)
-        return compression, KernelFit.fit(compression(features), labels, self.penalty, self.head.kernel)
+    def _mlp(self, features: Features, labels: NDArray[np.int64]) -> tuple[Compression, MlpFit, Singles]:
+        given = _singles(features)
+        compression = Compression.fit(given, self.joint_width, self.token_width, self.head.mlp.directions)
+        compressed = compression(given)
+        return compression, MlpFit.fit(compressed, labels, self.head.mlp), compressed
 
     def give(self, method: Method, features: Features, labels: NDArray[np.int64]) -> Features:
         """Give a method the head; return what the head reads of each image, (N, P)."""
-        if self.head.kind == "linear":
-            method.refit(self.head)
+        method.refit(self.head)
+        if method.mlp is None:
             fit_head(method.detecting_head, features.astype(np.float64), labels, self.penalty)
             return features
-        compression, fitted = self.kernel(features, labels)
-        sized = self.head.kernel.model_copy(update={"landmarks": len(fitted.landmarks)})
-        method.refit(self.head.model_copy(update={"kernel": sized}))
-        assert method.kernel is not None  # noqa: S101 - that is what `refit` does
-        method.kernel.take(compression, fitted)
-        return compression(features)
+        compression, fitted, compressed = self._mlp(features, labels)
+        method.mlp.take(compression, fitted)
+        return compressed
+
+
+def _singles(features: Features) -> Singles:
+    return np.asarray(features, np.float32)
 
 
 def refit(
@@ -117,7 +119,7 @@ def refit(
     dataset: Dataset,
     out: Path,
     progress: Progress,
-    penalty: float | None = None,
+    penalty: float = PENALTY,
     head: HeadRecipe | None = None,
     journeys: int = 0,
 ) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ def refit(
         dataset: labelled images.
         out: a folder, new or empty.
         progress: shows how far it is.
-        penalty: of the ridge; None: that of `PENALTY`.
+        penalty: of the ridge of a linear head.
         head: kind and size; None: as the model's own.
         journeys: travelled copies of each image (`dgsnet.images.journeys`) that the head is fitted and calibrated to as well.
 
@@ -159,7 +161,7 @@ def refit_to(
     dataset: Dataset,
     features: Features,
     out: Path,
-    penalty: float | None = None,
+    penalty: float = PENALTY,
     head: HeadRecipe | None = None,
     targets: Targets = DEFAULT_TARGETS,
 ) -> None:
@@ -191,9 +193,9 @@ def refit_to(
         _check(out, fit.penalty)  # once more: what somebody wrote there meanwhile is not replaced
 
 
-def _fit_for(detector: Detector, head: HeadRecipe | None, penalty: float | None) -> HeadFit:
+def _fit_for(detector: Detector, head: HeadRecipe | None, penalty: float) -> HeadFit:
     chosen = head or detector.method.recipe.refitted
-    return HeadFit.of(detector.method, chosen, PENALTY[chosen.kind] if penalty is None else penalty)
+    return HeadFit.of(detector.method, chosen, penalty)
 
 
 def _check(out: Path, penalty: float) -> None:

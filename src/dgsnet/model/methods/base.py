@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dgsnet.core.errors import RecipeError
 from dgsnet.model.backbone import Backbone
-from dgsnet.model.kernel_head import KernelHead
+from dgsnet.model.mlp_head import MlpHead
 from dgsnet.model.recipe import HeadRecipe, Recipe
 
 Stage = Literal["probe", "finetune"]
@@ -78,7 +78,7 @@ class Method(nn.Module, ABC):
         if recipe.blocks:  # set by `standardise_blocks`, saved with the heads
             self.register_buffer("block_mean", torch.zeros(backbone.width - backbone.joint_width))
             self.register_buffer("block_scale", torch.ones(backbone.width - backbone.joint_width))
-        self.kernel = self._new_kernel(recipe.refitted)
+        self.mlp = self._new_mlp(recipe.refitted)
 
     @abstractmethod
     def enter(self, stage: Stage) -> list[nn.Parameter]:
@@ -95,37 +95,37 @@ class Method(nn.Module, ABC):
     @property
     @abstractmethod
     def detecting_head(self) -> nn.Linear:
-        """Return the linear head that detects, unless there is a kernel head."""
+        """Return the linear head that detects, unless there is a perceptron."""
 
     def detecting_features(self, pixels: Tensor) -> Tensor:
         """Compute the features that a detecting head is fitted to, (B, 3, S, S) -> (B, D)."""
         return self.head_input(self.backbone(pixels))
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Compute what the detecting head reads of images, (B, 3, S, S) -> (B, P): their features, compressed for a kernel head."""
+        """Compute what the detecting head reads of images, (B, 3, S, S) -> (B, P): their features, compressed for a perceptron."""
         features = self.detecting_features(pixels)
-        return features if self.kernel is None else self.kernel.compress(features)
+        return features if self.mlp is None else self.mlp.compress(features)
 
     @property
     def width(self) -> int:
         """Return P, the numbers that the detecting head reads."""
-        return self.backbone.width if self.kernel is None else self.kernel.width
+        return self.backbone.width if self.mlp is None else self.mlp.width
 
     def logits(self, read: Tensor) -> Tensor:
         """Compute detection logits of what `embed` gives, (B, P) -> (B,): above 0 leans to AI-generated."""
-        logits: Tensor = self.detecting_head(read).squeeze(1) if self.kernel is None else self.kernel(read)
+        logits: Tensor = self.detecting_head(read).squeeze(1) if self.mlp is None else self.mlp(read)
         return logits
 
     def refit(self, head: HeadRecipe) -> None:
-        """Take another detecting head, which has to be fitted then; the linear one stays beside a kernel head and is not asked."""
+        """Take another detecting head, which has to be fitted then; the linear one stays beside a perceptron and is not asked."""
         self.recipe = self.recipe.model_copy(update={"refitted": head})
-        self.kernel = self._new_kernel(head)
+        self.mlp = self._new_mlp(head)
 
-    def _new_kernel(self, head: HeadRecipe) -> KernelHead | None:
+    def _new_mlp(self, head: HeadRecipe) -> MlpHead | None:
         if head.kind == "linear":
             return None
         tower = self.backbone
-        return KernelHead(tower.joint_width, tower.block_width, (tower.width - tower.joint_width) // tower.block_width, head.kernel)
+        return MlpHead(tower.joint_width, tower.block_width, (tower.width - tower.joint_width) // tower.block_width, head.mlp)
 
     def predict(self, pixels: Tensor) -> Tensor:
         """Compute detection logits, (B, 3, S, S) -> (B,)."""

@@ -1,15 +1,14 @@
-"""The kernel head: the Nyström approximation of kernel ridge regression, in numpy and in torch, and what a model keeps of it."""
+"""The perceptron head: principal directions and one hidden layer, in numpy and in torch, and what a model keeps of it."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import roc_auc_score
 
 from dgsnet.model import methods
 from dgsnet.model.backbone import Backbone
-from dgsnet.model.kernel_head import Compression, KernelFit, KernelHead
-from dgsnet.model.recipe import HeadRecipe, KernelRecipe, make_recipe
+from dgsnet.model.mlp_head import Compression, MlpFit, MlpHead
+from dgsnet.model.recipe import HeadRecipe, MlpRecipe, make_recipe
 from dgsnet.model.ridge import ridge_probe
 
 JOINT, WIDTH, TOKENS = 6, 8, 3
@@ -26,10 +25,10 @@ def rings(count, seed, features=JOINT + TOKENS * WIDTH):
     return rows.astype(np.float32), labels.astype(np.int64)
 
 
-def fitted(features, labels, penalty=1e-4, **settings):
-    recipe = KernelRecipe(**{"directions": 3, "landmarks": 60} | settings)
+def fitted(features, labels, **settings):
+    recipe = MlpRecipe(**{"directions": 3, "hidden": 16, "epochs": 60, "lr": 0.02, "dropout": 0.0} | settings)
     compression = Compression.fit(features, JOINT, WIDTH, recipe.directions)
-    return compression, KernelFit.fit(compression(features), labels, penalty, recipe)
+    return compression, MlpFit.fit(compression(features), labels, recipe)
 
 
 def test_it_parts_what_no_line_parts():
@@ -56,46 +55,47 @@ def test_directions_are_the_principal_ones_of_each_group():
         np.testing.assert_allclose(compression(features)[:, start : start + 2], expected, atol=1e-4)
 
 
-def test_the_space_it_ridges_in_is_scikit_learn_s_nystroem():
-    """The same landmarks give scikit-learn the same kernel between any two images, whatever the rotation of its space."""
-    features, labels = rings(200, 3)
-    compression, head = fitted(features, labels, landmarks=40)
-    compressed = compression(features)
-    theirs = Nystroem(gamma=1 / head.scale, n_components=len(head.landmarks)).fit(head.landmarks)
-    space = theirs.transform(compressed)
-    weight, bias = ridge_probe(space, labels, 1e-4)
-    np.testing.assert_allclose(head(compressed), space @ weight + bias, rtol=1e-3, atol=1e-3)
-
-
 def test_torch_says_what_numpy_says():
     features, labels = rings(300, 4)
     compression, head = fitted(features, labels)
-    module = KernelHead(JOINT, WIDTH, TOKENS, KernelRecipe(directions=3, landmarks=60))
+    module = MlpHead(JOINT, WIDTH, TOKENS, MlpRecipe(directions=3, hidden=16))
     module.take(compression, head)
     compressed = module.compress(torch.from_numpy(features))
     np.testing.assert_allclose(compressed.numpy(), compression(features), atol=1e-5)
-    np.testing.assert_allclose(module(compressed).numpy(), head(compression(features)), rtol=1e-4)
+    np.testing.assert_allclose(module(compressed).numpy(), head(compression(features)), rtol=1e-4, atol=1e-4)
     assert module.width == compressed.shape[1] == 3 * (1 + TOKENS)
 
 
 def test_half_precision_holds_what_is_stored_in_it():
     features, labels = rings(300, 5)
-    compression, head = fitted(features, labels)
-    for values in (compression.embedding, compression.tokens, head.landmarks):
+    compression, _ = fitted(features, labels, epochs=1)
+    for values in (compression.embedding, compression.tokens):
         assert np.array_equal(values, values.astype(np.float16).astype(np.float32))
 
 
-def test_landmarks_are_of_both_labels_and_no_more_than_there_are():
-    features, labels = rings(30, 6)
-    labels[:] = 0
-    labels[:5] = 1
-    compression, head = fitted(features, labels, landmarks=20)
-    assert head.landmarks.shape == (15, 12)
-    again = fitted(features, labels, landmarks=20)[1]
-    assert np.array_equal(head.landmarks, again.landmarks)
-    assert np.array_equal(head.coefficients, again.coefficients)
-    generated = compression(features[:5]).astype(np.float16).astype(np.float32)
-    assert sum(any(np.array_equal(one, row) for row in generated) for one in head.landmarks) == 5
+def test_it_is_a_function_of_its_data_and_leaves_the_random_state_alone():
+    features, labels = rings(300, 6)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, again = (fitted(features, labels, epochs=3, dropout=0.3)[1] for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in vars(first).items():
+        assert np.array_equal(value, vars(again)[name])
+    assert not np.array_equal(first.hidden_weight, fitted(features, 1 - labels, epochs=3, dropout=0.3)[1].hidden_weight)
+
+
+def test_both_classes_weigh_the_same_however_many_there_are():
+    features, labels = rings(600, 8)
+    features[:, JOINT + WIDTH :][:, :2] = 0  # nothing tells the classes apart
+    few = np.flatnonzero((labels == 1) | (np.arange(600) % 10 == 0))
+    compression, head = fitted(features[few], labels[few], epochs=20, lr=1e-3)
+    assert abs(float(head(compression(features)).mean())) < 0.3
+
+
+@pytest.mark.parametrize("labels", [np.zeros(30, np.int64), np.ones(30, np.int64)])
+def test_one_class_alone_is_refused(labels):
+    with pytest.raises(ValueError, match="expected finite features of both classes"):
+        fitted(rings(30, 9)[0], labels)
 
 
 def test_features_of_another_width_are_refused():
@@ -113,13 +113,13 @@ def test_a_method_reads_and_detects_by_it(tiny_clip):
     plain = method.embed(pixels)
     torch.testing.assert_close(plain, method.detecting_features(pixels))
     torch.testing.assert_close(method.predict(pixels), method.detecting_head(plain).squeeze(1))
-    method.refit(HeadRecipe(kind="kernel", kernel=KernelRecipe(directions=4, landmarks=6)))
+    method.refit(HeadRecipe(kind="mlp", mlp=MlpRecipe(directions=4, hidden=6)))
     features = method.detecting_features(pixels)
     torch.testing.assert_close(features, plain)
     labels = np.array([0, 1] * 3)
     compression = Compression.fit(features.numpy(), 16, 32, 4)
-    head = KernelFit.fit(compression(features.numpy()), labels, 1e-3, KernelRecipe(directions=4, landmarks=6))
-    method.kernel.take(compression, head)
+    head = MlpFit.fit(compression(features.numpy()), labels, MlpRecipe(directions=4, hidden=6))
+    method.mlp.take(compression, head)
     assert method.embed(pixels).shape == (6, method.width) == (6, 5 * 4)
     np.testing.assert_allclose(method.predict(pixels).numpy(), head(compression(features.numpy())), atol=1e-3)
     method.refit(HeadRecipe())
