@@ -76,7 +76,7 @@ def evaluate(
         scored = _Scored(predictions)
     result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, cluster)
     _show(result)
-    if failed:
+    if failed or scored.lost:
         raise typer.Exit(1)
 
 
@@ -87,6 +87,11 @@ class _Scored:
     predictions: Path
     dataset: Dataset | None = None
     detector: Detector | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether what was left out of the data may be pictures."""
+        return self.dataset is not None and self.dataset.left_out.lost > 0
 
 
 def _report(
@@ -135,6 +140,7 @@ def _benchmark(
         if model is None or root is None:
             raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
         found = layouts.read(chosen, root)
+        terminal.name_left_out(found.dataset.left_out)
         unmatched = found.unmatched
         for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
@@ -154,7 +160,7 @@ def _benchmark(
     if result["missing"]:
         console.print(f"missing: {', '.join(result['missing'])}", markup=False)
     typer.echo(f"by the protocol of {chosen.title}: {page}", err=True)
-    if failed:
+    if failed or scored.lost:
         raise typer.Exit(1)
 
 
@@ -183,7 +189,7 @@ def _compare(
     comparison_page.write(out, result)
     _show_comparison(result)
     typer.echo(f"all figures: {out / compare.COMPARISON}.json, .csv, .md, .tex", err=True)
-    if failed:
+    if failed or (dataset is not None and dataset.left_out.lost):
         raise typer.Exit(1)
 
 

@@ -41,5 +41,5 @@ def refit(
     else:
         typer.echo("not calibrated: a label has too few sources to leave some out; use `dgsnet calibrate`", err=True)
     typer.echo(f"model folder: {out}", err=True)
-    if failed:
+    if failed or dataset.left_out.lost:
         raise typer.Exit(1)

@@ -50,12 +50,13 @@ def score(
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
     settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
-    summary, output = run.score(data, out, settings, terminal.console())
+    summary, output, left_out = run.score(data, out, settings, terminal.console())
+    lost = terminal.name_left_out(left_out)
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(
         f"{summary.inputs} rows in {out} ({summary.failed} not scored, {summary.duplicates} with the bytes of an earlier image)", err=True
     )
     if summary.failed and not summary.scored:
         raise DgsnetError(f"none of {summary.inputs} images could be scored")
-    if summary.failed:
+    if summary.failed or lost:
         raise typer.Exit(1)

@@ -23,6 +23,10 @@ class DatasetError(DgsnetError):
     """A folder, manifest or shard does not hold what a data set needs."""
 
 
+class ShardError(DatasetError):
+    """A shard is compressed, damaged or cannot be read. Costs what cannot be reached in it, never the run."""
+
+
 class WeightsError(DgsnetError):
     """Backbone weights are missing, damaged or not the ones asked for."""
 

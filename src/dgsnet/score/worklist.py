@@ -21,8 +21,11 @@ from dgsnet.data.sample import Sample
 from dgsnet.score.settings import Shard
 
 # File names need not be valid UTF-8, so paths are bytes here.
-_SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64())])
+_SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64()), ("item", pa.int64())])
 _METADATA_KEY = b"dgsnet"
+
+_Place = tuple[bytes, bytes | None, int, int, int]
+"""A row of these columns."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class Worklist:
         """Write those inputs of a data set that are the shard's, `rows` of them per part; `DatasetError` where the data is damaged."""
         digest, total = hashlib.sha256(), 0
         with replacing(file) as aside, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
-            kept: list[tuple[bytes, bytes | None, int, int]] = []
+            kept: list[_Place] = []
             for sample in listing.samples:
-                place = (os.fsencode(sample.path), sample.shard and os.fsencode(sample.shard), sample.offset, sample.size)
+                shard_path = None if sample.shard is None else os.fsencode(sample.shard)
+                place = (os.fsencode(sample.path), shard_path, sample.offset, sample.size, sample.item)
                 digest.update(json.dumps([sample.path, sample.shard, sample.offset, sample.size]).encode() + b"\n")
                 total += 1
                 if shard.has(sample.path):
-                    kept.append(place)  # type: ignore[arg-type]
+                    kept.append(place)
                 if len(kept) == rows:
                     writer.write_table(_table(kept))
                     kept = []
@@ -90,14 +94,14 @@ class Worklist:
     def samples(self, part: int, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
         """Yield the inputs of a part from number `start` to `stop`."""
         columns = (column.to_pylist() for column in self._parquet.read_row_group(part).columns)
-        for path, shard, offset, size in islice(zip(*columns, strict=True), start, stop):
+        for path, shard, offset, size, item in islice(zip(*columns, strict=True), start, stop):
             key = os.fsdecode(path)
-            yield Sample(key, None, "", "unknown", None, None, key, shard and os.fsdecode(shard), offset, size)
+            yield Sample(key, None, "", "unknown", None, None, key, shard and os.fsdecode(shard), offset, size, item)
 
     def dataset(self) -> Dataset:
         """Return a data set that reads the samples' bytes; it lists none itself."""
         return Dataset(self.root, (), "worklist")
 
 
-def _table(rows: list[tuple[bytes, bytes | None, int, int]]) -> pa.Table:
+def _table(rows: list[_Place]) -> pa.Table:
     return pa.table([pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _SCHEMA.types, strict=True)], schema=_SCHEMA)

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
@@ -77,6 +78,8 @@ class _Run:
     def __init__(self, data: str | Path, out: Path, recipe: Recipe, resume: bool, console: Console) -> None:
         self.out, self.recipe, self.console = out, recipe, console
         dataset = load_dataset(data, caption_column=recipe.data.caption_column)
+        for line in dataset.left_out.lines():
+            self.console.print("[yellow]left out:[/]", escape(line), soft_wrap=True)
         self.training, _ = train_and_validation(dataset, recipe)
         self.labels = self.training.labels()
         counts = {label: int((self.labels == label).sum()) for label in (0, 1)}
@@ -271,7 +274,7 @@ class _Run:
     def _report_failures(self, failed: dict[int, str]) -> None:
         """Print, once per image, why it is left out."""
         for index in sorted(failed.keys() - self.reported):
-            self.console.print(f"[yellow]left out:[/] {failed[index]}")
+            self.console.print("[yellow]left out:[/]", escape(failed[index]), soft_wrap=True)
         self.reported |= failed.keys()
 
     def _record(self, backbone: Backbone, text: TextBranch, captions: float | None) -> dict[str, Any]:
