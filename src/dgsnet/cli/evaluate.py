@@ -107,6 +107,7 @@ def _report(
     terminal.name_failures("not scored", failed)
     threshold = recorded_threshold(predictions)
     result = evaluate.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
+    terminal.name_failures("warning", result["warnings"])
     with terminal.progress() as progress:
         evaluation_page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
     typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / evaluation_page.REPORT}", err=True)

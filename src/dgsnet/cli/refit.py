@@ -35,7 +35,9 @@ def refit(
     with terminal.progress() as progress:
         failed = refit_head.refit(detector, dataset, out, progress, penalty)
     terminal.name_failures("left out", failed)
-    calibration = model_folder.load_config(out).calibration
+    config = model_folder.load_config(out)
+    terminal.name_failures("warning", config.data["refitted"].get("warnings", ()))
+    calibration = config.calibration
     if calibration.fitted is not None:
         reliability_diagram.write(out, calibration, out / refit_head.LEFT_OUT / PREDICTIONS)
     else:

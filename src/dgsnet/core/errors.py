@@ -59,6 +59,11 @@ class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error in one line: its text, behind its class where it is none of ours."""
+    return first_line(error) if isinstance(error, DgsnetError) else f"{type(error).__name__}: {first_line(error)}"
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or its class where it has none; without a full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

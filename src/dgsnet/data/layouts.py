@@ -205,7 +205,7 @@ class _Listing:
 
         A stack, not recursion: folders may lie deeper than Python calls itself.
         """
-        stack = [(iter(self._names(root, "")), frozenset((os.path.realpath(root),)))]
+        stack = [(iter(self._names(str(root), "")), frozenset((_identity(root),)))]
         while stack:
             names, ancestors = stack[-1]
             name = next(names, None)
@@ -213,21 +213,23 @@ class _Listing:
                 stack.pop()
             elif not name.endswith("/"):
                 yield name
-            elif (real := os.path.realpath(root / name)) not in ancestors:
+            else:
+                below = os.path.join(root, name)  # noqa: PTH118 - a Path would take a path of thousands of folders apart
                 try:
-                    stack.append((iter(self._names(root, name)), ancestors | {real}))
+                    if (identity := _identity(below)) not in ancestors:
+                        stack.append((iter(self._names(below, name)), ancestors | {identity}))
                 except OSError as error:
-                    self.left_out.add("folders that cannot be listed", root / name, error.strerror or str(error))
+                    self.left_out.add("folders that cannot be listed", below, error.strerror or str(error))
 
-    def _names(self, root: Path, folder: str) -> list[str]:
-        """Return the sorted paths of what a folder (its path ends in a slash) holds: its files, and its folders with a slash."""
+    def _names(self, folder: str, prefix: str) -> list[str]:
+        """Return the sorted paths, which begin with `prefix`, of what a folder holds: its files, and its folders with a slash."""
         # With its slash a folder stands where its files stand among all sorted paths.
-        with os.scandir(root / folder) as entries:
-            return sorted(name for entry in entries if (name := self._listed(root / folder, entry, folder)))
+        with os.scandir(folder) as entries:
+            return sorted(name for entry in entries if (name := self._listed(entry, prefix)))
 
-    def _listed(self, folder: Path, entry: os.DirEntry[str], prefix: str) -> str | None:
+    def _listed(self, entry: os.DirEntry[str], prefix: str) -> str | None:
         if entry.name.startswith("."):
-            self.left_out.add("hidden files and folders", folder / entry.name, lost=False)
+            self.left_out.add("hidden files and folders", entry.path, lost=False)
             return None
         try:
             if entry.is_dir():
@@ -237,8 +239,14 @@ class _Listing:
             why = "a broken link, a pipe or a device"
         except OSError as error:  # a link to itself
             why = error.strerror or str(error)
-        self.left_out.add("names without a file", folder / entry.name, why, lost=has_picture_name(entry.name))
+        self.left_out.add("names without a file", entry.path, why, lost=has_picture_name(entry.name))
         return None
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    """Return what is the same of a folder by whatever links it is reached."""
+    found = os.stat(folder)  # noqa: PTH116 - the same
+    return found.st_dev, found.st_ino
 
 
 def _folders_of(name: str) -> list[str]:

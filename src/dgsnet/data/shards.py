@@ -132,6 +132,15 @@ class _Members:
                 self.left_out.add("files that are no pictures", self.path / name, lost=TAR.search(base) is not None)
                 continue
             yield _Member(name, f"{folder}/{stem}", suffix, picture, *place)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Raise `tarfile.ReadError` where members may follow: `tarfile` takes a damaged header, or the end of the first of two tars that
+        were joined, for the end of all."""
+        self.stream.seek(self.tar.offset)
+        while block := self.stream.read(1 << 16):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError(f"something else than members from byte {self.tar.offset} on")
 
     def read(self, offset: int, size: int, limit: int | None = None) -> bytes:
         """Read the bytes of a member, at most `limit` of them."""

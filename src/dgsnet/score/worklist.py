@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dgsnet.core.files import replacing
+from dgsnet.core.errors import DatasetError
+from dgsnet.core.files import replacing, sha256_bytes
 from dgsnet.data.dataset import Dataset
 from dgsnet.data.layouts import Listing
 from dgsnet.data.sample import Sample
@@ -23,6 +24,9 @@ from dgsnet.score.settings import Shard
 # File names need not be valid UTF-8, so paths are bytes here.
 _SCHEMA = pa.schema([("path", pa.binary()), ("shard", pa.binary()), ("offset", pa.int64()), ("size", pa.int64()), ("item", pa.int64())])
 _METADATA_KEY = b"dgsnet"
+
+_PROBED, _PROBE_BYTES = 16, 1 << 16
+"""So many first inputs are looked into, and behind them those whose number is a power of two; and so far."""
 
 _Place = tuple[bytes, bytes | None, int, int, int]
 """A row of these columns."""
@@ -43,13 +47,15 @@ class Worklist:
     @classmethod
     def write(cls, file: Path, listing: Listing, shard: Shard, rows: int) -> Worklist:
         """Write those inputs of a data set that are the shard's, `rows` of them per part; `DatasetError` where the data is damaged."""
-        digest, total = hashlib.sha256(), 0
+        digest, total, dataset = hashlib.sha256(), 0, Dataset(listing.root, (), listing.layout)
         with replacing(file) as aside, pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer:
             kept: list[_Place] = []
             for sample in listing.samples:
                 shard_path = None if sample.shard is None else os.fsencode(sample.shard)
                 place = (os.fsencode(sample.path), shard_path, sample.offset, sample.size, sample.item)
                 digest.update(json.dumps([sample.path, sample.shard, sample.offset, sample.size]).encode() + b"\n")
+                if total < _PROBED or total & (total - 1) == 0:
+                    digest.update(_probe(dataset, sample).encode() + b"\n")
                 total += 1
                 if shard.has(sample.path):
                     kept.append(place)
@@ -71,7 +77,10 @@ class Worklist:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the paths and offsets of all inputs in order, those of other shards too. Not over their bytes: rows have those."""
+        """sha256 over the paths and offsets of all inputs in order, those of other shards too, and over the bytes of a few of them.
+
+        So other data under the same names is told apart, at the cost of a few dozen files; all bytes have their sha256 in the rows.
+        """
         return str(self._metadata["fingerprint"])
 
     @property
@@ -101,6 +110,16 @@ class Worklist:
     def dataset(self) -> Dataset:
         """Return a data set that reads the samples' bytes; it lists none itself."""
         return Dataset(self.root, (), "worklist")
+
+
+def _probe(dataset: Dataset, sample: Sample) -> str:
+    """Return the sha256 of the beginning of an input, empty where it cannot be read: its row will say so."""
+    if sample.shard is None and not (dataset.root / sample.path).is_file():  # a named pipe would block
+        return ""
+    try:
+        return sha256_bytes(dataset.read(sample, _PROBE_BYTES))
+    except DatasetError:
+        return ""
 
 
 def _table(rows: list[_Place]) -> pa.Table:

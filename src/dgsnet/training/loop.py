@@ -53,7 +53,8 @@ def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, 
         `out`.
 
     Raises:
-        TrainingError: nothing to train on, `out` holds another run, or a loss is not finite.
+        TrainingError: nothing to train on, `out` holds another run, finished or not, or a loss is not finite.
+        ModelFolderError: `out` holds a model whose configuration cannot be read.
     """
     return _Run(data, out, recipe, resume, console or Console(stderr=True)).run()
 
@@ -107,6 +108,11 @@ class _Run:
     def _find_position(self, resume: bool) -> Position | None:
         if not resume and self.out.exists() and any(self.out.iterdir()):
             raise TrainingError(f"{self.out} is not empty: go on with --resume, or choose another folder")
+        if model_folder.is_complete(self.out):
+            finished = model_folder.load_config(self.out)
+            same_settings = finished.recipe == self.recipe.model_dump(mode="json")
+            if not same_settings or finished.data.get("fingerprint") != self.data_record["fingerprint"]:
+                raise TrainingError(f"{self.out} belongs to a run with other settings or data: choose another folder")
         if not self.checkpoint.exists():
             return None
         position = load_position(self.checkpoint)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -26,12 +27,13 @@ from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
-from dgsnet.evaluation import calibrate
+from dgsnet.evaluation import calibrate, direction
 from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, prediction
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.inference.verdict import Verdict
 from dgsnet.model.feature_cache import FeatureCache
+from dgsnet.model.methods import Method
 from dgsnet.model.methods.ridge import fit_head, ridge_probe
 from dgsnet.model.ood import fit
 from dgsnet.training.extract_features import extract_features
@@ -49,8 +51,9 @@ LEFT_OUT = "left_out"
 def refit(detector: Detector, dataset: Dataset, out: Path, progress: Progress, penalty: float = PENALTY) -> tuple[str, ...]:
     """Write `out`, the model with a new head; `detector` has it from then on.
 
-    It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
-    since the old one was the old head's.
+    Where the head that is replaced ranks these images in reverse, `data["refitted"]["warnings"]` of the new configuration says so: labels
+    the wrong way round are learnt like any others. The model is calibrated on photo sources and generators left out, in folds, where there
+    are at least two of either; else it has no calibration, since the old one was the old head's.
 
     The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
@@ -75,12 +78,16 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
     _check(out, penalty)
     counts = _counts(dataset)
     method, before = detector.method, detector.config
+    reverse = direction.of_logits(dataset.labels(), _logits(method, features))
     fit_head(method.detecting_head, features, dataset.labels(), penalty)
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
     ood = fit(features[photographs], [dataset.samples[at].source for at in photographs])
     data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
-    refitted = {"penalty": penalty, "model": detector.fingerprint, "tower": before.data.get("refitted", {}).get("tower", before.data)}
+    tower = before.data.get("refitted", {}).get("tower", before.data)
+    refitted: dict[str, Any] = {"penalty": penalty, "model": detector.fingerprint, "tower": tower}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
+    if reverse:
+        refitted["warnings"] = [f"before the refit {reverse}"]
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
     with replacing_folder(out) as folder:
         if ood is not None:
@@ -92,6 +99,14 @@ def refit_to(detector: Detector, dataset: Dataset, features: NDArray[np.float64]
             resumable_parquet.write(file, identity, PREDICTION_SCHEMA, lambda done: _rows(dataset, logits, done), len(logits))
             calibrate.calibrate(folder, file, out_of_fold=True)
         _check(out, penalty)  # once more: what somebody wrote there meanwhile is not replaced
+
+
+@torch.no_grad()
+def _logits(method: Method, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logits (N,) of features (N, D) by the head as it is."""
+    head = method.detecting_head
+    weight, bias = (tensor.double().cpu().numpy() for tensor in (head.weight, head.bias))
+    return np.asarray(features @ weight[0] + bias[0])
 
 
 def _check(out: Path, penalty: float) -> None:
