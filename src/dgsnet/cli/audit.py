@@ -34,7 +34,7 @@ def audit(
     if strict and result["shortcut_auc"] >= audit.STRONG:
         typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {audit.STRONG}", err=True)
         raise typer.Exit(2)
-    if result["unreadable"]:
+    if result["unreadable"] or dataset.left_out.lost:
         raise typer.Exit(1)
 
 

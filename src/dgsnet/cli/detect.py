@@ -21,6 +21,7 @@ from dgsnet.core.errors import DgsnetError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dgsnet.data.left_out import LeftOut
     from dgsnet.images.decode import DecodedImage
     from dgsnet.inference.asked import Asked
     from dgsnet.inference.detector import Detector
@@ -67,7 +68,7 @@ def detect(
         trustmark=trustmark,
         steadiness=steadiness,
     )
-    images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
+    images, left_out = _images(_lines_of_stdin() if paths == ["-"] else paths)
     file = writers.open_sink(out, provenance=asked.provenance) if out else None
     _check_pictures(heatmap, report)
 
@@ -91,6 +92,7 @@ def detect(
             if verdict.error:
                 failed += 1
                 console.print(f"not scored: {writers.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
+    lost = terminal.name_left_out(left_out)
     if not sinks:
         table.show()
     if out:
@@ -101,7 +103,7 @@ def detect(
         typer.echo(f"report in {report}", err=True)
     if failed == len(images):
         raise DgsnetError(f"none of {len(images)} images could be scored")
-    if failed:
+    if failed or lost:
         raise typer.Exit(1)
 
 
@@ -174,26 +176,52 @@ def _lines_of_stdin() -> list[str]:
     return [line for line in lines if line]
 
 
-def _images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield files named, images below folders, matches of globs. A name that matches nothing is passed on: its row will say so."""
+def _images(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
+    """List files named, images below folders, matches of globs, and what was left out.
+
+    A name that matches nothing is listed: its row will say so. `DgsnetError` where there is nothing else than folders without image files.
+    """
+    from dgsnet.data.left_out import LeftOut
+
+    images: list[str] = []
+    left_out, refused = LeftOut(), []
     for path in paths:
         if path == "-":
             raise DgsnetError("- stands for paths on standard input: give it alone")
         # os.path answers "no" to names that no file can have, where Path raises
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _below(Path(path))
+            try:
+                images += _below(Path(path), left_out)
+            except DgsnetError as error:
+                refused.append(error)
         elif glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110
             matches = [match for match in glob.glob(path, recursive=True) if Path(match).is_file()]  # noqa: PTH207 - patterns are strings
-            yield from sorted(matches) or [path]
+            images += sorted(matches) or [path]
         else:
-            yield path
+            images.append(path)
+    if refused and not images:
+        raise refused[0]
+    for one in refused:
+        left_out.add("folders", str(one))
+    return images, left_out
 
 
-def _below(folder: Path) -> Iterator[str]:
-    from dgsnet.data.dataset import load_dataset
+def _below(folder: Path, left_out: LeftOut) -> Iterator[str]:
+    """Yield the image files of a folder, in their order; `DgsnetError` where it has none."""
+    from dgsnet.data.dataset import no_images
+    from dgsnet.data.layouts import list_samples
 
-    dataset = load_dataset(folder, labelled=False)
-    if dataset.samples[0].shard:
+    listing, shards, found = list_samples(folder, labelled=False), dict[str, None](), False
+    for sample in listing.samples:
+        if sample.shard is None:
+            found = True
+            yield str(listing.root / sample.path)
+        else:
+            shards[sample.shard] = None
+    if not found and shards:
         raise DgsnetError(f"{folder} holds shards of images, not files: use `dgsnet score`, which reads them")
-    for sample in dataset:
-        yield str(dataset.root / sample.path)
+    if not found:
+        raise DgsnetError(no_images(folder, listing.left_out))
+    left_out.update(listing.left_out)
+    for shard in shards:
+        left_out.add("shards of images; `dgsnet score` reads them", listing.root / shard)

@@ -65,12 +65,13 @@ def score(
         steadiness=steadiness,
     )
     settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster, asked)
-    summary, output = run.score(data, out, settings, terminal.console())
+    summary, output, left_out = run.score(data, out, settings, terminal.console())
+    lost = terminal.name_left_out(left_out)
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(
         f"{summary.inputs} rows in {out} ({summary.failed} not scored, {summary.duplicates} with the bytes of an earlier image)", err=True
     )
     if summary.failed and not summary.scored:
         raise DgsnetError(f"none of {summary.inputs} images could be scored")
-    if summary.failed:
+    if summary.failed or lost:
         raise typer.Exit(1)

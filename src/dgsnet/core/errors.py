@@ -23,6 +23,10 @@ class DatasetError(DgsnetError):
     """A folder, manifest or shard does not hold what a data set needs."""
 
 
+class ShardError(DatasetError):
+    """A shard is compressed, damaged or cannot be read. Costs what cannot be reached in it, never the run."""
+
+
 class WeightsError(DgsnetError):
     """Backbone weights are missing, damaged or not the ones asked for."""
 
@@ -61,6 +65,11 @@ class TrustError(DgsnetError):
 
 class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error in one line: its text, behind its class where it is none of ours."""
+    return first_line(error) if isinstance(error, DgsnetError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: Exception) -> str:

@@ -17,7 +17,9 @@ from rich.console import Console
 from dgsnet import __version__
 from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import write_json
+from dgsnet.data.dataset import no_images
 from dgsnet.data.layouts import list_samples
+from dgsnet.data.left_out import LeftOut
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import SqliteDedupCache
 from dgsnet.score.output import PART_SCHEMA, PART_SCHEMA_WITH_PROVENANCE, Output, claim_folder
@@ -38,8 +40,8 @@ class Summary:
     parts: int
 
 
-def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[Summary, Output]:
-    """Score a data set, or the rest of it.
+def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[Summary, Output, LeftOut]:
+    """Score a data set, or the rest of it; return the counts, the folder, and what the listing of the data passed over.
 
     After `kill -9` at any moment the same call goes on: what has a row is not scored again.
 
@@ -61,9 +63,10 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
         detector = settings.load()
         output = Output(out, suffix, {})
         output.delete_leftovers()
-        worklist = Worklist.write(output.work / "inputs.parquet", list_samples(data, labelled=False), settings.shard, settings.part_rows)
+        listing = list_samples(data, labelled=False)
+        worklist = Worklist.write(output.work / "inputs.parquet", listing, settings.shard, settings.part_rows)
         if not worklist.total_inputs:
-            raise DatasetError(f"{data}: holds no images")
+            raise DatasetError(no_images(data, listing.left_out))
         identity = {
             "model": detector.fingerprint,
             "data": worklist.fingerprint,
@@ -74,7 +77,7 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
         output = Output(out, suffix, identity, PART_SCHEMA_WITH_PROVENANCE if settings.asked.provenance else PART_SCHEMA)
         summary = _finish(output, worklist, detector, settings, console)
         output.delete_leftovers()
-    return summary, output
+    return summary, output, listing.left_out
 
 
 def _manifest(identity: dict[str, str], detector: Detector, data: Path, worklist: Worklist, settings: Settings) -> dict[str, Any]:
