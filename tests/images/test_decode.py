@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from dgsnet.core.errors import DecodeError
 from dgsnet.images.decode import FORMATS, DecodePolicy, decode
+from tests.support import containers
 
 FILL = DecodePolicy(truncated="fill")
 
@@ -33,9 +34,7 @@ def picture(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
 
 
 def encode(image: Image.Image | NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
-    buffer = BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
-    return buffer.getvalue()
+    return containers.encoded(kind, image, **options)
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
@@ -56,19 +55,18 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: t
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_format(kind: str):
-    data = encode(
-        picture(), kind, **({"lossless": True} if kind == "WEBP" else {"quality": 98, "subsampling": 0} if kind == "JPEG" else {})
-    )
+    exact: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
+    data = containers.lossless(kind, picture()) if kind in {"AVIF", "HEIC", "JXL"} else encode(picture(), kind, **exact.get(kind, {}))
     image = decode(data)
     assert image.format == kind
     assert (image.width, image.height) == (40, 24)
     assert image.pixels.dtype == np.uint8
     assert image.pixels.flags.c_contiguous
     assert image.sha256 == hashlib.sha256(data).hexdigest()
-    assert np.abs(image.pixels.astype(int) - picture()).max() <= (12 if kind == "JPEG" else 0)
+    assert np.abs(image.pixels.astype(int) - picture()).max() <= {"JPEG": 12, "AVIF": 3}.get(kind, 0)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "MPO"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "MPO", "AVIF"])
 def test_first_frame(kind: str):
     first, second = Image.new("RGB", (16, 16), (250, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 250))
     image = decode(encode(first, kind, save_all=True, append_images=[second]))

@@ -55,6 +55,10 @@ class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
 
 
+class MissingDecoderError(FormatError, MissingPackageError):
+    """A picture is of a format whose reader an extra of dgsnet brings. Costs one row, as all errors of decoding."""
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or its class where it has none; without a full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
