@@ -208,7 +208,10 @@ def _within_limits(kind: str, data: bytes, policy: DecodePolicy) -> bytes:
             if (entries := decompression_limits.directory_entries(data)) > _MOST_ENTRIES:
                 raise DecodeError(f"a TIFF of {entries:,} tags; expected at most {_MOST_ENTRIES}: store it as PNG")
         case "AVIF" | "HEIC":
-            _check_announced(heif_limits.announced(data, b"av01" if kind == "AVIF" else b"hvc1"), policy)
+            announced = heif_limits.announced(data, b"av01" if kind == "AVIF" else b"hvc1")
+            _check_announced(announced, policy)
+            if not announced.whole and policy.truncated == "error":
+                raise DecodeError(f"truncated or damaged {kind} (it ends early); replace it by a whole copy or leave it out")
         case "JXL":
             header = coded_size.jxl_header(data)
             _check_size(header.size, policy)

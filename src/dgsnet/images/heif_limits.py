@@ -22,6 +22,8 @@ class Announced:
     """Of every picture in it, part of one, and of what these announce themselves."""
     pixels: int = 0
     """That are decoded for its first picture, with its tiles and its mask."""
+    whole: bool = True
+    """The data of these lies within the file; where it does not, readers leave tiles out without a word."""
 
 
 def announced(data: bytes, coding: bytes) -> Announced:
@@ -51,9 +53,9 @@ def announced(data: bytes, coding: bytes) -> Announced:
         sizes.add((width, height))
         coded[0] = max(coded.get(0, 0), width * height)
     _check_metadata(found)
-    if found.items:
-        return Announced(sizes, sum(coded[number] for number in _decoded(found, coding)) + coded.get(0, 0))
-    return Announced(sizes, coded.get(0, 0))
+    decoded = list(_decoded(found, coding)) if found.items else []
+    whole = all(offset + length <= len(data) for number in set(decoded) for offset, length in found.items[number].extents)
+    return Announced(sizes, sum(coded[number] for number in decoded) + coded.get(0, 0), whole)
 
 
 def _grid_size(data: bytes) -> Size:
