@@ -37,6 +37,8 @@ def detect(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
     heatmap: Annotated[
         Path | None,
         typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; up to fifty times the work."),
@@ -57,7 +59,7 @@ def detect(
     file = writers.open_sink(out, provenance=provenance) if out else None
     _check_pictures(heatmap, report)
 
-    detector = options.loader(device, provider, threads)(model)
+    detector = options.loader(device, provider, threads, options.decode_policy(max_pixels, max_bytes))(model)
     failed, console = 0, terminal.console()
     table = writers.TerminalTable(provenance=provenance)
     with ExitStack() as stack:

@@ -42,6 +42,8 @@ def score(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
@@ -49,7 +51,8 @@ def score(
     from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster)
+    policy = options.decode_policy(max_pixels, max_bytes)
+    settings = Settings(model, device, provider, threads, Shard.parse(shard), batch_size, part_rows, cluster, policy)
     summary, output = run.score(data, out, settings, terminal.console())
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(

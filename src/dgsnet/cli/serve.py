@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,15 @@ def serve(
     device: options.Device = "cpu",
     provider: options.Provider = None,
     threads: options.Threads = None,
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
 ) -> None:
     """A page to drop pictures on, and an interface: POST /v1/detect, /v1/heatmap, /v1/report; the rest is in /openapi.json."""
     import fastapi  # noqa: F401 - here, so that it is said before a model is loaded
     import uvicorn
 
     from dgsnet.service.keys import Keys, add_key
-    from dgsnet.service.settings import Settings
+    from dgsnet.service.settings import FORMATS, Settings
 
     if new_key:
         typer.echo(add_key(new_key, key_name))
@@ -47,7 +50,10 @@ def serve(
     accepted = Keys.load(keys) if keys else None
     if accepted is None and not allow_anonymous and not _is_loopback(host):
         raise DgsnetError(f"refusing to listen on {host} without keys: give --keys FILE, or --allow-anonymous if anybody may use it")
+    limits = options.decode_policy(max_pixels, max_bytes)
     settings = Settings(
+        policy=replace(limits, formats=FORMATS),
+        max_body=max(Settings().max_body, limits.max_bytes + 2**20),
         queue=queue,
         rate=rate,
         request_seconds=request_seconds,

@@ -225,7 +225,7 @@ def _check_announced(announced: heif_limits.Announced, policy: DecodePolicy) -> 
     for width, height in announced.sizes:  # coders fill up to whole blocks
         _check_size((max(1, width - _BLOCK), max(1, height - _BLOCK)), policy)
     if announced.pixels > (most := _MOST_DECODED * policy.max_pixels):
-        raise SizeError(f"its parts are more than {most:,} pixels together; raise max_pixels or store it as one picture")
+        raise SizeError(f"its parts are more than {most:,} pixels together; raise max_pixels (--max-pixels) or store it as one picture")
 
 
 def _reconstructed(image: Image.Image, policy: DecodePolicy) -> Image.Image:
@@ -268,6 +268,24 @@ def read_file(path: str | os.PathLike[str], policy: DecodePolicy = _DEFAULT) -> 
         return stream.read(policy.max_bytes + 1)
 
 
+def read_whole(source: Source, longest: int) -> bytes | None:
+    """Return the encoded bytes of a source that could not be decoded; None where it has none, cannot be read again, or has more than
+    `longest`: of what a file says of itself, half would be wrong."""
+    try:
+        if isinstance(source, bytes | bytearray | memoryview):
+            data = bytes(source)
+        elif isinstance(source, str | os.PathLike):
+            data = read_file(source, DecodePolicy(max_bytes=longest))
+        elif hasattr(source, "seek") and not isinstance(source, Image.Image):
+            source.seek(0)
+            data = source.read(longest + 1)
+        else:
+            return None
+    except (DecodeError, OSError, ValueError):  # its row says what is wrong with it already
+        return None
+    return data if isinstance(data, bytes) and 0 < len(data) <= longest else None
+
+
 def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
     """Read the encoded bytes, of which at most one beyond the limit is ever read."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -283,7 +301,7 @@ def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePo
             f"cannot decode a {type(source).__name__}; give a path, bytes, a binary file object, a PIL image or a uint8 array"
         )
     if len(data) > policy.max_bytes:
-        raise SizeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes or store it smaller")
+        raise SizeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes (--max-bytes) or store it smaller")
     return data
 
 
@@ -292,9 +310,9 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
     if min(size) < 1:
         raise DecodeError(f"has no pixels ({width}x{height})")
     if max(size) > policy.max_side:
-        raise SizeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side or scale it down")
+        raise SizeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side (--max-pixels raises it too) or scale it down")
     if width * height > policy.max_pixels:
-        raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels or scale it down")
+        raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels (--max-pixels) or scale it down")
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

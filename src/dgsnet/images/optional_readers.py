@@ -5,6 +5,10 @@ The packages are imported by the first picture that needs them, and by nothing e
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Collection
+from contextlib import suppress
 from io import BytesIO
 
 from PIL import Image
@@ -16,6 +20,20 @@ PACKED_JPEG = "dgsnet_packed_jpeg"
 """Key of `Image.info`: the JPEG that a JPEG XL file holds without loss."""
 
 _MODES = {"L", "LA", "RGB", "RGBA", "I;16", "F"}
+
+
+def load(formats: Collection[str]) -> None:
+    """Import the packages of some formats, where they are installed, before the first picture needs them."""
+    for name, package in (("HEIC", "pillow_heif.as_plugin"), ("JXL", "pillow_jxl")):
+        if name in formats:
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(package)
+
+
+def is_available(name: str) -> bool:
+    """Tell whether the reader of a format is installed, without loading it."""
+    package = {"HEIC": "pillow_heif", "JXL": "pillow_jxl"}.get(name)
+    return package is None or importlib.util.find_spec(package) is not None
 
 
 def heic(stream: BytesIO) -> Image.Image:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.core.errors import DecodeError
+from dgsnet.core.errors import DecodeError, FormatError, MissingDecoderError
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data, read_whole
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.provenance import Provenance
+
+_LONGEST = 2**28  # bytes of a file whose origin is read though its pixels are refused
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, 
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        provenance: read the file's claims on its origin too, from the bytes that are decoded.
+        provenance: read the file's claims on its origin too, from the bytes that are decoded, or that could not be: it needs no pixel.
     """
     return prepare_with_image(source, preprocessing, policy, model, provenance=provenance)[0]
 
@@ -47,13 +53,23 @@ def prepare_with_image(
     try:
         image, data = decode_with_data(source, policy) if provenance else (decode(source, policy), None)
     except DecodeError as error:
-        return Prepared(Verdict(path, model=model, error=str(error))), None
+        claims = refused_provenance(error, read_whole(source, _LONGEST)) if provenance else None
+        return Prepared(Verdict(path, model=model, error=str(error), provenance=claims)), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None))
-    if data is not None and prepared.verdict.error is None:
+    if data is not None:
         from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
 
         prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
     return prepared, image
+
+
+def refused_provenance(error: DecodeError, data: bytes | None) -> Provenance | None:
+    """Read what a file says of its origin whose pixels were refused; None where there is no file, or it is no picture and says nothing."""
+    from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
+
+    claims = read(data) if data else None
+    no_picture = isinstance(error, FormatError) and not isinstance(error, MissingDecoderError)
+    return None if claims is None or (no_picture and not claims.findings) else claims
 
 
 def prepare_image(image: DecodedImage, path: str | None, preprocessing: Preprocessing, model: str, name: str | None = None) -> Prepared:

@@ -18,6 +18,7 @@ from dgsnet import __version__
 from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import write_json
 from dgsnet.data.layouts import list_samples
+from dgsnet.images.decode import DecodePolicy
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import SqliteDedupCache
 from dgsnet.score.output import Output, claim_folder
@@ -70,6 +71,8 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
             "threshold": str(detector.config.calibration.generated),
             "dgsnet": __version__,
         }
+        if settings.policy != DecodePolicy():  # other pictures are refused
+            identity["limits"] = f"{settings.policy.max_pixels} pixels, {settings.policy.max_bytes} bytes"
         claim_folder(out, _manifest(identity, detector, data, worklist, settings))
         output = Output(out, suffix, identity)
         summary = _finish(output, worklist, detector, settings, console)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
+from dgsnet.images.decode import DecodePolicy
 from dgsnet.inference.detector import Detector
 from dgsnet.score.cluster import Cluster
 
@@ -58,6 +59,7 @@ class Settings:
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
         cluster: that scores; None: this process does.
+        policy: limits of decoding.
     """
 
     model: str
@@ -68,7 +70,10 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
+    policy: DecodePolicy = DecodePolicy()
 
     def load(self) -> Detector:
         """Load the detector of a process."""
-        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads)
+        return Detector.from_pretrained(
+            self.model, device=self.device, provider=self.provider, threads=self.threads, policy=self.policy
+        )

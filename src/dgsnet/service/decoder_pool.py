@@ -57,8 +57,9 @@ class DecoderPool:
             self.reads_c2pa = decoder.reads_c2pa
 
     def prepare(self, upload: Upload) -> Future[Prepared]:
-        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails."""
-        return self._threads.submit(self._run, self._prepare, upload)
+        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails, with
+        the claims of a picture that was refused."""
+        return self._threads.submit(self._prepare_or_refuse, upload)
 
     def decode(self, upload: Upload) -> Future[DecodedImage]:
         """Decode a picture. The future raises `ApiError` where that cannot be done."""
@@ -70,6 +71,21 @@ class DecoderPool:
         self._closed.set()
         while not self._idle.empty():
             self._idle.get().kill()
+
+    def _prepare_or_refuse(self, upload: Upload) -> Prepared:
+        try:
+            return self._run(self._prepare, upload)
+        except ApiError as error:
+            if error.status != 503:
+                error.provenance = self._refused_provenance(error, upload)
+            raise
+
+    def _refused_provenance(self, error: ApiError, upload: Upload) -> Provenance | None:
+        try:
+            claims = self._run(self._provenance, upload)
+        except ApiError:
+            return _UNREAD
+        return None if error.code == _FAILURES["format"][1] and not claims.findings else claims
 
     def _run(self, work: Callable[[DecoderHandle, Upload], _T], upload: Upload) -> _T:
         decoder = self._idle.get()
@@ -117,17 +133,24 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
+    def _provenance(self, decoder: DecoderHandle, upload: Upload) -> Provenance:
+        decoder.send({"wants": "provenance", "path": upload.name}, upload.data)
+        return self._receive_provenance(decoder)
+
+    def _receive_provenance(self, decoder: DecoderHandle) -> Provenance:
+        """Return what a file claims, or that it could not be read: then the process is no more."""
+        try:
+            claims, _ = decoder.receive(self._settings.decode_seconds)
+        except (TimeoutError, EOFError):
+            decoder.kill()
+            return _UNREAD
+        return Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
+
     def _prepare(self, decoder: DecoderHandle, upload: Upload) -> Prepared:
         header, data = self._request(decoder, upload, "views", "not prepared")
         views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
-        try:
-            claims, _ = decoder.receive(self._settings.decode_seconds)
-            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
-        except (TimeoutError, EOFError):
-            decoder.kill()
-            provenance = _UNREAD
-        verdict = Verdict(**header["verdict"])
-        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views)
+        provenance = self._receive_provenance(decoder)
+        return Prepared(replace(Verdict(**header["verdict"]), provenance=provenance), views)
 
     def _decode(self, decoder: DecoderHandle, upload: Upload) -> DecodedImage:
         header, data = self._request(decoder, upload, "pixels", "not decoded")

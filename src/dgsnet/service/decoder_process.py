@@ -19,6 +19,7 @@ import numpy as np
 
 from dgsnet import provenance
 from dgsnet.core.errors import DecodeError, FormatError, SizeError
+from dgsnet.images import optional_readers
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import prepare
@@ -33,9 +34,13 @@ _MAX_PAYLOAD = 2**30
 def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; `model` is the model's, for the verdict.
+    `job` has ``wants`` (``views``, ``pixels``, or ``provenance`` and nothing else) and ``path``, the name the picture came under; `model` is
+    the model's, for the verdict.
     """
     path = job["path"]
+    if job["wants"] == "provenance":
+        yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+        return
     try:
         image = decode(data, policy)
     except DecodeError as error:
@@ -65,7 +70,8 @@ def main() -> None:
     limits = config["policy"]
     policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
-    # loads what a view needs before memory has a limit, and before anybody waits
+    # loads what pictures and views need before memory has a limit, and before anybody waits
+    optional_readers.load(policy.formats)
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 
 from dgsnet.images.decode import DecodePolicy
 
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF")
+"""What an upload may be: what phones, browsers and generators write. Readers of other formats are not even loaded."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """Limits of a service."""
 
-    policy: DecodePolicy = field(default_factory=lambda: DecodePolicy(formats=("JPEG", "PNG", "WEBP")))
+    policy: DecodePolicy = field(default_factory=lambda: DecodePolicy(formats=FORMATS))
     """What an upload may be: bytes, pixels, format."""
     max_files: int = 16
     """Files of one request."""
