@@ -42,7 +42,10 @@ def announced(data: bytes, coding: bytes) -> Announced:
     for number, item in found.items.items():
         own = {struct.unpack(">II", body[4:12]) for kind, body in item.properties if kind == b"ispe" and len(body) >= 12}
         if item.kind == b"grid":
-            own.add(_grid_size(found.data(data, number, 16)))
+            size, tiles = _grid(found.data(data, number, 16))
+            own.add(size)
+            if tiles > sum(len(targets) for kind, source, targets in found.references if kind == b"dimg" and source == number):
+                raise BmffError("a grid with fewer tiles than it has places")
         if item.kind == coding:
             content = found.data(data, number, _LONGEST)
             configuration = next((body for kind, body in item.properties if kind == b"hvcC"), b"")
@@ -58,13 +61,13 @@ def announced(data: bytes, coding: bytes) -> Announced:
     return Announced(sizes, sum(coded[number] for number in decoded) + coded.get(0, 0), whole)
 
 
-def _grid_size(data: bytes) -> Size:
-    """Read the size of a picture made of tiles (ISO/IEC 23008-12, 6.6.2.3)."""
+def _grid(data: bytes) -> tuple[Size, int]:
+    """Read the size of a picture made of tiles, and their number (ISO/IEC 23008-12, 6.6.2.3)."""
     wide = len(data) > 1 and data[1] & 1
     if len(data) < (12 if wide else 8):
         raise BmffError("a grid of tiles that ends early")
     width, height = struct.unpack_from(">II" if wide else ">HH", data, 4)
-    return int(width), int(height)
+    return (int(width), int(height)), (data[2] + 1) * (data[3] + 1)
 
 
 def _decoded(found: Items, coding: bytes) -> Iterator[int]:
