@@ -25,6 +25,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,11 @@ def main() -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions of what was tested, and of what it was tested with."""
-    return {"python": sys.version.split()[0]} | {
-        name: importlib.metadata.version(name) for name in ("pillow", "pillow-heif", "pillow-jxl-plugin", "numpy", "c2pa-python", "atheris")
-    }
+    found = {"python": sys.version.split()[0]}
+    for name in ("pillow", "pillow-heif", "pillow-jxl-plugin", "numpy", "c2pa-python", "atheris"):
+        with suppress(importlib.metadata.PackageNotFoundError):  # mutations need no atheris
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 # --- mutation ---

@@ -186,6 +186,17 @@ def test_avif_of_the_general_brand():
     assert decode(heif([coded(grey()[..., 0])], major=b"mif1")).format == "AVIF"
 
 
+@pytest.mark.parametrize("cut", [3, 5, 9])
+def test_a_jpeg_xl_whose_header_is_in_two_boxes(cut: int):
+    pixels = noise(200, 300)
+    bare = containers.lossless("JXL", pixels)
+    start = b"\0\0\0\x0cJXL \r\n\x87\n" + containers.box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    data = start + containers.box(b"jxlp", bytes(4), bare[:cut]) + containers.box(b"jxlp", b"\x80\0\0\x01", bare[cut:])
+    assert np.array_equal(decode(data).pixels, pixels)
+    with pytest.raises(SizeError, match="300x200"):
+        decode(data, DecodePolicy(max_side=299))
+
+
 # --- limits ---
 
 

@@ -268,13 +268,14 @@ def jxl_header(data: bytes) -> JxlHeader:
 
 
 def _codestream(data: bytes) -> bytes:
-    """Return the beginning of the codestream: of the file, or of its first box that holds a part of it."""
+    """Return the beginning of the codestream: of the file, or of its boxes that hold the parts of it."""
     if data.startswith(_JXL_CONTAINER):
+        joined = b""
         for box in boxes(data):
-            if box.kind in {b"jxlc", b"jxlp"}:
+            if box.kind in {b"jxlc", b"jxlp"} and len(joined) < _HEADER:
                 start = box.start + (4 if box.kind == b"jxlp" else 0)
-                data = data[start : min(box.end, start + _HEADER)]
-                break
+                joined += data[start : min(box.end, start + _HEADER)]
+        data = joined
     if data[:2] != b"\xff\x0a":
         raise BmffError("a JPEG XL file without a picture")
     return data[:_HEADER]
