@@ -66,7 +66,7 @@ def main() -> int:
         print(cases.run(told.case))
         return 0
     result: dict[str, Any] = json.loads(told.out.read_text()) if told.out.exists() else {}
-    result["versions"] = versions()
+    result["versions"] = result.get("versions", {}) | versions()
     told.out.parent.mkdir(parents=True, exist_ok=True)
     parts = (
         ("mutation", partial(mutation, of="mutation"), told.mutations),

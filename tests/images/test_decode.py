@@ -228,6 +228,45 @@ def test_an_orientation_that_does_not_exist_is_upright():
     assert decode(encode(picture(), exif=exif.tobytes())).width == 40
 
 
+def text(body: bytes, kind: bytes = b"zTXt", key: bytes = b"workflow") -> tuple[bytes, bytes]:
+    """A text chunk of a PNG."""
+    return kind, key + (b"\0\0" + zlib.compress(body) if kind == b"zTXt" else b"\0\1\0\0\0" + zlib.compress(body))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [text(b"a" * 2_000_000)],
+        [text(b"a" * 2_000_000, b"iTXt")],
+        [text(b"a" * 2_000_000, b"iTXt", b"XML:com.adobe.xmp")],
+        [text(b"a" * 900_000)] * 90,
+        [(b"tEXt", b"prompt\0" + b"a" * 3_000_000)] * 25,
+        [(b"iCCP", b"icc\0\0" + zlib.compress(np.random.default_rng(0).bytes(1_200_000)))],
+    ],
+)
+def test_long_texts_and_profiles_do_not_hide_a_png(extra: list[tuple[bytes, bytes]]):
+    rows = b"".join(b"\0" + row.tobytes() for row in picture())
+    assert np.array_equal(decode(png(40, 24, 8, 2, rows, *extra), DecodePolicy(max_bytes=2**28)).pixels, picture())
+
+
+def test_texts_of_a_png_turn_it_still():
+    upright = picture()
+    rows = b"".join(b"\0" + row.tobytes() for row in upright)
+    packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert decode(png(40, 24, 8, 2, rows, text(packet, b"iTXt", b"XML:com.adobe.xmp"), text(b"a" * 2_000_000))).width == 24
+    assert decode(png(40, 24, 8, 2, rows, text(packet, b"iTXt", b"another"))).width == 40
+
+
+def test_fifty_megapixels_and_four_thousand_pixels_in_png_pass_by_default():
+    ramp = np.linspace(0, 255, 8160).astype(np.uint8)
+    phone = encode(Image.fromarray(np.broadcast_to(ramp, (6144, 8160))), "JPEG", quality=90)
+    assert (decode(phone).width, decode(phone).height) == (8160, 6144)
+    noise_of = np.random.default_rng(0).integers(100, 140, (2160, 3840, 3), dtype=np.uint8)
+    large = encode(noise_of, compress_level=0)
+    assert len(large) > 20 * 2**20
+    assert np.array_equal(decode(large).pixels, noise_of)
+
+
 # --- Damage ---
 
 

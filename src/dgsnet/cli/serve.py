@@ -27,7 +27,7 @@ def serve(
     queue: Annotated[int, typer.Option("--queue", min=1, help="Images that may wait; beyond, 429.")] = 32,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a minute for each key and address; 0: no limit.")] = 600,
     request_seconds: Annotated[float, typer.Option("--request-seconds", min=0.1, help="Time limit of a request.")] = 30,
-    decode_seconds: Annotated[float, typer.Option("--decode-seconds", min=0.1, help="Time limit of decoding a picture.")] = 2,
+    decode_seconds: Annotated[float, typer.Option("--decode-seconds", min=0.1, help="Time limit of decoding a picture.")] = 6,
     decoders: Annotated[int, typer.Option("--decoders", min=1, help="Processes that decode.")] = 2,
     cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="Origin whose pages may ask; may be repeated.")] = None,
     device: options.Device = "cpu",
