@@ -6,7 +6,6 @@ import base64
 import struct
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest

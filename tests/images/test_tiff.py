@@ -63,7 +63,9 @@ def test_a_directory_that_ends_early_gives_what_stands_before():
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 5}, {"tile": (16, 16)}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"rowsperstrip": 5}, {"tile": (16, 16)}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}]
+)
 @pytest.mark.parametrize("kind", ["grey", "colour", "sixteen"])
 def test_bigtiff_of_both_orders(order, options, kind, tmp_path):
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 
 from tests.support import containers
 from tests.support.containers import Piece, box, coded, full_box, grid, grid_data, heif, ispe, mirrored, turned
@@ -97,7 +98,7 @@ def _bomb(coding: bytes) -> Piece:
     """A coded picture whose own header announces 30,000 pixels a side: that of a small one with the numbers changed."""
     if coding == b"av01":
         # reduced still picture, 16 bits for either side (AV1, 5.5.1); then the end
-        bits = "000" "1" "1" "01000" + "1111" + "1111" + f"{29_999:016b}" + f"{29_999:016b}" + "000" "0" * 40
+        bits = "0001101000" + "1111" + "1111" + f"{29_999:016b}" + f"{29_999:016b}" + "0000" * 40
         unit = int(bits[: len(bits) // 8 * 8], 2).to_bytes(len(bits) // 8)
         return replace(_tile(coding), data=b"\x12\0\x0a" + bytes([len(unit)]) + unit + b"\x32\x04" + bytes(4))
     tile = _tile(coding)
@@ -108,7 +109,7 @@ def _hevc_configuration(old: bytes, side: int) -> bytes:
     """A configuration whose only unit is a sequence parameter set of a size (H.265, 7.3.2.2)."""
     code = f"{side + 1:b}"
     golomb = "0" * (len(code) - 1) + code
-    bits = "0000" "000" "1" + "01" * 48 + "1" "010" + golomb + golomb + "1" * 16
+    bits = "00000001" + "01" * 48 + "1010" + golomb + golomb + "1" * 16
     bits = bits[: len(bits) // 8 * 8]
     unit = b"\x42\x01" + int(bits, 2).to_bytes(len(bits) // 8)
     return old[:22] + b"\x01\xa1" + struct.pack(">HH", 1, len(unit)) + unit
@@ -174,18 +175,21 @@ def _without(piece: Piece, kind: bytes) -> Piece:
 
 
 def _frames() -> bytes:
-    from PIL import Image
-
     others = [Image.new("RGB", (SIDE, SIDE), (number, 0, 0)) for number in range(40)]
-    return containers.encoded("AVIF", picture(), save_all=True, append_images=others, speed=10)
+    data = bytearray(containers.encoded("AVIF", picture(), save_all=True, append_images=others, speed=10))
+    for kind in (b"mvhd", b"tkhd", b"mdhd"):  # which say when they were made
+        at = data.index(kind) + 4
+        length = 16 if data[at] else 8
+        data[at + 4 : at + 4 + length] = bytes(length)
+    return bytes(data)
 
 
 def _own_size() -> bytes:
     """A frame that may be as large as its field can say, and says so."""
-    head = "000" "0" "0" "0" "0" "00000" "000000000000" "00000" + "1111" + "1111" + f"{63:016b}" + f"{63:016b}"
-    head += "0" "000" "0000" "0" "1" "1" + "0" * 24
+    head = "00000000000000000000000000000" + "1111" + "1111" + f"{63:016b}" + f"{63:016b}"
+    head += "00000000011" + "0" * 24
     sequence = int(head[: len(head) // 8 * 8], 2).to_bytes(len(head) // 8)
-    frame = int(("0" "00" "1" "0" "0" "1" + "0" * 33)[:40], 2).to_bytes(5)
+    frame = int(("0001001" + "0" * 33)[:40], 2).to_bytes(5)
     data = b"\x12\0\x0a" + bytes([len(sequence)]) + sequence + b"\x32" + bytes([len(frame)]) + frame
     return heif([replace(_tile(b"av01"), data=data)])
 

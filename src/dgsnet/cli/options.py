@@ -27,7 +27,8 @@ TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
 MaxPixels = Annotated[
-    int | None, typer.Option("--max-pixels", min=1, help="A picture with more pixels is not decoded. Default: 67,108,864.", show_default=False)
+    int | None,
+    typer.Option("--max-pixels", min=1, help="A picture with more pixels is not decoded. Default: 67,108,864.", show_default=False),
 ]
 MaxBytes = Annotated[
     int | None, typer.Option("--max-bytes", min=1, help="A file with more bytes is not decoded. Default: 67,108,864.", show_default=False)

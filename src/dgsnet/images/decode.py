@@ -310,7 +310,9 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
     if min(size) < 1:
         raise DecodeError(f"has no pixels ({width}x{height})")
     if max(size) > policy.max_side:
-        raise SizeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side (--max-pixels raises it too) or scale it down")
+        raise SizeError(
+            f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side (--max-pixels raises it too) or scale it down"
+        )
     if width * height > policy.max_pixels:
         raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels (--max-pixels) or scale it down")
 

@@ -74,6 +74,4 @@ class Settings:
 
     def load(self) -> Detector:
         """Load the detector of a process."""
-        return Detector.from_pretrained(
-            self.model, device=self.device, provider=self.provider, threads=self.threads, policy=self.policy
-        )
+        return Detector.from_pretrained(self.model, device=self.device, provider=self.provider, threads=self.threads, policy=self.policy)
