@@ -31,7 +31,7 @@ def encoded(kind: str, picture: Image.Image | NDArray[Any], **options: Any) -> b
 
 
 def lossless(kind: str, picture: Image.Image | NDArray[Any]) -> bytes:
-    """Return a picture as AVIF, HEIC or JPEG XL that keeps every pixel; Pillow's AVIF does so for grey only, colour is off by three at most."""
+    """Return a picture as AVIF, HEIC or JPEG XL that keeps every pixel; Pillow's AVIF keeps grey, and colour within three."""
     options: dict[str, dict[str, Any]] = {
         "AVIF": {"quality": 100, "subsampling": "4:4:4"},
         "HEIC": {"quality": -1, "chroma": 444, "matrix_coefficients": 0},

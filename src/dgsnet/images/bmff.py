@@ -50,7 +50,7 @@ class Items:
     primary: int = 0
     items: dict[int, Item] = field(default_factory=dict)
     references: list[tuple[bytes, int, tuple[int, ...]]] = field(default_factory=list)
-    """Kind, from, to: ``dimg`` from a grid to its tiles, ``auxl`` from a mask to its picture, ``cdsc`` from metadata to what it describes."""
+    """Kind, from, to: ``dimg`` from a grid to its tiles, ``auxl`` from a mask to its picture, ``cdsc`` from metadata to their picture."""
 
     def data(self, file: bytes, number: int, longest: int) -> bytes:
         """Return the data of an item, cut to a length; empty where it has none."""

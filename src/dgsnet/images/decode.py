@@ -5,7 +5,7 @@
 | JPEG (MPO, Ultra HDR and motion photos too), PNG, WebP, GIF, BMP, TIFF and BigTIFF, AVIF, HEIC, JPEG XL, told by their first bytes and
 never by suffix | RGB; anything else is refused |
 | animation, multi-page, a picture beside others | its first frame, the main picture; an animated JPEG XL is refused |
-| EXIF orientation | applied; broken EXIF counts as none. AVIF, HEIC and JPEG XL say in their own header how to turn, and that alone counts |
+| EXIF orientation | applied; broken EXIF counts as none. AVIF, HEIC and JPEG XL say how in their own header, which alone counts |
 | alpha channel, transparent palette entry or colour key | composited on white |
 | CMYK, YCCK, YCbCr, HSV, 1-bit, grey, palette | Pillow's plain conversion, no colour management |
 | 10 and 12 bits of AVIF, HEIC and JPEG XL | 8 bits as their decoders round; no tone mapping of HDR |

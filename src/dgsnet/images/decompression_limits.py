@@ -2,7 +2,7 @@
 
 Pillow's readers say the size of a picture before they decode it, but for three things: a WebP's canvas is allocated when the file is
 opened, a TIFF's tiles may be larger than the picture, and a JPEG may go over all of the picture thousands of times. And a directory of TIFF
-or EXIF may have as many entries as fit, each of which Pillow complains about when it is damaged. Texts of a PNG it unfolds all, and gives up
+or EXIF may have as many entries as fit, each of which Pillow complains about when it is damaged. Texts of a PNG it unfolds, and gives up
 the picture where one is long. What HEIC, AVIF and JPEG XL announce stands in `heif_limits` and `coded_size`.
 """
 

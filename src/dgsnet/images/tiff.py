@@ -99,7 +99,8 @@ def without_64_bits(data: bytes, most_entries: int) -> bytes:
     start = len(data) + len(data) % 2
     behind = start + 2 + 12 * len(entries) + 4
     lines, moved = b"", bytearray()
-    for tag, kind, values, inline in entries:
+    for tag, kind, values, stored in entries:
+        inline = stored
         size, new_kind = values * _WIDTHS[kind], kind
         place = struct.unpack(">Q", inline)[0] if size > 8 else None
         if place is not None and place + size > len(data):

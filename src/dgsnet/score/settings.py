@@ -44,6 +44,7 @@ class Shard:
 
 
 _WHOLE = Shard()
+_USUAL = DecodePolicy()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
-    policy: DecodePolicy = DecodePolicy()
+    policy: DecodePolicy = _USUAL
 
     def load(self) -> Detector:
         """Load the detector of a process."""

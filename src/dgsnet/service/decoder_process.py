@@ -34,8 +34,8 @@ _MAX_PAYLOAD = 2**30
 def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views``, ``pixels``, or ``provenance`` and nothing else) and ``path``, the name the picture came under; `model` is
-    the model's, for the verdict.
+    `job` has ``wants`` (``views``, ``pixels``, or ``provenance`` and nothing else) and ``path``, the name the picture came under; `model`
+    is the model's, for the verdict.
     """
     path = job["path"]
     if job["wants"] == "provenance":

@@ -20,8 +20,10 @@ _ROW: JsonDict = {
 
 _MODEL: JsonDict = {
     "name": "dgsnet-b16", "fingerprint": "3f1c", "version": "0.1.0", "thresholds": {"real": 0.3, "generated": 0.7},
-    "limits": {"formats": ["JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"], "max_bytes": 67_108_864, "max_pixels": 67_108_864, "max_side": 16_384,
-               "max_files": 16},
+    "limits": {
+        "formats": ["JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"],
+        "max_bytes": 67_108_864, "max_pixels": 67_108_864, "max_side": 16_384, "max_files": 16,
+    },
     "reads_c2pa": True,
 }  # fmt: skip
 
