@@ -276,7 +276,7 @@ def read_whole(source: Source, longest: int) -> bytes | None:
             data = bytes(source)
         elif isinstance(source, str | os.PathLike):
             data = read_file(source, DecodePolicy(max_bytes=longest))
-        elif hasattr(source, "seek") and not isinstance(source, Image.Image):
+        elif not isinstance(source, np.ndarray | Image.Image) and hasattr(source, "seek"):
             source.seek(0)
             data = source.read(longest + 1)
         else:
