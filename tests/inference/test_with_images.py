@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dgsnet.inference.prepare
-from dgsnet.images.decode import decode
+from dgsnet.images.decode import decode, decode_with_data
 from dgsnet.inference.asked import Asked
 from dgsnet.inference.with_images import detect_with_images
 
@@ -26,12 +26,12 @@ def test_verdicts_are_those_of_the_detector(detector, files, provenance):
 def test_few_images_are_in_memory(detector, files, monkeypatch):
     decoded = []
 
-    def remembering(source, policy):
-        image = decode(source, policy)
+    def remembering(source, policy, *, alpha):
+        image, data = decode_with_data(source, policy, alpha=alpha)
         decoded.append(weakref.ref(image))
-        return image
+        return image, data
 
-    monkeypatch.setattr(dgsnet.inference.prepare, "decode", remembering)
+    monkeypatch.setattr(dgsnet.inference.prepare, "decode_with_data", remembering)
     most = 0
     for _ in detect_with_images(detector, files * 4):
         most = max(most, sum(image() is not None for image in decoded))

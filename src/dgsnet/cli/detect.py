@@ -40,6 +40,8 @@ def detect(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
     heatmap: Annotated[
         Path | None,
         typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; up to fifty times the work."),
@@ -72,7 +74,7 @@ def detect(
     file = writers.open_sink(out, provenance=asked.provenance) if out else None
     _check_pictures(heatmap, report)
 
-    detector = options.loader(device, provider, threads, operating_point)(model)
+    detector = options.loader(device, provider, threads, operating_point, options.decode_policy(max_pixels, max_bytes))(model)
     failed, console = 0, terminal.console()
     table = writers.TerminalTable(provenance=asked.provenance)
     with ExitStack() as stack:

@@ -50,9 +50,11 @@ def evaluate(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
-    load = options.loader(device, provider, threads, operating_point)
+    load = options.loader(device, provider, threads, operating_point, options.decode_policy(max_pixels, max_bytes))
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")

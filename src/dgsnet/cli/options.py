@@ -12,6 +12,7 @@ from dgsnet.artifacts.calibration import OperatingPoint
 from dgsnet.core.errors import DgsnetError
 
 if TYPE_CHECKING:
+    from dgsnet.images.decode import DecodePolicy
     from dgsnet.inference.asked import Asked
     from dgsnet.inference.detector import Detector
 
@@ -29,6 +30,13 @@ Device = Annotated[str, typer.Option("--device", help="torch device; others than
 TorchDevice = Annotated[str, typer.Option("--device", help="torch device.")]
 Provider = Annotated[str | None, typer.Option("--provider", help="What runs the model: `cpu`, `cuda`, `openvino`, `coreml`, or `torch`.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads that compute one image; not of torch. Default: all cores.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option("--max-pixels", min=1, help="A picture with more pixels is not decoded. Default: 67,108,864.", show_default=False),
+]
+MaxBytes = Annotated[
+    int | None, typer.Option("--max-bytes", min=1, help="A file with more bytes is not decoded. Default: 67,108,864.", show_default=False)
+]
 
 Point = Annotated[
     OperatingPoint,
@@ -66,13 +74,24 @@ Load = Callable[[str], "Detector"]
 """From a model's name to its detector, as the options above ask for it."""
 
 
-def loader(device: str, provider: str | None, threads: int | None, point: OperatingPoint = "balanced") -> Load:
+def decode_policy(max_pixels: int | None, max_bytes: int | None) -> DecodePolicy:
+    """Return the limits of decoding that the options ask for; the longest side grows with the pixels."""
+    from dgsnet.images.decode import DecodePolicy
+
+    usual = DecodePolicy()
+    pixels = max_pixels or usual.max_pixels
+    return DecodePolicy(max_pixels=pixels, max_bytes=max_bytes or usual.max_bytes, max_side=max(usual.max_side, pixels // 4096))
+
+
+def loader(
+    device: str, provider: str | None, threads: int | None, point: OperatingPoint = "balanced", policy: DecodePolicy | None = None
+) -> Load:
     """Return what loads this command's models; torch, where a model needs it, is imported no sooner."""
 
     def load(model: str) -> Detector:
         from dgsnet.inference.detector import Detector
 
-        return Detector.from_pretrained(model, device=device, provider=provider, threads=threads, operating_point=point)
+        return Detector.from_pretrained(model, device=device, provider=provider, threads=threads, policy=policy, operating_point=point)
 
     return load
 

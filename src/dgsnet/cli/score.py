@@ -43,6 +43,8 @@ def score(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
     provenance: options.Provenance = None,
     trust_anchors: options.TrustAnchors = None,
     marks: options.Marks = None,
@@ -64,7 +66,19 @@ def score(
         trustmark=trustmark,
         steadiness=steadiness,
     )
-    settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster, asked)
+    settings = Settings(
+        model,
+        device,
+        provider,
+        threads,
+        operating_point,
+        Shard.parse(shard),
+        batch_size,
+        part_rows,
+        cluster,
+        options.decode_policy(max_pixels, max_bytes),
+        asked,
+    )
     summary, output, left_out = run.score(data, out, settings, terminal.console())
     lost = terminal.name_left_out(left_out)
     terminal.name_failures("not scored", output.reasons(summary.parts))

@@ -67,6 +67,10 @@ class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
 
 
+class MissingDecoderError(FormatError, MissingPackageError):
+    """A picture is of a format whose reader an extra of dgsnet brings. Costs one row, as all errors of decoding."""
+
+
 def reason_of(error: Exception) -> str:
     """Return an error in one line: its text, behind its class where it is none of ours."""
     return first_line(error) if isinstance(error, DgsnetError) else f"{type(error).__name__}: {first_line(error)}"

@@ -15,10 +15,8 @@ from dgsnet.data.sample import IMAGE_SUFFIXES
 HEAD = 32
 """Bytes that `is_picture` looks at."""
 
-_OTHER_SUFFIXES = frozenset(
-    (".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".psd")
-)
-"""Of pictures that may or may not be decoded here."""
+_OTHER_SUFFIXES = frozenset((".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".psd"))
+"""Of pictures that are not decoded here."""
 
 _MARKED = re.compile(r"(\.[0-9a-z]+)[^0-9a-z.].*", re.DOTALL)
 """A suffix with something behind it: ``.jpg_large``, ``.jpg:large``, ``.png!w640``."""

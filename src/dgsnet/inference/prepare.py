@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.core.errors import DecodeError
+from dgsnet.core.errors import DecodeError, FormatError, MissingDecoderError
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data, read_whole
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.provenance import Provenance
+
+_LONGEST = 2**28  # bytes of a file whose origin is read though its pixels are refused
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, 
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        asked: what else is asked of the picture; claims of origin are read from the bytes that are decoded.
+        asked: what else is asked of the picture; claims of origin are read from the bytes that are decoded, or that could not be.
     """
     return prepare_with_image(source, preprocessing, policy, model, asked)[0]
 
@@ -50,11 +56,19 @@ def prepare_with_image(
     try:
         image, data = decode_with_data(source, policy, alpha=asked.watermarks)
     except DecodeError as error:
-        return Prepared(Verdict(path, model=model, error=str(error))), None
+        claims = _refused_claims(error, read_whole(source, _LONGEST), asked) if asked.provenance else None
+        return Prepared(Verdict(path, model=model, error=str(error), provenance=claims)), None
     prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=asked.steadiness)
-    if prepared.verdict.error is None:
+    if asked.provenance:
         prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data, image)))
     return prepared, image
+
+
+def _refused_claims(error: DecodeError, data: bytes | None, asked: Asked) -> Provenance | None:
+    """Read what a file says of its origin whose pixels were refused; None where there is no file, or it is no picture and says nothing."""
+    claims = asked.claims(data) if data else None
+    no_picture = isinstance(error, FormatError) and not isinstance(error, MissingDecoderError)
+    return None if claims is None or (no_picture and not claims.findings) else claims
 
 
 def prepare_image(

@@ -49,7 +49,7 @@ class Verdict:
     model: str | None = None
     error: str | None = None
     provenance: Provenance | None = None
-    """Claims of the file on its own origin; None where nobody asked for them and for an image that could not be scored."""
+    """Claims of the file on its own origin; None where nobody asked for them, and where there is no picture."""
 
     def as_dict(self, *, provenance: bool = False) -> dict[str, Any]:
         """Return the row of `dgsnet detect`; `provenance` adds the column of that name."""

@@ -10,7 +10,7 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
-from dgsnet.provenance import exif, iptc, samsung, xmp
+from dgsnet.provenance import bmff, exif, iptc, samsung, xmp
 from dgsnet.provenance.generators import LONGEST
 
 _BLOCK = 2**20  # bytes of a block that are kept
@@ -51,7 +51,7 @@ class FileMetadata:
 
 
 def read(data: bytes) -> FileMetadata:
-    """Read the metadata of an encoded JPEG, PNG, WebP, GIF or TIFF; anything else has none."""
+    """Read the metadata of an encoded JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF or JPEG XL; anything else has none."""
     found = FileMetadata()
     if data.startswith(b"\xff\xd8\xff"):
         _read_jpeg(data, found)
@@ -63,7 +63,20 @@ def read(data: bytes) -> FileMetadata:
         _read_gif(data, found)
     elif data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         _read_exif(data, found)
+    elif bmff.is_bmff(data):
+        _read_bmff(data, found)
     return found
+
+
+def _read_bmff(data: bytes, found: FileMetadata) -> None:
+    for block in bmff.blocks(data):
+        match block.kind:
+            case "exif":
+                _read_exif(block.data, found)
+            case "xmp":
+                _add_xmp(block.data, found)
+            case "c2pa":
+                found.c2pa |= _is_manifest(block.data)
 
 
 def _read_jpeg(data: bytes, found: FileMetadata) -> None:

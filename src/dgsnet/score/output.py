@@ -25,7 +25,7 @@ PART_SCHEMA = pa.schema([("key", pa.string()), *SCHEMA])
 """A row of `detect`, and before it the path within the data set."""
 PART_SCHEMA_WITH_PROVENANCE = pa.schema([("key", pa.string()), *SCHEMA_WITH_PROVENANCE])
 """The same and the optional column."""
-_UNSAID = {PROVENANCE: "no", "watermarks": "no", "steadiness": "no"}  # of a run that was not asked for them
+_UNSAID = {"limits": "usual", PROVENANCE: "no", "watermarks": "no", "steadiness": "no"}  # of a run that was not asked for them
 ERROR_SCHEMA = pa.schema([("key", pa.string()), ("path", pa.string()), ("reason", pa.string())])
 
 Rows = Iterator[dict[str, Any]]

@@ -72,7 +72,7 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
             "data": worklist.fingerprint,
             "threshold": str(detector.config.calibration.generated),
             "dgsnet": __version__,
-        } | settings.asked.identity
+        } | settings.identity
         claim_folder(out, _manifest(identity, detector, data, worklist, settings))
         output = Output(out, suffix, identity, PART_SCHEMA_WITH_PROVENANCE if settings.asked.provenance else PART_SCHEMA)
         summary = _finish(output, worklist, detector, settings, console)

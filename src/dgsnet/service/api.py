@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dgsnet import __version__
+from dgsnet.images import optional_readers
 from dgsnet.inference.verdict import PLAIN
 from dgsnet.reports.detection_page import WORDS
 from dgsnet.service import schemas, uploads
@@ -95,7 +96,8 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
         """Return the model that answers, its thresholds and what is accepted."""
         detector, policy = pipeline.detector, settings.policy
         calibration, preprocessing = detector.config.calibration, detector.config.preprocessing
-        limits = {name: getattr(policy, name) for name in ("formats", "max_bytes", "max_pixels", "max_side")}
+        limits = {name: getattr(policy, name) for name in ("max_bytes", "max_pixels", "max_side")}
+        limits["formats"] = [name for name in policy.formats if optional_readers.is_available(name)]
         model = {
             "name": detector.name,
             "fingerprint": detector.fingerprint,

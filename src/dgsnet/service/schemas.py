@@ -22,7 +22,10 @@ _ROW: JsonDict = {
 
 _MODEL: JsonDict = {
     "name": "dgsnet-b16", "fingerprint": "3f1c", "version": "0.1.0", "thresholds": {"real": 0.3, "generated": 0.7},
-    "limits": {"formats": ["JPEG", "PNG", "WEBP"], "max_bytes": 20_971_520, "max_pixels": 50_000_000, "max_side": 16_384, "max_files": 16},
+    "limits": {
+        "formats": ["JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"],
+        "max_bytes": 67_108_864, "max_pixels": 67_108_864, "max_side": 16_384, "max_files": 16,
+    },
     "reads_c2pa": True,
 }  # fmt: skip
 
@@ -157,13 +160,15 @@ class ErrorBody(BaseModel):
     """Body of an answer that is no result."""
 
     error: Error
+    provenance: Provenance | None = None
+    """Of a picture that was refused, where it could be read."""
 
 
 _ERROR_EXAMPLES = {
     400: ("no_file", "expected a file in the field 'file', but there is none"),
     401: ("unauthorised", "expected a known key: Authorization: Bearer KEY"),
-    413: ("file_too_large", "a file has more than 20,971,520 bytes; store it smaller"),
-    415: ("unsupported_format", "a.svg: is none of JPEG, PNG, WEBP; convert it to PNG or leave it out"),
+    413: ("file_too_large", "a file has more than 67,108,864 bytes; store it smaller"),
+    415: ("unsupported_format", "a.svg: is none of JPEG, PNG, WEBP, AVIF, HEIC, GIF; convert it to PNG or leave it out"),
     422: ("broken_image", "a.png: truncated or damaged PNG; replace it by a whole copy or leave it out"),
     429: ("queue_full", "32 images are waiting already; try again later"),
     503: ("timeout", "no answer within 10 s; try again later"),

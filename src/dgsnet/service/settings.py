@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dgsnet.images.decode import DecodePolicy
 from dgsnet.inference.asked import Asked
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF")
+"""What an upload may be: what phones, browsers and generators write. Readers of other formats are not even loaded."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """Limits of a service."""
 
-    policy: DecodePolicy = field(default_factory=lambda: DecodePolicy(formats=("JPEG", "PNG", "WEBP")))
+    policy: DecodePolicy = field(default_factory=lambda: DecodePolicy(formats=FORMATS))
     """What an upload may be: bytes, pixels, format."""
     max_files: int = 16
     """Files of one request."""
-    max_body: int = 64 * 2**20
+    max_body: int = 65 * 2**20
     """Bytes of one request, which may hold several files."""
     max_uploading: int = 1024 * 2**20
     """Bytes of all requests that are being read or worked on: beyond, requests are refused."""
@@ -33,14 +35,11 @@ class Settings:
     """As `request_seconds`, for heatmaps and reports: up to fifty times the work."""
     decoders: int = 2
     """Processes that decode."""
-    decode_seconds: float = 2.0
-    """To decode a picture, and again to read its metadata; a process that takes longer is killed."""
+    decode_seconds: float = 6.0
+    """To decode a picture, and again to read its metadata; a process that takes longer is killed. The largest PNG takes three seconds."""
     decoder_memory: int = 1536 * 2**20
-    """Bytes a decoding process may take beyond what it needs idle; what would need more is refused. The largest picture needs half."""
-    watermarks: bool = False
-    """Whether marks in the pixels are looked for too."""
-    trustmark: Path | None = None
-    """Folder of TrustMark's decoders, which are asked as well."""
+    """Bytes a decoding process may take beyond what it needs idle; what would need more is refused. The largest WebP takes two
+    thirds."""
     batch: int = 8
     """Images a GPU gets at once; on the CPU it is one."""
     rate: float = 600.0
