@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dgsnet.evaluation.audit.metadata import generator_mark
+from dgsnet.evaluation.audit.columns import measure
 from dgsnet.provenance import Provenance, TrustAnchors, c2pa, read
 from dgsnet.provenance.c2pa import examined, library, statuses
 from tests.support import hostile_parts
@@ -478,7 +478,7 @@ def test_nothing_is_fetched(listener, offline):
     ],
 )
 def test_presence_alone_where_the_manifest_cannot_be_checked(data, monkeypatch):
-    assert generator_mark(data) == "content credentials"
+    assert measure(data)["mark"] == "content credentials"
     provenance = read(data)
     assert answer(provenance) == ("unchecked", "unknown", [])
     ((words, _),) = found(provenance, "c2pa.manifest")

@@ -34,16 +34,20 @@ WORDS: dict[str, str] = {
 }
 """Each verdict in words."""
 
-_SIGNATURES = {
+SIGNATURES: dict[str, str] = {
+    "none": "The file carries no C2PA signature: nobody vouches for what its metadata say",
     "intact": "The file carries a C2PA signature that holds: it is as it was when it was signed",
     "altered": "The file carries a C2PA signature that does not hold: it was changed after signing, so nothing the manifest says counts",
     "unchecked": "The file carries a C2PA manifest whose signature was not checked",
 }
-_SIGNERS = {
-    "unknown": "; who signed is not known to be trusted",
-    "trusted": "; the signer is on the list of trusted ones",
-    "expired": "; the signer's certificate has expired since",
+"""What is said of the signature of a file that says something of its origin."""
+
+SIGNERS: dict[str, str] = {
+    "unknown": "who signed it is not known: anybody may have made that certificate",
+    "trusted": "an authority that is trusted here has certified the signer",
+    "expired": "the signer's certificate has expired since, so when it was signed is not proven",
 }
+"""What is said of the signer behind a signature that holds."""
 
 
 class Report:
@@ -153,16 +157,16 @@ def _provenance(verdict: Verdict) -> str:
     if provenance is None:
         return ""
     contradiction = f'<p class="note">{CONTRADICTION[str(verdict.verdict)]}</p>' if verdict.agrees is False else ""
-    signature = _SIGNATURES.get(provenance.signature, "")
-    if provenance.signature == "intact":
-        signature += _SIGNERS.get(provenance.signer, "")
+    signature = SIGNATURES[provenance.signature] if provenance.findings else ""
+    if provenance.signature == "intact" and provenance.signer in SIGNERS:
+        signature += f"; {SIGNERS[provenance.signer]}"
     entries = "".join(
         f"<dt>{html_shell.text(one.kind)}</dt><dd><b>{html_shell.text(one.says)}</b>: {html_shell.text(one.value)}</dd>"
         for one in provenance.findings
     )
     return _PROVENANCE.substitute(
         summary=html_shell.text(provenance.summary),
-        signature=f"<p>{signature}.</p>" if signature else "",
+        signature=f"<p>{html_shell.text(signature)}.</p>" if signature else "",
         contradiction=contradiction,
         findings=f"<dl>{entries}</dl>" if entries else "",
     )

@@ -112,10 +112,13 @@ class View(BaseModel):
 
 
 class Words(BaseModel):
-    """Verdicts, and one sentence per warning, for people."""
+    """Verdicts, one sentence per warning, and what is said of signatures, signers and contradictions, for people."""
 
     verdicts: dict[str, str]
     warnings: dict[str, str]
+    signatures: dict[str, str]
+    signers: dict[str, str]
+    contradictions: dict[str, str]
 
 
 class Model(BaseModel):

@@ -6,7 +6,7 @@ an altered one count for nothing.
 
 | module | does |
 |---|---|
-| `presence` | finds a manifest store, or the address of one, without the library |
+| `presence` | finds a manifest store in the pages of a TIFF, or the address of one, without the library |
 | `trust` | reads trust anchors |
 | `library` | has ``c2pa-python`` check the store, never over the network |
 | `statuses` | says what each status code means |

@@ -54,7 +54,7 @@ def examine(
     """
     file = file or metadata.read(data)
     remote = [finding("c2pa.remote", f"a manifest lies at {one}; it was not fetched", "unknown") for one in presence.addresses(file.xmp)]
-    if not (file.c2pa or presence.in_boxes(data) or presence.in_pages(data)):
+    if not (file.c2pa or presence.in_pages(data)):
         return Examined(remote)
     checked = _checked(data, anchors, marks or builtin())
     return Examined([*checked.findings, *remote], checked.signature, checked.signer)

@@ -135,7 +135,7 @@ const COLUMNS = ["path", "sha256", "score", "logit", "verdict", "warnings", "wid
 
 function csv(items) {
   const lines = items.map((item) => {
-    const row = item.row ?? { path: item.name, error: item.error?.message ?? "not scored yet" };
+    const row = item.row ?? { path: item.name, error: item.error?.message ?? "not scored yet", provenance: item.error?.provenance };
     const flat = { ...row, warnings: row.warnings?.join(";"), provenance: row.provenance && JSON.stringify(row.provenance) };
     return COLUMNS.map((column) => cell(flat[column])).join(",");
   });

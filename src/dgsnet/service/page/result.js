@@ -14,23 +14,6 @@ const SAYS = {
   unknown: "Says nothing of how the picture was made",
 };
 
-const SIGNATURES = {
-  intact: "The file carries a C2PA signature that holds: it is as it was when it was signed",
-  altered: "The file carries a C2PA signature that does not hold: it was changed after signing, so nothing the manifest says counts",
-  unchecked: "The file carries a C2PA manifest whose signature was not checked",
-};
-
-const SIGNERS = {
-  unknown: "; who signed is not known to be trusted",
-  trusted: "; the signer is on the list of trusted ones",
-  expired: "; the signer\u2019s certificate has expired since",
-};
-
-const CONTRADICTIONS = {
-  real: "The pixels look like a photograph to the model, but the file says that it was AI-generated.",
-  "ai-generated": "The pixels look AI-generated to the model, but the file says that it came from a camera.",
-};
-
 /** Draw an item, whatever has become of it by now, into `place`. */
 export function show(place, item, model, { announce, back, again, clear }) {
   const { root, parts } = copy("result-template");
@@ -68,6 +51,7 @@ function failed(item, parts, model, { again }) {
   parts.failure.textContent = words.refusal(item.error, model.limits);
   parts["again-box"].hidden = ![0, 401, 429, 503].includes(item.error.status);
   parts.again.addEventListener("click", again);
+  provenance(parts, item.error, model);
   facts(parts, {
     file: item.label,
     "the service said": item.error.message,
@@ -123,13 +107,14 @@ function scale(parts, row, { thresholds }) {
 
 function provenance(parts, { verdict, provenance: told }, model) {
   if (!told) return;
+  const { signatures, signers, contradictions } = model.words;
   parts.provenance.hidden = false;
   parts.summary.textContent = told.summary;
   parts.contradiction.hidden = told.agrees !== false;
-  parts.contradiction.textContent = told.agrees === false ? CONTRADICTIONS[verdict] : "";
-  const signer = told.signature === "intact" ? (SIGNERS[told.signer] ?? "") : "";
-  parts.signature.hidden = !(told.signature in SIGNATURES);
-  parts.signature.textContent = told.signature in SIGNATURES ? `${SIGNATURES[told.signature]}${signer}.` : "";
+  parts.contradiction.textContent = told.agrees === false ? contradictions[verdict] : "";
+  const signer = told.signature === "intact" && signers[told.signer] ? `; ${signers[told.signer]}` : "";
+  parts.signature.hidden = told.findings.length === 0;
+  parts.signature.textContent = told.findings.length ? `${signatures[told.signature]}${signer}.` : "";
   parts.findings.replaceChildren(
     ...told.findings.map(({ kind, value, says }) => element("li", element("b", SAYS[says] ?? says), element("span", `${kind}: ${value}`))),
   );
