@@ -14,6 +14,7 @@ from dgsnet.core.files import replacing, write_json, write_text
 from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import calibration_fit, metrics
+from dgsnet.model.recipe import HeadRecipe
 from dgsnet.model.ridge import ridge_probe
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
@@ -142,7 +143,7 @@ def model_families(corpus: Path, more: Path) -> None:
     logits, real, sources = unseen.read @ weight + bias, unseen.labels == 0, images.sources.tolist()
     found, rows = [], []
     for title, dataset in (("sources one by one", images.dataset), ("whole model families", by_family(images))):
-        left = refit_head.out_of_fold_logits(images.read, dataset, PENALTY)
+        left = refit_head.out_of_fold_logits(images.read, dataset, refit_head.HeadFit(HeadRecipe(), PENALTY, 512, 768))
         if left is None:
             raise SystemExit("both labels need two sources at least")
         fitted = calibration_fit.fit(left, images.labels, sources=sources)

@@ -18,6 +18,7 @@ from studies.second_edition.copies import Copy
 JOINT, WIDTH = 512, 768
 """Numbers of the embedding and of a token of ViT-B/16."""
 SHIPPED = HeadRecipe(kind="mlp")
+SHIPPED_COPIES: tuple[Copy, ...] = ("made", "any", "share")
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,17 @@ def _linear(choose: Callable[[Features], Features] | None, penalty: float, direc
         return lambda others: np.asarray(seen(others) @ weight + bias, np.float64)  # type: ignore[arg-type]
 
     return fit
+
+
+FIRST_EDITION = Candidate("embedding and block 5", "linear", ("made",))
+TRIED = (
+    FIRST_EDITION,
+    Candidate("embedding and block 5", "linear", ("made", "any")),
+    Candidate("all tokens", "linear", ("made",), penalty=1.0),
+    Candidate("all tokens", "linear", ("made", "any"), penalty=1.0),
+    Candidate("all tokens", "mlp", ("made",)),
+    Candidate("all tokens", "mlp", ("any",)),
+    Candidate("all tokens", "mlp", ("made", "any")),
+    Candidate("all tokens", "mlp", ("made", "any"), size=MlpRecipe(directions=96)),
+    Candidate("all tokens", "mlp", SHIPPED_COPIES),
+)

@@ -43,8 +43,6 @@ class Listed:
     repo: str = ""
     commit: str = ""
     sha256: str = ""
-    related: bool = False
-    batch: str = ""
 
     @property
     def origin(self) -> str:
@@ -69,18 +67,13 @@ def images(corpus: Path) -> list[Listed]:
     others = listed()
     if kept := kept_for_testing.kept_rows(others):
         raise SystemExit(f"{len(kept)} listed images are kept for testing, {kept[0]} for one: take them off the list")
-    return named + [
-        Listed(
-            f"more/{row['source']}/{row['sha256'][:12]}",
-            row["path"],
-            int(row["label"]),
-            "train",
-            *(row[name] for name in ("source", "generator", "repo", "commit", "sha256")),
-            related=row["related"] == "1",
-            batch=row["batch"],
-        )
-        for row in others
-    ]
+    return named + [_of_list(row) for row in others]
+
+
+def _of_list(row: dict[str, str]) -> Listed:
+    key = f"more/{row['source']}/{row['sha256'][:12]}"
+    of = (row["source"], row["generator"], row["repo"], row["commit"], row["sha256"])
+    return Listed(key, row["path"], int(row["label"]), "train", *of)
 
 
 def in_rounds(given: list[Listed]) -> Iterator[tuple[Listed, Copy]]:
@@ -88,7 +81,8 @@ def in_rounds(given: list[Listed]) -> Iterator[tuple[Listed, Copy]]:
 
     First the test images, which nothing is chosen by; then twelve images of each source, as made and travelled, then twelve more.
     """
-    for copy in ("made", "any", "web"):
+    of_test: tuple[Copy, ...] = ("made", "any", "web")
+    for copy in of_test:
         yield from ((image, copy) for image in given if image.split == "test")
     train = [image for image in given if image.split == "train"]
     place: dict[tuple[int, str], int] = {}
@@ -96,7 +90,13 @@ def in_rounds(given: list[Listed]) -> Iterator[tuple[Listed, Copy]]:
     for image in train:
         ranks.append(place.get((image.label, image.source), 0))
         place[image.label, image.source] = ranks[-1] + 1
-    for first, end, copies in ((0, 12, ("made", "any")), (12, 24, ("any", "made")), (24, 40, ("any", "made")), (0, 24, ("share",))):
+    rounds: tuple[tuple[int, int, tuple[Copy, ...]], ...] = (
+        (0, 12, ("made", "any")),
+        (12, 24, ("any", "made")),
+        (24, 40, ("any", "made")),
+        (0, 24, ("share",)),
+    )
+    for first, end, copies in rounds:
         for copy in copies:
             yield from ((image, copy) for image, rank in zip(train, ranks, strict=True) if first <= rank < end)
 

@@ -302,6 +302,7 @@ def test_a_journey_is_taken_by_every_image_and_its_rows_are_of_what_arrived(run,
     for row, sample in zip(rows, data, strict=True):
         image = decode(data.read(sample))
         arrived = perturb.journey("share").apply(image.pixels, image.sha256)
+        assert isinstance(arrived, bytes)
         assert (row["sha256"], row["logit"]) == (sha256_bytes(arrived), detector.detect(arrived).logit)
         assert row["format"] in {"JPEG", "WEBP"}
     code, _, err = run(*options, "--out", tmp_path / "out")  # as they are: another identity

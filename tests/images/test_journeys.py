@@ -2,6 +2,7 @@
 
 import inspect
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_a_journey_is_drawn_from_the_picture_alone(name, picture):
 
 def test_a_share_has_the_sizes_and_qualities_it_names(picture):
     large = np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
-    seen = [Image.open(BytesIO(travelled("share", large, key))) for key in KEYS]
+    seen: list[Any] = [Image.open(BytesIO(travelled("share", large, key))) for key in KEYS]
     shorts = [min(image.size) for image in seen]
     assert min(shorts) >= 320
     assert max(shorts) <= 1080

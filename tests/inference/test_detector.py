@@ -52,9 +52,9 @@ def test_the_score_does_not_depend_on_the_neighbours(detector, files):
 
 
 def test_views_filled_up_to_a_batch_keep_their_logits(detector, files):
-    views = [detector._prepare(file).views for file in files[:3]]
-    single = [detector._see([view], 1)[0][0] for view in views]
-    assert [logit for logit, _ in detector._see(views, 8)] == pytest.approx(single, abs=1e-5)
+    prepared = [detector._prepare(file) for file in files[:3]]
+    single = [detector._see([one], 1)[0].logit for one in prepared]
+    assert [seen.logit for seen in detector._see(prepared, 8)] == pytest.approx(single, abs=1e-5)
     assert detector._see([], 8) == []
 
 
@@ -67,10 +67,10 @@ def test_a_large_picture_has_four_thirds_of_the_mean_of_the_logits_of_its_parts(
     assert len(set(alone)) == 5
     assert large.detect(pixels).logit == pytest.approx(np.mean(alone) * 4 / 3, abs=1e-6)
     assert large.detect(pixels).score == pytest.approx(config.calibration.score(np.mean(alone) * 4 / 3), abs=1e-6)
-    views = [large._prepare(source).views for source in (files[0], pixels, files[1])]
-    single = [large._see([one], 1)[0][0] for one in views]
+    prepared = [large._prepare(source) for source in (files[0], pixels, files[1])]
+    single = [large._see([one], 1)[0].logit for one in prepared]
     for size in (2, 3, 8):
-        assert [logit for logit, _ in large._see(views, size)] == pytest.approx(single, abs=1e-5)
+        assert [seen.logit for seen in large._see(prepared, size)] == pytest.approx(single, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from dgsnet.images.decode import DecodePolicy
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.prepare import prepare
 from tests.support import containers
 
@@ -22,7 +23,7 @@ def encoded(side=64, **options):
 
 
 def prepared(source, policy, *, provenance=True):
-    return prepare(source, Preprocessing(view="crop"), policy, "model", provenance=provenance).verdict
+    return prepare(source, Preprocessing(view="crop"), policy, "model", Asked(provenance=provenance)).verdict
 
 
 def kinds(verdict):

@@ -13,6 +13,8 @@ from dgsnet.artifacts.ood_file import load_ood, save_ood
 from dgsnet.core.errors import ModelFolderError
 from dgsnet.data.dataset import load_dataset
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.prepare import Prepared
+from dgsnet.inference.verdict import Verdict
 from dgsnet.model import methods, ood
 from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import make_recipe
@@ -104,8 +106,9 @@ def test_of_several_views_the_first_alone_is_asked(folder):
     detector = Detector.from_pretrained(folder)
     stripes = np.tile(((np.arange(64) // 5 % 2) * 255).astype(np.uint8)[None, :, None], (64, 1, 3))
     stranger, photograph = (detector._prepare(one).views for one in (stripes, textured(np.random.default_rng(1), False, 64)))
-    pictures = [np.concatenate([first, *[other] * 4]) for first, other in ((stranger, photograph), (photograph, stranger))]
-    assert [out_of_domain for _, out_of_domain in detector._see(pictures, 1)] == [True, False]
+    orders = ((stranger, photograph), (photograph, stranger))
+    pictures = [Prepared(Verdict(None), np.concatenate([first, *[other] * 4])) for first, other in orders]
+    assert [seen.out_of_domain for seen in detector._see(pictures, 1)] == [True, False]
 
 
 def test_photographs_are_read_as_in_scoring_without_dropout(corpus, tiny_clip, monkeypatch):

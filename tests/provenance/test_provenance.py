@@ -326,7 +326,7 @@ def test_the_table_and_the_report_show_it(run, tiny_model, pictures, tmp_path):
     assert content.count(CAUTION) == 2
 
 
-def test_each_file_is_read_and_decoded_once(run, tiny_model, pictures, tmp_path, monkeypatch):
+def test_each_file_is_read_and_decoded_once_and_one_that_is_refused_read_again(run, tiny_model, pictures, tmp_path, monkeypatch):
     reads, decoded = [], []
     read_file, from_bytes = decode.read_file, decode._from_bytes
     monkeypatch.setattr(decode, "read_file", lambda path, policy: reads.append(str(path)) or read_file(path, policy))
@@ -334,7 +334,7 @@ def test_each_file_is_read_and_decoded_once(run, tiny_model, pictures, tmp_path,
     paths = [str(pictures / name) for name in ("a.png", "b.jpg", "broken.png")]
     for more in ((), ("--heatmap", tmp_path / "maps", "--report", tmp_path / "page.html")):
         run("detect", *paths, "--model", tiny_model, *more)
-        assert (sorted(reads), len(decoded)) == (paths, 3)
+        assert (sorted(reads), len(decoded)) == ([*paths, paths[-1]], 3)
         reads.clear()
         decoded.clear()
 
@@ -351,8 +351,8 @@ def test_a_detector_reads_it_where_it_is_asked_for(detector, pictures):
     assert [row.as_dict() for row in rows] == [row.as_dict() for row in plain]
 
 
-def test_a_picture_too_small_to_judge_has_none(detector):
+def test_a_picture_too_small_to_judge_keeps_its_own(detector):
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "PNG")
     (row,) = detector.detect_many([stream.getvalue()], provenance=True)
-    assert (row.error is None, row.provenance) == (False, None)
+    assert (row.error is None, row.provenance) == (False, read(stream.getvalue()))

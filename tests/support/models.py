@@ -38,7 +38,7 @@ def trained(tiny_clip, folder, method, *assignments):
             if "lora_" in name or not name.startswith("backbone."):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
         for values in made.mlp.buffers() if made.mlp else ():
-            values.copy_(torch.randn(values.shape, generator=generator).half())
+            values.copy_((0.2 * torch.randn(values.shape, generator=generator)).half())
     record = {
         "backbone": backbone_match.describe(made.backbone),
         "data": {"fingerprint": "0" * 64, "n_real": 5, "n_fake": 4, "layout": "manifest"},

@@ -5,7 +5,6 @@ Importing this imports no torch, nor does scoring with an exported model; what n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ from dgsnet.artifacts.config import ModelConfig
 from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.artifacts.open_model import RuntimeOptions, open_model
 from dgsnet.core import prefetch
-from dgsnet.core.errors import reason_of
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode
 from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.heatmap import Heatmap, Rule, explain
@@ -176,12 +174,7 @@ class Detector:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, next(seen))
 
     def _prepare(self, source: Source, asked: Asked = NOTHING) -> Prepared:
-        try:
-            return prepare(source, self.config.preprocessing, self.policy, self.name, asked)
-        except Exception as error:  # a fault of this package, or memory: it costs the row, and the row says so
-            path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-            name = path or getattr(source, "name", None) or "image"
-            return Prepared(Verdict(path, model=self.name, error=f"{name}: cannot be scored ({reason_of(error)}); leave it out"))
+        return prepare(source, self.config.preprocessing, self.policy, self.name, asked)
 
     def _scored(self, verdict: Verdict, seen: _Seen) -> Verdict:
         calibration = self.config.calibration

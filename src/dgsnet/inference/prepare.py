@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.core.errors import DecodeError, FormatError, MissingDecoderError
+from dgsnet.core.errors import DecodeError, FormatError, MissingDecoderError, reason_of
 from dgsnet.images import content_flags
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data, read_whole
 from dgsnet.images.preprocess import Preprocessing
@@ -36,7 +36,7 @@ class Prepared:
 
 
 def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING) -> Prepared:
-    """Decode a source and take the views of it; one that cannot be decoded has `error` set.
+    """Decode a source and take the views of it; one that cannot be decoded, or at which something raises, has `error` set.
 
     Args:
         source: as `dgsnet.images.decode.decode` takes it; it is read once.
@@ -53,12 +53,23 @@ def prepare_with_image(
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    name = path or getattr(source, "name", None)
+    try:
+        return _prepared(source, path, name, preprocessing, policy, model, asked)
+    except Exception as error:  # a fault of this package, or memory: it costs the row, and the row says so
+        reason = f"{name or 'image'}: cannot be scored ({reason_of(error)}); leave it out"
+        return Prepared(Verdict(path, model=model, error=reason)), None
+
+
+def _prepared(
+    source: Source, path: str | None, name: str | None, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked
+) -> tuple[Prepared, DecodedImage | None]:
     try:
         image, data = decode_with_data(source, policy, alpha=asked.watermarks)
     except DecodeError as error:
         claims = _refused_claims(error, read_whole(source, _LONGEST), asked) if asked.provenance else None
         return Prepared(Verdict(path, model=model, error=str(error), provenance=claims)), None
-    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=asked.steadiness)
+    prepared = prepare_image(image, path, preprocessing, model, name, steadiness=asked.steadiness)
     if asked.provenance:
         prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data, image)))
     return prepared, image

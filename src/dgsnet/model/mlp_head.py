@@ -82,7 +82,7 @@ def _halved(values: NDArray[Any]) -> Singles:
 def _signed(vectors: Floats) -> Floats:
     """Return eigenvectors (D, k) whose largest entry is positive: their sign is a linear algebra library's whim otherwise."""
     largest = np.abs(vectors).argmax(axis=0)
-    return vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return np.asarray(vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])]), np.float64)
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ class MlpFit:
             steps = recipe.epochs * -(-len(labels) // _BATCH)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps + 1)
             for _ in range(recipe.epochs):
-                for batch in torch.randperm(len(labels)).split(_BATCH):
+                for batch in torch.split(torch.randperm(len(labels)), _BATCH):
                     seen = F.dropout(F.gelu(hidden(F.dropout(inputs[batch], recipe.dropout))), _HIDDEN_DROPOUT)
                     losses = F.binary_cross_entropy_with_logits(out(seen).squeeze(1), targets[batch], reduction="none")
                     optimiser.zero_grad()
-                    (losses * weights[batch]).mean().backward()
+                    torch.autograd.backward((losses * weights[batch]).mean())
                     optimiser.step()
                     schedule.step()
         scaled = hidden.weight.detach().numpy() / scale
