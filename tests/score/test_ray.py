@@ -273,7 +273,7 @@ def test_an_input_that_a_worker_raises_at_or_dies_of_costs_its_row(whole, pictur
             super().__init__(*given, **named)
             detector, detect_many = self._detector, self._detector.detect_many
 
-            def watched(sources: Any, batch_size: int) -> Any:
+            def watched(sources: Any, batch_size: int, **options: Any) -> Any:
                 def each() -> Any:
                     for source in sources:
                         if source.name.endswith("20.png"):
@@ -282,9 +282,9 @@ def test_an_input_that_a_worker_raises_at_or_dies_of_costs_its_row(whole, pictur
                             raise KeyError("twenty")
                         yield source
 
-                return detect_many(each(), batch_size)
+                return detect_many(each(), batch_size, **options)
 
-            detector.detect_many = watched  # type: ignore[method-assign]
+            detector.detect_many = watched  # type: ignore[method-assign, assignment]
 
     monkeypatch.setattr(ray_worker, "Worker", Dying)
     summary = scored(pictures, tmp_path, model, Cluster(workers=1))
