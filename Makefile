@@ -32,20 +32,17 @@ test-browser: $(VENV)/.installed
 figures: $(VENV)/.installed
 	$(BIN)/python -m tools.readme
 
-# The shipped model from its lists: crops of the listed images, their features, head and calibration, graph and card. Restartable; hours.
+# The shipped model from its lists: copies of the listed images, their tokens, head and calibration, graph and card. Restartable; hours.
 # The tower stays as it is shipped. CORPUS may name a corpus that is there; otherwise it is rebuilt, which studies/corpus/README.md explains.
 CORPUS ?= runs/corpus/images
-MORE ?= runs/more_sources/images
 SHIPPED ?= src/dgsnet/artifacts/shipped/dgsnet-b16
 
 model: $(VENV)/.installed
 	@test -n "$(REPOSITORIES)" || { echo "make model REPOSITORIES=DIR: DIR holds the listed repositories; \
 	$(BIN)/python -m tools.clone_sources DIR brings them"; exit 1; }
 	@test -e "$(CORPUS)/manifest.csv" || $(BIN)/python -m studies.corpus --repositories "$(REPOSITORIES)" --out "$(CORPUS)"
-	$(BIN)/python -m studies.more_sources crops --repositories "$(REPOSITORIES)" --out "$(MORE)"
-	$(BIN)/python -m studies.more_sources features --data "$(CORPUS)" corpus
-	$(BIN)/python -m studies.more_sources features --data "$(MORE)" more
-	$(BIN)/python -m studies.more_sources fit --corpus "$(CORPUS)" --more "$(MORE)"
+	$(BIN)/python -m studies.second_edition read --corpus "$(CORPUS)" --repositories "$(REPOSITORIES)"
+	$(BIN)/python -m studies.second_edition fit --corpus "$(CORPUS)"
 	$(BIN)/python -m studies.dgsnet_b16 ship "$(SHIPPED)"
 
 # The environment is rebuilt when what it is made from changes.

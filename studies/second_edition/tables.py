@@ -19,11 +19,10 @@ from dgsnet.evaluation import calibration_fit, metrics
 from dgsnet.evaluation.predictions import PREDICTIONS, read_predictions
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
+from studies.common.collection import Collection
+from studies.common.copies import Copy, Listed
+from studies.common.heads import FIRST_EDITION, MODEL, SHIPPED, SHIPPED_COPIES, TRIED, Candidate
 from studies.common.ranking import found_at_5_percent
-from studies.second_edition.candidates import FIRST_EDITION, SHIPPED, SHIPPED_COPIES, TRIED, Candidate
-from studies.second_edition.collection import Collection
-from studies.second_edition.copies import Copy, Listed
-from studies.second_edition.fit import MODEL, sigmoid
 
 RESULTS = Path(__file__).parent / "results"
 RESAMPLES = 100
@@ -31,10 +30,15 @@ NAMES: dict[Copy, str] = {"made": "as made", "any": "travelled", "web": "web pip
 Floats = NDArray[np.float64]
 
 
+def sigmoid(logits: Floats) -> Floats:
+    """Return the plain sigmoid of logits, for figures that ask for scores in 0..1."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float64)
+
+
 def choose(given: list[Listed]) -> None:
     """Ask every head that was tried about photo sources and generator families that it learnt nothing of, as made and travelled."""
     collection = Collection.load(given)
-    rows = collection.of("made", "any", "share")
+    rows = collection.of("made", "any")
     dataset, features, copies = collection.only(rows), collection.features[rows], collection.copies[rows]
     labels, sources = dataset.labels(), [sample.source for sample in dataset]
     scores: dict[str, Floats] = {}
@@ -86,9 +90,9 @@ def test(given: list[Listed]) -> None:
             auroc = metrics.macro_average(labels, scores, sources.tolist())["auroc"]
             minus = metrics.paired_macro_difference(labels, scores, base, sources.tolist())["auroc"]
             by_source = metrics.by_generator(labels, scores, sources.tolist(), resamples=1)
-            worst, lowest = min(((source, _value(one, "auroc")) for source, one in by_source.items()), key=lambda one: one[1])
+            worst, lowest = min(((source, _value(report, "auroc")) for source, report in by_source.items()), key=lambda pair: pair[1])
             found[f"{images}: {name}"] = {"auroc": vars(auroc), "minus_first": vars(minus), "worst": [worst, lowest]}
-            cells = (interval(vars(auroc), 3), interval(vars(minus), 3, sign=True), f"{worst[0]} {_value(worst[1], 'auroc'):.2f}")
+            cells = (interval(vars(auroc), 3), interval(vars(minus), 3, sign=True), f"{worst} {lowest:.2f}")
             lines.append([images, name, *cells, f"{found_at_5_percent(labels, scores):.3f}"])
         found[f"{images}: verdicts"] = _verdicts(calibration, labels, logits[shipped][rows], sources)
     header = {"data": collection.only(collection.of(*NAMES, test=True)).fingerprint(), "seed": 0, "dgsnet": __version__}

@@ -24,7 +24,7 @@ def test_the_default_ships():
 
 
 def test_it_is_small_and_holds_no_pickle():
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 4 * 2**20
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 8 * 2**20
     assert {file.suffix for file in FOLDER.iterdir()} <= {".json", ".safetensors", ".md", ".png", ".onnx"}
 
 
@@ -38,9 +38,24 @@ def test_it_is_calibrated_knows_its_photographs_and_fits_the_backbone():
         shapes = {name: adapter.get_slice(name).get_shape() for name in adapter.keys()}  # noqa: SIM118 - not a dict
     assert len(shapes) == 12 * 3 * 2
     assert all(shape in ([rank, width], [width, rank]) for shape in shapes.values())
+    assert config.recipe["blocks"] == list(range(1, 13))
+    assert config.recipe["refitted"]["kind"] == "mlp"
+    directions, hidden = (config.recipe["refitted"]["mlp"][name] for name in ("directions", "hidden"))
+    read = directions * (1 + 2 * 12)
     with safe_open(FOLDER / names.HEADS, "pt") as heads:
-        assert heads.get_slice("head.weight").get_shape() == [1, 512 + width * len(config.recipe["blocks"])]
-    assert load_ood(FOLDER, 512 + width * len(config.recipe["blocks"])) is not None
+        assert heads.get_slice("mlp.tokens").get_shape() == [2 * 12, width, directions]
+        assert heads.get_slice("mlp.hidden_weight").get_shape() == [hidden, read]
+    assert load_ood(FOLDER, read) is not None
+
+
+def test_each_operating_point_is_at_hand_with_its_figures():
+    calibration = model_folder.load_config(FOLDER).calibration
+    cautious, balanced, sensitive = (calibration.at(point) for point in ("cautious", "balanced", "sensitive"))
+    assert cautious.generated > balanced.generated > sensitive.generated
+    assert cautious.real < balanced.real
+    card = (FOLDER / names.CARD).read_text()
+    for point in ("cautious", "balanced", "sensitive"):
+        assert f"| `{point}` |" in card
 
 
 def test_its_card_says_what_it_was_trained_on_and_that_it_proves_nothing():

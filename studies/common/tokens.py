@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from dgsnet.export import onnx_graph
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference.detector import Detector
 from dgsnet.model.backbone import Backbone
+from studies.common.copies import Copy, Listed, in_rounds, look
 from studies.common.paths import RUNS
-from studies.second_edition.copies import Copy, Listed, in_rounds, look
 
 FOLDER = RUNS / "second_edition"
 TOKENS = FOLDER / "tokens"
@@ -38,14 +38,8 @@ def read_tokens(given: list[Listed], corpus: Path, repositories: Path) -> None:
 
     A file has `id` (N,), `cond` (N,), the copy, and `tokens` (N, D) float32. `failed.txt` names what cannot be seen.
     """
-    import openvino  # noqa: PLC0415 - half as fast again as torch here
-
     TOKENS.mkdir(parents=True, exist_ok=True)
-    graph = FOLDER / "tokens.onnx"
-    if not graph.exists():
-        _write_graph(graph)
-    # An f32 that is asked for: some processors would compute in bf16 otherwise.
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    tokens = open_tokens()
     failed = TOKENS / "failed.txt"
     done = {(key, copy) for file in sorted(TOKENS.glob("*.npz")) for key, copy in _names(file)}
     if failed.exists():
@@ -66,11 +60,24 @@ def read_tokens(given: list[Listed], corpus: Path, repositories: Path) -> None:
             if isinstance(pixels, str):
                 log.write(f"{image.key}\t{copy}\t{pixels}\n")
                 continue
-            rows.append((image.key, copy, compiled(pixels[None])[0][0]))
+            rows.append((image.key, copy, tokens(pixels)))
             if len(rows) == CHUNK:
                 _write(rows)
                 rows = []
         _write(rows)
+
+
+def open_tokens() -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return what computes the tokens (D,) of a view (3, S, S), by the tower of `dgsnet-b16`, its graph written where it is not there."""
+    import openvino  # noqa: PLC0415 - half as fast again as torch here
+
+    graph = FOLDER / "tokens.onnx"
+    if not graph.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        _write_graph(graph)
+    # An f32 that is asked for: some processors would compute in bf16 otherwise.
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    return lambda view: np.array(compiled(view[None])[0][0])
 
 
 def _write(rows: list[tuple[str, str, NDArray[np.float32]]]) -> None:

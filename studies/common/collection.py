@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgsnet.data.dataset import Dataset, Sample
-from studies.second_edition.candidates import JOINT
-from studies.second_edition.copies import Copy, Listed
-from studies.second_edition.tokens import Tokens
+from studies.common.copies import Copy, Listed
+from studies.common.heads import JOINT
+from studies.common.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,18 @@ class Collection:
         """Load all copies that were read of these images."""
         tokens = Tokens.load(given)
         train = np.array([image.split == "train" for image in tokens.images])
-        features = tokens.features
-        lengths = np.linalg.norm(features[:, :JOINT], axis=1, keepdims=True)
-        features[:, :JOINT] *= np.sqrt(JOINT) / lengths
-        mean, scale = _statistics(features, train)
-        features[:, JOINT:] -= mean
-        features[:, JOINT:] /= scale
-        samples = tuple(_sample(image, str(copy)) for image, copy in zip(tokens.images, tokens.copies, strict=True))
-        return cls(Dataset(Path(), samples, "manifest"), tokens.copies, features, mean, scale, train)
+        mean, scale = _statistics(tokens.features, train)
+        samples = tuple(sample_of(image, str(copy)) for image, copy in zip(tokens.images, tokens.copies, strict=True))
+        collection = cls(Dataset(Path(), samples, "manifest"), tokens.copies, tokens.features, mean, scale, train)
+        collection.standardise(tokens.features)
+        return collection
+
+    def standardise(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Make of tokens as they were read (N, D) what the method's head reads, in place; return them."""
+        tokens[:, :JOINT] *= np.sqrt(JOINT) / np.linalg.norm(tokens[:, :JOINT], axis=1, keepdims=True)
+        tokens[:, JOINT:] -= self.mean
+        tokens[:, JOINT:] /= self.scale
+        return tokens
 
     def of(self, *copies: Copy, test: bool = False) -> NDArray[np.bool_]:
         """Return (N,), the rows of these copies, of the training images or of the test images."""
@@ -63,6 +67,7 @@ def _statistics(features: NDArray[np.float32], train: NDArray[np.bool_]) -> tupl
     return np.asarray(mean, np.float32), np.asarray(np.maximum(spread, 1e-6), np.float32)
 
 
-def _sample(image: Listed, copy: str) -> Sample:
+def sample_of(image: Listed, copy: str) -> Sample:
+    """Return a copy of an image as a sample; a generated one with its family as generator."""
     path = image.key if copy == "made" else f"{image.key}#{copy}"
     return Sample(path, image.label, image.origin if image.label else "", image.source, None, image.split, image.key)

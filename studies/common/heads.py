@@ -1,4 +1,4 @@
-"""The heads that were tried, as functions from features and labels to logits."""
+"""The second edition's head and those that it was chosen among, as functions from features and labels to logits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from dgsnet.model.mlp_head import Compression
 from dgsnet.model.recipe import HeadRecipe, MlpRecipe
 from dgsnet.model.ridge import ridge_probe
-from dgsnet.training.refit_head import Features, Fit, HeadFit, Logits
-from studies.second_edition.copies import Copy
+from dgsnet.training.refit_head import Features, Fit, HeadFit, Logits, Targets
+from studies.common.copies import Copy
+from studies.common.paths import MODELS
 
 JOINT, WIDTH = 512, 768
 """Numbers of the embedding and of a token of ViT-B/16."""
 SHIPPED = HeadRecipe(kind="mlp")
-SHIPPED_COPIES: tuple[Copy, ...] = ("made", "any", "share")
+TARGETS = Targets(fpr=0.03, fnr=0.1)
+"""Shares of errors of its verdicts: of photographs called generated, and of generated images called real."""
+MODEL = MODELS / "second" / "dgs"
+"""Where `python -m studies.second_edition fit` writes it."""
+SHIPPED_COPIES: tuple[Copy, ...] = ("made", "any")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,6 @@ TRIED = (
     Candidate("all tokens", "linear", ("made", "any"), penalty=1.0),
     Candidate("all tokens", "mlp", ("made",)),
     Candidate("all tokens", "mlp", ("any",)),
-    Candidate("all tokens", "mlp", ("made", "any")),
-    Candidate("all tokens", "mlp", ("made", "any"), size=MlpRecipe(directions=96)),
     Candidate("all tokens", "mlp", SHIPPED_COPIES),
+    Candidate("all tokens", "mlp", ("made", "any"), size=MlpRecipe(directions=96)),
 )

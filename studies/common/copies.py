@@ -21,9 +21,9 @@ from studies.common.crops import QUALITY, crop
 from studies.common.image_list import POLICY, content, listed
 from studies.common.model_families import family_of
 
-Copy = Literal["made", "any", "share", "web"]
-"""`made`: as the corpus is made, the centre of a 256x256 crop. `any`, `share`: after this journey (`dgsnet.images.journeys`), anywhere in
-it. `web`: scaled to a short side of 320 to 640 pixels, whatever it was, cropped to 320x320, JPEG 85, the centre of that."""
+Copy = Literal["made", "any", "web"]
+"""`made`: as the corpus is made, the centre of a 256x256 crop. `any`: after this journey (`dgsnet.images.journeys`), anywhere in it.
+`web`: scaled to a short side of 320 to 640 pixels, whatever it was, cropped to 320x320, JPEG 85, the centre of that."""
 
 COPIES: tuple[Copy, ...] = get_args(Copy)
 VIEW, WEB_CROP, WEB_QUALITY = 224, 320, 85
@@ -94,7 +94,6 @@ def in_rounds(given: list[Listed]) -> Iterator[tuple[Listed, Copy]]:
         (0, 12, ("made", "any")),
         (12, 24, ("any", "made")),
         (24, 40, ("any", "made")),
-        (0, 24, ("share",)),
     )
     for first, end, copies in rounds:
         for copy in copies:
