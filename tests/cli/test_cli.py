@@ -123,11 +123,12 @@ def test_a_folder_with_a_broken_file(run, tiny_model, pictures):
     assert code == 1
     lines = out.splitlines()
     assert lines[0].split() == ["image", "verdict", "score", "notes"]
-    assert [line.split()[0] for line in lines[1:]] == [str(pictures / name) for name in ("a.png", "b.jpg", "below/broken.png")]
+    assert [line.split()[0] for line in lines[1:4]] == [str(pictures / name) for name in ("a.png", "b.jpg", "below/broken.png")]
     assert "low_resolution" in lines[2]
     assert "not scored" in lines[3]
     assert err.splitlines() == [
-        f"not scored: {pictures / 'below' / 'broken.png'}: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out"
+        f"not scored: {pictures / 'below' / 'broken.png'}: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out",
+        f"left out: files that are no pictures (1): {pictures / 'notes.txt'}",
     ]
 
 
@@ -135,7 +136,8 @@ def test_json_on_stdout_is_nothing_but_json(run, tiny_model, pictures):
     code, out, err = run("detect", pictures, pictures / "a.png", "--model", tiny_model, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 1
-    assert rows[0] == rows[3] == Detector.from_pretrained(tiny_model).detect(str(pictures / "a.png")).as_dict()
+    expected = Detector.from_pretrained(tiny_model).detect(str(pictures / "a.png"), provenance=True)
+    assert rows[0] == rows[3] == expected.as_dict(provenance=True)
     assert [row["error"] is None for row in rows] == [True, True, False, True]
     assert "broken.png" in err
 
@@ -161,7 +163,7 @@ def test_heatmaps_and_a_report_come_on_top_of_the_rows(run, tiny_model, pictures
     plain = run("detect", pictures, "--model", tiny_model)
     code, out, err = run("detect", pictures, "--model", tiny_model, "--heatmap", maps, "--report", page)
     assert (code, out) == plain[:2]
-    assert err.splitlines()[1:] == [f"heatmaps in {maps}", f"report in {page}"]
+    assert err.splitlines()[2:] == [f"heatmaps in {maps}", f"report in {page}"]
     a, other, b = ((file, sha256_file(file)) for file in (pictures / "a.png", pictures / "below" / "a.png", pictures / "b.jpg"))
     sizes = {file.name: Image.open(file).size for file in maps.iterdir()}
     assert sizes == {f"a-{a[1][:8]}.png": (256, 256), f"a-{other[1][:8]}.png": (100, 90), f"b-{b[1][:8]}.png": (100, 90)}

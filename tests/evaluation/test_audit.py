@@ -87,14 +87,45 @@ def test_names_the_generator_that_metadata_name(picture):
     assert (row["text"], row["generator_mark"], row["mark"]) == (True, True, "Stable Diffusion web UI")
     text = PngImagePlugin.PngInfo()
     text.add_itxt("Description", "made with Midjourney --v 6")
-    assert measure(encoded(picture, "PNG", pnginfo=text))["mark"] == "midjourney"
+    assert measure(encoded(picture, "PNG", pnginfo=text))["mark"] is None  # what people write of a picture is no mark
     exif = Image.Exif()
     exif[Base.Software] = "Adobe Firefly"
-    assert measure(encoded(picture, "JPEG", exif=exif))["mark"] == "adobe firefly"
+    assert measure(encoded(picture, "JPEG", exif=exif))["mark"] == "Adobe Firefly"
     xmp = b"<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia</>"
-    assert measure(encoded(picture, "JPEG", xmp=xmp))["mark"] == "trainedalgorithmicmedia"
+    assert measure(encoded(picture, "JPEG", xmp=xmp))["mark"] == "trainedAlgorithmicMedia"
     exif[Base.Software] = "Adobe Photoshop 25"
     assert measure(encoded(picture, "JPEG", exif=exif))["mark"] is None
+
+
+def test_settings_in_make_and_model_are_no_camera(picture):
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Model] = 'workflow:{"nodes": []}', 'prompt:{"3": {"class_type": "KSampler"}}'
+    row = measure(encoded(picture, "WEBP", exif=exif))
+    assert (row["exif"], row["camera"], row["mark"]) == (True, False, "ComfyUI")
+    exif[Base.Make], exif[Base.Model] = "Canon", "EOS R5"
+    row = measure(encoded(picture, "WEBP", exif=exif))
+    assert (row["exif"], row["camera"], row["mark"]) == (True, True, None)
+
+
+def test_marks_of_ones_own_are_counted(run, tmp_path):
+    data = tmp_path / "data"
+    exif = Image.Exif()
+    exif[Base.Software] = "Ver. 1"
+    for folder in ("real", "fake"):
+        (data / folder).mkdir(parents=True)
+        for number in range(4):
+            pixels = textured(np.random.default_rng(number), fake=False, side=64)
+            file = encoded(pixels, "JPEG", quality=80, **({"exif": exif} if folder == "real" else {}))
+            (data / folder / f"{number}.jpg").write_bytes(file)
+    table = tmp_path / "marks.toml"
+    table.write_text(
+        '[[mark]]\nprogram = "House camera"\nsays = "generated"\nplaces = ["exif.Software"]\nwhole = ["Ver. 1"]\nsource = "our own files"\n'
+    )
+    for number, more in enumerate(((), ("--marks", table))):
+        run("audit", data, "--out", tmp_path / "audit", *more)
+        marks = json.loads((tmp_path / "audit/audit.json").read_text())["generator_marks"]
+        assert marks["real"] == (0, 4)[number]
+        assert {one["mark"] for one in marks["examples"]} == (set(), {"House camera"})[number]
 
 
 def test_finds_the_coloured_squares_of_dalle_2(picture):
@@ -278,7 +309,7 @@ def test_an_unreadable_file_costs_a_row_and_a_second_run_measures_it_alone(flawe
         assert [row["path"] for row in result["unreadable"]] == ["real/camera/broken.jpg"]
         assert result["unreadable"][0]["label"] == 0
         asked = []
-        monkeypatch.setattr("dgsnet.evaluation.audit.measure", lambda data: asked.append(data) or measure(data))
+        monkeypatch.setattr("dgsnet.evaluation.audit.measure", lambda data, marks: asked.append(data) or measure(data, marks))
         again = audit(load_dataset(flawed), tmp_path)
         assert len(asked) == 1
         assert again == result

@@ -4,6 +4,7 @@
 
 * *mutation*: the files of ``tests/support/hostile_files.py``, damaged with their format in mind. A case is a function of seed and number;
   ``--case N`` runs one again and ``--save FILE`` keeps it.
+* *containers*: the same with the files in AVIF, HEIC and JPEG XL alone.
 * *coverage*: libFuzzer through atheris (extra ``fuzz``), guided by the coverage of Pillow's Python readers and of this package.
 
 A case fails when anything but a typed error comes out, the process dies, or it takes more than 60 seconds. The process has the memory
@@ -24,6 +25,8 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,39 +45,49 @@ def main() -> int:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=20_000)
+    parser.add_argument("--containers", type=int, default=20_000, help="mutations of AVIF, HEIC and JPEG XL")
     parser.add_argument("--runs", type=int, default=20_000, help="of the coverage-guided fuzzer")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--case", type=int, help="run one mutation again")
     parser.add_argument("--save", type=Path, help="with --case: write the file here")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--of", choices=["mutation", "containers"], default="mutation", help="with --case: whose")
     parser.add_argument("--worker", type=int, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--atheris", type=Path, help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.atheris:
         return coverage_worker(told.atheris, told.runs, told.seed)
     if told.worker:
-        return worker(told.seed, *told.worker)
+        return worker(told.seed, told.of, *told.worker)
     if told.case is not None:
-        cases = Cases(told.seed)
+        cases = Cases(told.seed, told.of)
         if told.save:
             told.save.write_bytes(cases.make(told.case)[0])
         print(cases.run(told.case))
         return 0
-    result: dict[str, Any] = {"versions": versions()}
+    result: dict[str, Any] = json.loads(told.out.read_text()) if told.out.exists() else {}
+    result["versions"] = result.get("versions", {}) | versions()
     told.out.parent.mkdir(parents=True, exist_ok=True)
-    for name, part, number in (("mutation", mutation, told.mutations), ("coverage", coverage, told.runs)):
+    parts = (
+        ("mutation", partial(mutation, of="mutation"), told.mutations),
+        ("containers", partial(mutation, of="containers"), told.containers),
+        ("coverage", coverage, told.runs),
+    )
+    for name, part, number in parts:
         if number:
             result[name] = part(told.seed, number)
             told.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
-    return 1 if any(part.get("crashes") for part in result.values()) else 0
+    return 1 if any(part.get("crashes") for name, part in result.items() if name != "versions") else 0
 
 
 def versions() -> dict[str, str]:
     """Return the versions of what was tested, and of what it was tested with."""
-    return {"python": sys.version.split()[0]} | {
-        name: importlib.metadata.version(name) for name in ("pillow", "numpy", "c2pa-python", "atheris")
-    }
+    found = {"python": sys.version.split()[0]}
+    for name in ("pillow", "pillow-heif", "pillow-jxl-plugin", "numpy", "c2pa-python", "atheris"):
+        with suppress(importlib.metadata.PackageNotFoundError):  # mutations need no atheris
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 # --- mutation ---
@@ -83,8 +96,9 @@ def versions() -> dict[str, str]:
 class Cases:
     """Damaged files by number, and what is done with them."""
 
-    def __init__(self, seed: int) -> None:
-        made = [file.make() for file in hostile_files.FILES]
+    def __init__(self, seed: int, of: str = "mutation") -> None:
+        suffixes = ("avif", "heic", "jxl") if of == "containers" else ("",)
+        made = [file.make() for file in hostile_files.FILES if file.name.endswith(suffixes)]
         self.seed, self.files = seed, [data for data in made if 0 < len(data) <= LARGEST]
 
     def make(self, number: int) -> tuple[bytes, Any]:
@@ -123,12 +137,12 @@ def outcome(data: bytes, policy: Any) -> str:
     return "scored" if said[1]["shape"] else "too_small"
 
 
-def worker(seed: int, first: int, last: int) -> int:
+def worker(seed: int, of: str, first: int, last: int) -> int:
     """Run cases and say after each what became of it."""
     from dgsnet.service.decoder_process import _limit_memory
 
     warnings.simplefilter("ignore")  # of Pillow, about damaged metadata
-    cases = Cases(seed)
+    cases = Cases(seed, of)
     _limit_memory(MEMORY)
     for number in range(first, last):
         start = time.process_time()
@@ -140,7 +154,7 @@ def worker(seed: int, first: int, last: int) -> int:
     return 0
 
 
-def mutation(seed: int, number: int) -> dict[str, Any]:
+def mutation(seed: int, number: int, of: str) -> dict[str, Any]:
     """Run cases in processes of their own: one that dies costs a case and is named."""
     became: collections.Counter[str] = collections.Counter()
     crashes: list[dict[str, Any]] = []
@@ -148,7 +162,7 @@ def mutation(seed: int, number: int) -> dict[str, Any]:
     following = 0
     while following < number:
         done = following
-        for case, what, seconds in _told_by_worker(seed, following, number):
+        for case, what, seconds in _told_by_worker(seed, of, following, number):
             if what.startswith("! "):
                 crashes.append({"case": case, "error": what[2:]})
             became["crash" if what.startswith("! ") else what] += 1
@@ -166,8 +180,8 @@ def mutation(seed: int, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told_by_worker(seed: int, first: int, last: int) -> Iterator[tuple[int, str, float]]:
-    command = [sys.executable, "-m", "tests.fuzz.decoding", "--seed", str(seed), "--worker", str(first), str(last)]
+def _told_by_worker(seed: int, of: str, first: int, last: int) -> Iterator[tuple[int, str, float]]:
+    command = [sys.executable, "-m", "tests.fuzz.decoding", "--seed", str(seed), "--of", of, "--worker", str(first), str(last)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout
         timer = _Alarm(process)

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 
 from dgsnet.core.errors import DecodeError
 from dgsnet.images.decode import FORMATS, DecodePolicy, decode
+from tests.support import containers
 
 FILL = DecodePolicy(truncated="fill")
 
@@ -33,9 +34,7 @@ def picture(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
 
 
 def encode(image: Image.Image | NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
-    buffer = BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
-    return buffer.getvalue()
+    return containers.encoded(kind, image, **options)
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
@@ -56,19 +55,18 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: t
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_format(kind: str):
-    data = encode(
-        picture(), kind, **({"lossless": True} if kind == "WEBP" else {"quality": 98, "subsampling": 0} if kind == "JPEG" else {})
-    )
+    exact: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
+    data = containers.lossless(kind, picture()) if kind in {"AVIF", "HEIC", "JXL"} else encode(picture(), kind, **exact.get(kind, {}))
     image = decode(data)
     assert image.format == kind
     assert (image.width, image.height) == (40, 24)
     assert image.pixels.dtype == np.uint8
     assert image.pixels.flags.c_contiguous
     assert image.sha256 == hashlib.sha256(data).hexdigest()
-    assert np.abs(image.pixels.astype(int) - picture()).max() <= (12 if kind == "JPEG" else 0)
+    assert np.abs(image.pixels.astype(int) - picture()).max() <= {"JPEG": 12, "AVIF": 3}.get(kind, 0)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "MPO"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "MPO", "AVIF"])
 def test_first_frame(kind: str):
     first, second = Image.new("RGB", (16, 16), (250, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 250))
     image = decode(encode(first, kind, save_all=True, append_images=[second]))
@@ -228,6 +226,45 @@ def test_an_orientation_that_does_not_exist_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 77
     assert decode(encode(picture(), exif=exif.tobytes())).width == 40
+
+
+def text(body: bytes, kind: bytes = b"zTXt", key: bytes = b"workflow") -> tuple[bytes, bytes]:
+    """A text chunk of a PNG."""
+    return kind, key + (b"\0\0" + zlib.compress(body) if kind == b"zTXt" else b"\0\1\0\0\0" + zlib.compress(body))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [text(b"a" * 2_000_000)],
+        [text(b"a" * 2_000_000, b"iTXt")],
+        [text(b"a" * 2_000_000, b"iTXt", b"XML:com.adobe.xmp")],
+        [text(b"a" * 900_000)] * 90,
+        [(b"tEXt", b"prompt\0" + b"a" * 3_000_000)] * 25,
+        [(b"iCCP", b"icc\0\0" + zlib.compress(np.random.default_rng(0).bytes(1_200_000)))],
+    ],
+)
+def test_long_texts_and_profiles_do_not_hide_a_png(extra: list[tuple[bytes, bytes]]):
+    rows = b"".join(b"\0" + row.tobytes() for row in picture())
+    assert np.array_equal(decode(png(40, 24, 8, 2, rows, *extra), DecodePolicy(max_bytes=2**28)).pixels, picture())
+
+
+def test_texts_of_a_png_turn_it_still():
+    upright = picture()
+    rows = b"".join(b"\0" + row.tobytes() for row in upright)
+    packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    assert decode(png(40, 24, 8, 2, rows, text(packet, b"iTXt", b"XML:com.adobe.xmp"), text(b"a" * 2_000_000))).width == 24
+    assert decode(png(40, 24, 8, 2, rows, text(packet, b"iTXt", b"another"))).width == 40
+
+
+def test_fifty_megapixels_and_four_thousand_pixels_in_png_pass_by_default():
+    ramp = np.linspace(0, 255, 8160).astype(np.uint8)
+    phone = encode(Image.fromarray(np.broadcast_to(ramp, (6144, 8160))), "JPEG", quality=90)
+    assert (decode(phone).width, decode(phone).height) == (8160, 6144)
+    noise_of = np.random.default_rng(0).integers(100, 140, (2160, 3840, 3), dtype=np.uint8)
+    large = encode(noise_of, compress_level=0)
+    assert len(large) > 20 * 2**20
+    assert np.array_equal(decode(large).pixels, noise_of)
 
 
 # --- Damage ---

@@ -2,9 +2,13 @@
 
 import struct
 
+import numpy as np
 import pytest
+import tifffile
 
-from dgsnet.images.tiff import first_directory
+from dgsnet.core.errors import DecodeError, SizeError
+from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.tiff import first_directory, without_64_bits
 
 TAGS = {0x010F, 0x0110, 0x8769}
 
@@ -56,3 +60,57 @@ def test_a_directory_that_ends_early_gives_what_stands_before():
     assert next(values) == (0x010F, bytes(4))
     with pytest.raises(struct.error):
         next(values)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "options", [{}, {"rowsperstrip": 5}, {"tile": (16, 16)}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}]
+)
+@pytest.mark.parametrize("kind", ["grey", "colour", "sixteen"])
+def test_bigtiff_of_both_orders(order, options, kind, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 65_536, (40, 56), dtype=np.uint16) if kind == "sixteen" else rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    pixels = pixels[..., 0] if kind == "grey" else pixels
+    file = tmp_path / "a.tif"
+    photometric = "rgb" if kind == "colour" else "minisblack"
+    tifffile.imwrite(file, pixels, bigtiff=True, byteorder=order, photometric=photometric, description="x" * 300, **options)
+    image = decode(file)
+    expected = np.rint(pixels / 257).astype(np.uint8) if kind == "sixteen" else pixels
+    assert image.format == "TIFF"
+    assert np.array_equal(image.pixels, expected if kind == "colour" else np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_bigtiff_is_turned_and_limited(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.zeros((40, 56), np.uint8), bigtiff=True, byteorder=">", extratags=[(0x0112, 3, 1, 6, True)])
+    assert (decode(file).width, decode(file).height) == (40, 56)
+    with pytest.raises(SizeError, match="40x56 is more than"):
+        decode(file, DecodePolicy(max_pixels=56 * 40 - 1))
+
+
+def big(*entries, data=b""):
+    """A big-endian BigTIFF of entries (tag, type, count, eight bytes)."""
+    body = b"".join(struct.pack(">HHQ", tag, kind, count) + value for tag, kind, count, value in entries)
+    return b"MM\0+\0\x08\0\0" + struct.pack(">QQ", 16, len(entries)) + body + bytes(8) + data
+
+
+def test_other_files_are_left_as_they_are():
+    for data in (b"", b"II*\0", b"MM\0*" + bytes(20), b"II+\0\x08\0\0\0" + bytes(20)):
+        assert without_64_bits(data, 256) is data
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [(273, 16, 1, struct.pack(">Q", 2**40)), (273, 16, 2**40, struct.pack(">Q", 16)), (273, 16, 9, struct.pack(">Q", 2**63))],
+)
+def test_places_that_no_file_has_are_damage(entry):
+    with pytest.raises(struct.error):
+        without_64_bits(big(entry), 256)
+    with pytest.raises(DecodeError):
+        decode(big(entry))
+
+
+def test_entries_that_all_claim_the_file_are_not_copied():
+    data = bytes(80_000)
+    with pytest.raises(struct.error, match="overlap"):
+        without_64_bits(big(*[(300 + tag, 16, 9_000, struct.pack(">Q", 5_000)) for tag in range(200)], data=data), 256)

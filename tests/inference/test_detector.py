@@ -16,7 +16,7 @@ import dgsnet.inference.prepare
 from dgsnet import Detector, Verdict
 from dgsnet.artifacts.calibration import Calibration
 from dgsnet.core.errors import DgsnetError, ModelFolderError
-from dgsnet.images.decode import decode
+from dgsnet.images.decode import decode, decode_with_data
 from dgsnet.images.preprocess import Preprocessing
 from tests.support.pictures import textured
 
@@ -170,12 +170,12 @@ def test_sources_are_taken_as_verdicts_are(detector, files):
 def test_waiting_images_do_not_hold_their_pictures(detector, files, monkeypatch):
     pictures = []
 
-    def remembering(source, policy):
-        image = decode(source, policy)
+    def remembering(source, policy, *, alpha):
+        image, data = decode_with_data(source, policy, alpha=alpha)
         pictures.append(weakref.ref(image.pixels))
-        return image
+        return image, data
 
-    monkeypatch.setattr(dgsnet.inference.prepare, "decode", remembering)
+    monkeypatch.setattr(dgsnet.inference.prepare, "decode_with_data", remembering)
     verdicts = detector.detect_many(files, batch_size=32)
     next(verdicts)
     verdicts.close()  # no decoder is at work any more, so that what is alive is what is held

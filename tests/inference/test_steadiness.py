@@ -13,6 +13,7 @@ from dgsnet.images.augment import jpeg, resized
 from dgsnet.images.decode import decode
 from dgsnet.images.everyday_copies import everyday_copies
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.verdict import UNSTEADY
 from tests.support.pictures import textured
 
@@ -67,7 +68,7 @@ def test_a_large_picture_shifts_as_its_middle_does(detector):
     plain = large.detect(pixels)
     centre = with_calibration(detector, Calibration(), Preprocessing(view="crop"))
     shift = centre.detect(decode(jpeg(pixels, 85)).pixels).logit - centre.detect(pixels).logit
-    seen = large._see([large._prepare(pixels, provenance=False, steadiness=True)], 1)[0]
+    seen = large._see([large._prepare(pixels, Asked(steadiness=True))], 1)[0]
     assert seen.logit == plain.logit
     assert seen.of_copies[0] == pytest.approx(plain.logit + 4 / 3 * shift, abs=1e-5)
 

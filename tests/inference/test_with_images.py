@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 import dgsnet.inference.prepare
-from dgsnet.images.decode import decode
+from dgsnet.images.decode import decode, decode_with_data
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.with_images import detect_with_images
 
 
 @pytest.mark.parametrize("provenance", [False, True])
 def test_verdicts_are_those_of_the_detector(detector, files, provenance):
     sources = [*files[:4], b"no picture", np.zeros((8, 8, 3), np.uint8), "missing.png", files[4].read_bytes()]
-    found = list(detect_with_images(detector, sources, provenance=provenance))
+    found = list(detect_with_images(detector, sources, asked=Asked(provenance=provenance)))
     assert [verdict for verdict, _ in found] == list(detector.detect_many(sources, provenance=provenance))
     for (verdict, image), source in zip(found, sources, strict=True):
         assert (image is None) == (verdict.sha256 is None)
@@ -25,12 +26,12 @@ def test_verdicts_are_those_of_the_detector(detector, files, provenance):
 def test_few_images_are_in_memory(detector, files, monkeypatch):
     decoded = []
 
-    def remembering(source, policy):
-        image = decode(source, policy)
+    def remembering(source, policy, *, alpha):
+        image, data = decode_with_data(source, policy, alpha=alpha)
         decoded.append(weakref.ref(image))
-        return image
+        return image, data
 
-    monkeypatch.setattr(dgsnet.inference.prepare, "decode", remembering)
+    monkeypatch.setattr(dgsnet.inference.prepare, "decode_with_data", remembering)
     most = 0
     for _ in detect_with_images(detector, files * 4):
         most = max(most, sum(image() is not None for image in decoded))

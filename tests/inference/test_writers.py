@@ -11,6 +11,7 @@ from dgsnet.core.errors import DgsnetError
 from dgsnet.inference.parquet_writer import SCHEMA
 from dgsnet.inference.verdict import COLUMNS, Verdict
 from dgsnet.inference.writers import TerminalTable, open_sink, printable
+from dgsnet.provenance import Provenance
 
 ODD = "odd\udcff.png"  # what Python makes of a file name that is no UTF-8
 VERDICTS = [
@@ -128,3 +129,43 @@ def test_a_narrow_terminal_folds_and_loses_nothing(capsys, monkeypatch):
 
 def test_control_characters_do_not_reach_the_terminal():
     assert printable("a\x1b[2J\nb\udcff é 日本") == r"a\x1b[2J\nb\udcff é 日本"
+
+
+CLAIMS = ("generated", "ai-edited", "edited", "camera", "scanner")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says", "agrees"),
+    [
+        ("real", ["generated"], False),
+        ("real", ["generated", "camera"], False),
+        ("real", ["camera"], True),
+        ("real", ["ai-edited", "camera"], True),
+        ("real", ["ai-edited"], None),
+        ("real", ["edited"], None),
+        ("real", [], None),
+        ("ai-generated", ["camera"], False),
+        ("ai-generated", ["edited", "camera"], False),
+        ("ai-generated", ["ai-edited", "camera"], None),
+        ("ai-generated", ["generated"], True),
+        ("ai-generated", ["generated", "camera"], True),
+        ("ai-generated", ["scanner"], None),
+        ("ai-generated", [], None),
+        *((None, [claim], None) for claim in CLAIMS),
+        *(("inconclusive", [claim], None) for claim in CLAIMS),
+    ],
+)
+def test_whether_pixels_and_file_agree(verdict, says, agrees, tmp_path, capsys):
+    row = Verdict("a", verdict=verdict, provenance=Provenance(says=says))
+    assert row.as_dict(provenance=True)["provenance"] == {
+        "summary": Provenance().summary, "says": says, "signature": "none", "signer": "none", "findings": [], "agrees": agrees,
+    }  # fmt: skip
+    assert "provenance" not in row.as_dict()
+    assert Verdict("a", verdict=verdict).as_dict(provenance=True)["provenance"] is None
+    table = TerminalTable(provenance=True)
+    table.write(row)
+    table.show()
+    assert ("contradiction" in capsys.readouterr().out) is (agrees is False)
+    with open_sink(tmp_path / "rows.parquet", provenance=True) as sink:
+        sink.write(row)
+    assert pq.read_table(tmp_path / "rows.parquet").to_pylist() == [row.as_dict(provenance=True)]

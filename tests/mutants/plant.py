@@ -142,7 +142,7 @@ MUTANTS = (
     Mutant("refit", "names[label][fold::count]", "names[label][fold : fold + 1]", _REFIT),
     Mutant("views", "1.0 if views == 1 else MULTI_CROP_GAIN / views", "1.0 / views", _VIEWS),
     Mutant("views", "if min(height, width) < 2 * size:", "if max(height, width) < 2 * size:", _VIEWS),
-    Mutant("views", "read[start : start + 1]", "read[end - 1 : end]", _VIEWS),
+    Mutant("views", "is_out_of_domain(read[:1])", "is_out_of_domain(read[-1:])", _VIEWS),
     Mutant("views", "float(np.quantile(distances, 1 - share))", "float(np.quantile(distances, share))", _VIEWS),
     Mutant(
         "views",
@@ -158,8 +158,8 @@ MUTANTS = (
     Mutant("resume", "os.truncate(self.file, whole)", "whole = whole", _RESUME),
     Mutant(
         "resume",
-        "return _scored(detector, dataset, dataset.samples[done:])",
-        "return _scored(detector, dataset, dataset.samples[max(done - 1, 0) :])",
+        "return _scored(detector, dataset, dataset.samples[done:], journey)",
+        "return _scored(detector, dataset, dataset.samples[max(done - 1, 0) :], journey)",
         _RESUME,
     ),
     Mutant("resume", "if read_identity(target) != identity:", "if read_identity(target).keys() != identity.keys():", _RESUME),

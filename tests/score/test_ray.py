@@ -22,16 +22,20 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from dgsnet.core.errors import ScoringError
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.provenance import TrustAnchors
 from dgsnet.score.cluster import Cluster
 from dgsnet.score.dedup_cache import SqliteDedupCache
 from dgsnet.score.run import Summary, score
 from dgsnet.score.settings import Settings
+from tests.support.credentials import Authority, created, sign
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -79,6 +83,10 @@ def scored(data: Path, out: Path, model: Path, cluster: Cluster | None) -> Summa
 def contents(out: Path) -> dict[str, bytes]:
     """What a finished run leaves; no unfinished file is among it."""
     return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file() and "lock" not in file.name}
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    return [row for part in sorted(out.glob("part*.parquet")) for row in pq.read_table(part).to_pylist()]
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +151,22 @@ def kill_at_work(kill: Callable[[psutil.Process], None], among: Callable[[], Ite
     return result
 
 
+def test_workers_trust_whom_the_driver_trusts(model: Path, tmp_path: Path, machines: SimpleNamespace) -> None:
+    home, data = Authority("Home"), tmp_path / "signed"
+    data.mkdir()
+    for number in range(4):
+        stream = io.BytesIO()
+        Image.fromarray(np.random.default_rng(number % 3).integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(stream, "PNG")
+        (data / f"{number}.png").write_bytes(sign(stream.getvalue(), "image/png", [created()], by=home.signer()))
+    (data / "copy.png").write_bytes((data / "0.png").read_bytes())
+    for cluster in (None, Cluster(workers=2)):
+        settings = Settings(str(model), part_rows=PART_ROWS, cluster=cluster, asked=Asked(provenance=True, anchors=TrustAnchors(home.pem)))
+        score(data, tmp_path / str(bool(cluster)), settings, Console(file=io.StringIO()))
+    assert contents(tmp_path / "True") == contents(tmp_path / "False")
+    rows = pq.read_table(tmp_path / "True" / "part-00000.parquet").column("provenance").to_pylist()
+    assert {(row["signature"], row["signer"]) for row in rows} == {("intact", "trusted")}
+
+
 def test_two_machines_give_the_bytes_of_one_process(whole, pictures, model, machines, tmp_path):
     assert scored(pictures, tmp_path, model, Cluster()) == INPUTS
     assert contents(tmp_path) == contents(whole)  # two rows of broken files and their reasons among it
@@ -196,7 +220,7 @@ def test_the_cache_is_shared_by_all_workers_and_can_be_lost(machines, tmp_path):
     from ray.exceptions import RayActorError
 
     from dgsnet.inference.verdict import COLUMNS
-    from dgsnet.score.ray_worker import MAX_STARTS, Coordinator, SharedDedupCache, Worker
+    from dgsnet.score.ray_worker import Coordinator, SharedDedupCache, Worker
 
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"path": "a.png", "sha256": "0" * 64, "logit": 0.1 + 0.2, "error": "a.png: is tiny"}
     before = SqliteDedupCache(tmp_path / "known")
@@ -209,19 +233,16 @@ def test_the_cache_is_shared_by_all_workers_and_can_be_lost(machines, tmp_path):
     assert other.get("0" * 64, "b.png") == row | {"path": "b.png", "error": "b.png: is tiny"}
     assert other.get("1" * 64, "a.png") == row | {"sha256": "1" * 64}
     worker: Any = object.__new__(Worker)
-    worker._coordinator, worker._worklist = (
-        coordinator,
-        SimpleNamespace(samples=lambda *_: [SimpleNamespace(path="a"), SimpleNamespace(path="b")]),
-    )
-    for _ in range(MAX_STARTS):
-        worker._check_starts(0, 0, 2)
-    with pytest.raises(ScoringError, match="workers died one after the other at the inputs from a to b"):
-        worker._check_starts(0, 0, 2)
+    worker._coordinator = coordinator
+    assert [worker._count_start(0, 0, alone=False) for _ in range(3)] == [0, 1, 2]
+    assert [worker._count_start(0, 0, alone=True) for _ in range(2)] == [0, 1]
+    ray.get(coordinator.forget_start.remote(0, 0))
+    assert worker._count_start(0, 0, alone=True) == 0
     ray.kill(coordinator)
     with suppress(RayActorError):  # `kill` does not wait
         while True:
             ray.get(coordinator.get.remote("0" * 64))
-    worker._check_starts(0, 0, 2)
+    assert worker._count_start(0, 0, alone=False) == 0
     assert other.get("0" * 64, "c.png")  # has been told already
     assert late.get("0" * 64, "c.png") is None
 
@@ -241,6 +262,40 @@ def test_a_machine_that_cannot_do_says_why(model, tmp_path, changed, said):
     job = {"fingerprint": "", "worklist": tmp_path / "list", "root": tmp_path, "folder": None} | changed
     with pytest.raises(ScoringError, match=said):
         Worker(Job(Settings(str(model)), **job), None)
+
+
+@pytest.mark.parametrize("end", ["raises", "dies"])
+def test_an_input_that_a_worker_raises_at_or_dies_of_costs_its_row(whole, pictures, model, machines, tmp_path, monkeypatch, end):
+    from dgsnet.score import ray_worker
+
+    class Dying(ray_worker.Worker):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            detector, detect_many = self._detector, self._detector.detect_many
+
+            def watched(sources: Any, batch_size: int, **options: Any) -> Any:
+                def each() -> Any:
+                    for source in sources:
+                        if source.name.endswith("20.png"):
+                            if end == "dies":
+                                os.kill(os.getpid(), signal.SIGKILL)
+                            raise KeyError("twenty")
+                        yield source
+
+                return detect_many(each(), batch_size, **options)
+
+            detector.detect_many = watched  # type: ignore[method-assign, assignment]
+
+    monkeypatch.setattr(ray_worker, "Worker", Dying)
+    summary = scored(pictures, tmp_path, model, Cluster(workers=1))
+    assert (summary.inputs, summary.failed) == (INPUTS.inputs, INPUTS.failed + 1)
+    expected = {row["key"]: row for row in rows_of(whole)}
+    for row in rows_of(tmp_path):
+        if row["key"] == "20.png":
+            said = "cannot be scored (KeyError: 'twenty')" if end == "raises" else "the process that scores it dies of it"
+            assert row["error"] == f"{pictures / '20.png'}: {said}; leave it out"
+        else:
+            assert row == expected[row["key"]]
 
 
 def test_without_ray_the_extra_is_named(run, pictures, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from dgsnet.core.errors import DatasetError, ScoringError
+from dgsnet.core.files import sha256_file
 from dgsnet.inference import resumable_parquet
 from dgsnet.inference.detector import Detector
 from dgsnet.score import run as scoring_run
@@ -86,13 +88,13 @@ def test_equal_bytes_are_scored_once(pictures, tiny_model, tmp_path, monkeypatch
     seen: Counter[bytes] = Counter()
     detect_many = Detector.detect_many
 
-    def counting(self: Detector, sources: Any, batch_size: int) -> Any:
+    def counting(self: Detector, sources: Any, batch_size: int, **options: Any) -> Any:
         def each() -> Any:
             for source in sources:
                 seen[source.read(1 << 30)] += 1
                 yield source
 
-        return detect_many(self, each(), batch_size)
+        return detect_many(self, each(), batch_size, **options)
 
     monkeypatch.setattr(Detector, "detect_many", counting)
     scored(pictures, tmp_path / "out", tiny_model, part_rows=100)
@@ -173,6 +175,63 @@ def test_another_model_other_data_or_other_parts_are_refused(whole, pictures, ti
 def test_a_second_process_at_the_same_shard_is_refused(pictures, tiny_model, tmp_path):
     with FileLock(tmp_path / ".lock"), pytest.raises(ScoringError, match="another process is writing"):
         scored(pictures, tmp_path, tiny_model)
+
+
+def test_other_data_under_the_same_names_is_refused(whole, pictures, tiny_model, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(whole, out)
+    shutil.copytree(pictures, other)
+    shutil.copy(pictures / "01.png", other / "08.png")
+    with pytest.raises(ScoringError, match="run of data"):
+        scored(other, out, tiny_model)
+
+
+@pytest.mark.parametrize("bad", [["02.png"], ["00.png", "05.png", "zz-copy.png"]])
+def test_an_image_at_which_something_raises_costs_its_row(whole, pictures, tiny_model, detector, tmp_path, monkeypatch, bad):
+    """In the runtime, behind everything that answers damaged files; and the rest has its rows to the bit."""
+    views, see = [detector._prepare(str(pictures / name)).views for name in bad], Detector._see
+
+    def raising(self: Detector, shown: list[Any], size: int) -> Any:
+        if any(np.array_equal(picture, view) for picture in shown for view in views):
+            raise RuntimeError("no such shape")
+        return see(self, shown, size)
+
+    monkeypatch.setattr(Detector, "_see", raising)
+    summary = scored(pictures, tmp_path / "out", tiny_model)
+    wrong = {row["key"] for row in rows_of(whole) if row["sha256"] in {sha256_file(pictures / name) for name in bad}}
+    assert (summary.inputs, summary.failed) == (16, 2 + len(wrong))
+    for row, expected in zip(rows_of(tmp_path / "out"), rows_of(whole), strict=True):
+        if row["key"] in wrong:
+            assert row["error"] == f"{pictures / row['key']}: cannot be scored (RuntimeError: no such shape); leave it out"
+        else:
+            assert row == expected
+
+
+def test_a_model_that_can_score_nothing_ends_the_run(pictures, tiny_model, tmp_path, monkeypatch):
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Detector, "_see", broken)
+    with pytest.raises(ScoringError, match=r"cannot score a plain picture \(RuntimeError: out of memory\)"):
+        scored(pictures, tmp_path / "out", tiny_model)
+
+
+def test_what_is_left_out_is_named_and_ends_with_1(run, pictures, tiny_model, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(pictures / "00.png", data / "photo")
+    shutil.copy(pictures / "01.png", data / "1.png")
+    (data / "notes.txt").write_text("nothing")
+    code, _, err = run("score", "--data", data, "--out", tmp_path / "one", "--model", tiny_model)
+    assert (code, err.count("left out: ")) == (0, 1)
+    shutil.make_archive(str(data / "more"), "gztar", pictures)
+    code, _, err = run("score", "--data", data, "--out", tmp_path / "two", "--model", tiny_model)
+    assert code == 1
+    assert f"left out: shards, or the rest of them (1): {data}/more.tar.gz (is compressed" in err
+    assert [row["key"] for row in rows_of(tmp_path / "two")] == ["1.png", "photo"]
+    code, _, err = run("detect", data, "--model", tiny_model)
+    assert code == 1
+    assert f"{data}/more.tar.gz" in err
 
 
 def test_an_empty_folder_is_refused(tiny_model, tmp_path):

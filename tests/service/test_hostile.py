@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(folder, tiny_model):
     """Rows of the command line, by a process of its own."""
-    command = [sys.executable, "-m", "dgsnet", "detect", "-", "--model", tiny_model, "--json", "--provenance"]
+    command = [sys.executable, "-m", "dgsnet", "detect", "-", "--model", tiny_model, "--json"]
     paths = "\n".join(str(folder / name) for name in NAMES)
     ended = subprocess.run(command, input=paths, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
@@ -107,7 +107,7 @@ def test_command_line(rows, folder):
 
 def test_the_same_in_this_process(rows, folder, tiny_model, run):
     some = range(0, len(NAMES), 5)
-    code, out, _ = run("detect", *(folder / NAMES[number] for number in some), "--model", tiny_model, "--json", "--provenance")
+    code, out, _ = run("detect", *(folder / NAMES[number] for number in some), "--model", tiny_model, "--json")
     assert code == 1
     assert [json.loads(line) for line in out.splitlines()] == [rows[number] for number in some]
 

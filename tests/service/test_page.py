@@ -5,12 +5,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
+from typing import get_args
 
 import pytest
 from PIL import PngImagePlugin
 
-from dgsnet.inference.verdict import PLAIN
-from dgsnet.reports.detection_page import WORDS
+from dgsnet.inference.verdict import CONTRADICTION, PLAIN
+from dgsnet.provenance.c2pa import Signature, Signer
+from dgsnet.reports.detection_page import SIGNATURES, SIGNERS, WORDS
 from dgsnet.service.keys import Keys, add_key
 from dgsnet.service.page import POLICY
 from tests.support.html import Page
@@ -105,7 +107,15 @@ def test_the_page_needs_no_key_and_what_it_asks_for_does(detector, tmp_path):
 def test_the_service_says_what_the_page_needs_to_know(client, detector):
     (model,) = client.get("/v1/models").json()["models"]
     look = detector.config.preprocessing
-    assert model["words"] == {"verdicts": WORDS, "warnings": PLAIN}
+    assert model["words"] == {
+        "verdicts": WORDS,
+        "warnings": PLAIN,
+        "signatures": SIGNATURES,
+        "signers": SIGNERS,
+        "contradictions": CONTRADICTION,
+    }
+    assert set(SIGNATURES) == set(get_args(Signature))
+    assert {*SIGNERS, "none"} == set(get_args(Signer))
     assert model["view"] == {"kind": look.view, "size": look.size, "quadrants": look.multi_crop}
     assert model["calibrated_on"] is None
 

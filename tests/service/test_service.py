@@ -15,6 +15,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import httpx2
 import numpy as np
@@ -24,7 +25,9 @@ from PIL import Image, PngImagePlugin
 from dgsnet.core.errors import DgsnetError
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.provenance import load_marks
 from dgsnet.service import ipc
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.decoder_pool import DecoderPool
@@ -79,13 +82,27 @@ def test_provenance_stands_in_the_row_and_changes_no_score(client):
     assert plain["provenance"]["findings"] == []
     assert marked["provenance"]["findings"] == [{"kind": "png.parameters", "value": "a cat", "says": "generated"}]
     assert plain["score"] == marked["score"]
+    assert (plain["provenance"]["says"], marked["provenance"]["says"]) == ([], ["generated"])
+    assert marked["provenance"]["agrees"] is {"ai-generated": True, "real": False}.get(marked["verdict"])
+
+
+def test_marks_of_ones_own_reach_the_decoders(detector, tmp_path):
+    (tmp_path / "own.toml").write_text(
+        '[[mark]]\nprogram = "House"\nsays = "generated"\nplaces = ["png.house"]\nkey = true\nsource = "our own files"\n'
+    )
+    text = PngImagePlugin.PngInfo()
+    text.add_text("house", "1")
+    with serving(detector, replace(SETTINGS, asked=Asked(provenance=True, marks=load_marks(tmp_path / "own.toml")))) as (client, _):
+        (row,) = post(client, encoded(pnginfo=text)).json()["results"]
+    assert row["provenance"]["says"] == ["generated"]
+    assert "(House)" in row["provenance"]["summary"]
 
 
 def test_a_broken_file_among_others_costs_its_row(client):
-    good, broken, other = post(client, encoded(), encoded()[:200], b"GIF89a").json()["results"]
+    good, broken, other = post(client, encoded(), encoded()[:200], encoded("BMP")).json()["results"]
     assert good["error"] is None
     assert broken["error"].startswith("1.png: truncated or damaged PNG")
-    assert other["error"].startswith("2.png: is none of JPEG, PNG, WEBP")
+    assert other["error"].startswith("2.png: is none of JPEG, PNG, WEBP, AVIF, HEIC, GIF")
     assert broken["score"] is broken["verdict"] is other["score"] is None
 
 
@@ -100,7 +117,7 @@ def test_heatmap_is_a_png_of_the_pictures_size(client, detector):
 def test_models_health_and_metrics(client, detector):
     (model,) = client.get("/v1/models").json()["models"]
     assert (model["name"], model["fingerprint"]) == (detector.name, detector.fingerprint)
-    assert model["limits"]["formats"] == ["JPEG", "PNG", "WEBP"]
+    assert model["limits"]["formats"] == ["JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"]
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
     post(client, encoded())
@@ -139,7 +156,7 @@ def announcing(side):
         (encoded(side=8), (422, "too_small")),
         (b"", (415, "unsupported_format")),
         (b"<svg/>", (415, "unsupported_format")),
-        (encoded("GIF"), (415, "unsupported_format")),
+        (encoded("BMP"), (415, "unsupported_format")),
         (encoded("TIFF"), (415, "unsupported_format")),
         (announcing(65_535), (413, "image_too_large")),
     ],
@@ -148,6 +165,20 @@ def test_a_picture_that_cannot_be_scored(client, data, expected):
     assert refused(post(client, data)) == expected
     if expected[1] != "too_small":
         assert refused(post(client, data, path="/v1/heatmap")) == expected
+
+
+@pytest.mark.parametrize(("side", "cut", "status"), [(8, None, 422), (64, -40, 422), (64, None, 413)])
+def test_a_refused_picture_says_where_it_is_from(detector, side, cut, status):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1")
+    data = encoded(side=side, pnginfo=text)[:cut]
+    policy = replace(SETTINGS.policy, max_pixels=1000) if status == 413 else SETTINGS.policy
+    with serving(detector, replace(SETTINGS, policy=policy)) as (client, _):
+        answer = post(client, data)
+        row, _ = post(client, data, encoded(side=8)).json()["results"]
+    assert refused(answer)[0] == status
+    assert answer.json()["provenance"] == row["provenance"]
+    assert (row["provenance"]["says"], row["provenance"]["agrees"], row["score"]) == (["generated"], None, None)
 
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -443,7 +474,7 @@ def decoders():
 
 @pytest.mark.parametrize(("in_time", "expected"), [(0, (422, "decode_timeout")), (1, (503, "timeout"))])
 def test_what_comes_too_late_has_an_error_of_its_own(decoders, in_time, expected):
-    for work in (decoders._prepare, decoders._decode):
+    for work in (partial(decoders._prepare, steadiness=False), decoders._decode):
         with pytest.raises(ApiError) as error:
             work(LateDecoder(in_time), Upload("a.png", PNG))
         assert (error.value.status, error.value.code) == expected
@@ -452,7 +483,7 @@ def test_what_comes_too_late_has_an_error_of_its_own(decoders, in_time, expected
 
 def test_metadata_that_come_too_late_cost_the_decoder_and_not_the_picture(decoders):
     late = LateDecoder(2)
-    prepared = decoders._prepare(late, Upload("a.png", PNG))
+    prepared = decoders._prepare(late, Upload("a.png", PNG), steadiness=False)
     assert prepared.verdict.path == "a.png"
     assert prepared.verdict.provenance.findings == []
     assert prepared.verdict.provenance.summary.startswith("The metadata of the file could not be read in time")
@@ -512,7 +543,7 @@ def test_other_addresses_need_keys(run, tmp_path):
 
 
 def test_policy_of_formats():
-    assert Settings().policy == DecodePolicy(formats=("JPEG", "PNG", "WEBP"))
+    assert Settings().policy == DecodePolicy(formats=("JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"))
 
 
 def test_nothing_of_a_request_is_logged(detector, caplog):

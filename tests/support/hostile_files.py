@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.support import hostile_containers
 from tests.support.hostile_parts import (
     SIDE,
     chunk,
@@ -68,13 +69,13 @@ BROKEN = Answer("damaged", 422, "broken_image")
 UNREADABLE = Answer("cannot be decoded", 422, "broken_image")
 TOO_SMALL = Answer("too few to judge", 422, "too_small")
 TOO_LONG = Answer("has a side longer than 16,384", 413, "image_too_large")
-TOO_MANY = Answer("is more than 50,000,000 pixels", 413, "image_too_large")
+TOO_MANY = Answer("is more than 67,108,864 pixels", 413, "image_too_large")
 TOO_LARGE = Answer("", 413, "image_too_large")
-TOO_HEAVY = Answer("more than 20,971,520 bytes", 413, "file_too_large")
+TOO_HEAVY = Answer("more than 67,108,864 bytes", 413, "file_too_large")
 TOO_MANY_SCANS = Answer("scans", 413, "image_too_large")
 DAMAGED = Answer("", 422, "broken_image")
 """In whatever words."""
-FOREIGN = Answer("is none of JPEG, PNG, WEBP, GIF, BMP, TIFF", 415, "unsupported_format")
+FOREIGN = Answer("is none of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC, JXL", 415, "unsupported_format")
 EMPTY = Answer("is empty", 415, "unsupported_format")
 
 
@@ -83,7 +84,7 @@ def on_the_command_line(answer: str) -> Answer:
     return Answer(answer, 415, "unsupported_format")
 
 
-GIF_BMP_TIFF = on_the_command_line(SCORED)
+BMP_TIFF = on_the_command_line(SCORED)
 
 
 @dataclass(frozen=True)
@@ -124,23 +125,23 @@ def _bombs() -> None:
     add("bomb_animated_9000.webp", _animated_canvas, TOO_MANY)
     add("bomb_lossless_16384.webp", lambda: _lossless_sized(16_384, 16_384), TOO_MANY)
     add("bomb_lossy_16383.webp", lambda: _lossy_sized(16_383, 16_383), TOO_MANY)
-    add("bomb_screen.gif", lambda: patched(encoded("GIF"), 6, b"\xff\xff\xff\xff"), on_the_command_line(TOO_LONG.cli))
-    add("bomb_frame_beyond_screen.gif", _gif_frame_beyond_screen, on_the_command_line("exceeds limit"))
-    add("bomb_comments.gif", lambda: _gif(b"".join(b"!\xfe\x01a\0" for _ in range(100_000))), GIF_BMP_TIFF)
+    add("bomb_screen.gif", lambda: patched(encoded("GIF"), 6, b"\xff\xff\xff\xff"), TOO_LONG)
+    add("bomb_frame_beyond_screen.gif", _gif_frame_beyond_screen, Answer("exceeds limit", 413, "image_too_large"))
+    add("bomb_comments.gif", lambda: _gif(b"".join(b"!\xfe\x01a\0" for _ in range(100_000))), ANSWER)
     add("bomb_100000.bmp", lambda: patched(encoded("BMP"), 18, struct.pack("<ii", 100_000, 100_000)), on_the_command_line(TOO_LONG.cli))
-    add("negative_height.bmp", lambda: patched(encoded("BMP"), 22, struct.pack("<i", -SIDE)), GIF_BMP_TIFF)
+    add("negative_height.bmp", lambda: patched(encoded("BMP"), 22, struct.pack("<i", -SIDE)), BMP_TIFF)
     add("lowest_height.bmp", lambda: patched(encoded("BMP"), 22, struct.pack("<i", -(2**31))), on_the_command_line(TOO_LONG.cli))
-    add("bomb_run_length.bmp", _bmp_run_length, GIF_BMP_TIFF)
+    add("bomb_run_length.bmp", _bmp_run_length, BMP_TIFF)
     add("bomb_100000.tif", lambda: tiff(greys(100_000, 40_000), bytes(4096)), on_the_command_line(TOO_LONG.cli))
-    add("bomb_tile.tif", _tile_bomb, on_the_command_line("is more than 50,000,000 pixels"))
+    add("bomb_tile.tif", _tile_bomb, on_the_command_line("is more than 67,108,864 pixels"))
     add("bomb_strip_count.tif", lambda: tiff([*greys(64, 64)[:5], (273, 4, 2**30, 0), *greys(64, 64)[6:]], bytes(4096)), _TIFF_ERROR)
     add("bomb_samples.tif", lambda: tiff(greys(64, 64, tag277=65_535), bytes(4096)), _TIFF_ERROR)
     add("bomb_inflates_past_the_picture.png", lambda: png(header(), chunk(b"IDAT", zlib.compress(rows() + bytes(64 * MB)))), ANSWER)
-    add("bomb_text.png", lambda: png_with(_compressed_text(32 * MB)), UNREADABLE)
-    add("bomb_international_text.png", lambda: png_with(_international_text(32 * MB)), UNREADABLE)
-    add("bomb_text_in_parts.png", lambda: png_with(*[_compressed_text(900_000)] * 100), UNREADABLE)
-    add("bomb_text_behind_the_pixels.png", lambda: png(header(), pixels(), _compressed_text(32 * MB)), BROKEN)
-    add("bomb_profile.png", lambda: png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(32 * MB)))), UNREADABLE)
+    add("bomb_text.png", lambda: png_with(_compressed_text(32 * MB)), ANSWER)
+    add("bomb_international_text.png", lambda: png_with(_international_text(32 * MB)), ANSWER)
+    add("bomb_text_in_parts.png", lambda: png_with(*[_compressed_text(900_000)] * 100), ANSWER)
+    add("bomb_text_behind_the_pixels.png", lambda: png(header(), pixels(), _compressed_text(32 * MB)), ANSWER)
+    add("bomb_profile.png", lambda: png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(32 * MB)))), ANSWER)
     add("bomb_exif_overlapping.png", lambda: png_with(chunk(b"eXIf", overlapping(2 * MB))), ANSWER)
     add("bomb_exif_overlapping.webp", lambda: _webp_with(8, (b"EXIF", overlapping(2 * MB))), ANSWER)
     add("bomb_exif_overlapping.jpg", lambda: jpeg_with(segment(0xE1, b"Exif\0\0" + overlapping(65_000))), ANSWER)
@@ -260,7 +261,8 @@ def _truncated() -> None:
 
             add(f"cut_{tenths}0_percent.{kind}", cut, DAMAGED)
     for kind in ("GIF", "BMP", "TIFF"):
-        add(f"cut_half.{kind.lower()}", lambda kind=kind: encoded(kind)[: len(encoded(kind)) // 2], on_the_command_line(""))
+        answer = DAMAGED if kind == "GIF" else on_the_command_line("")
+        add(f"cut_half.{kind.lower()}", lambda kind=kind: encoded(kind)[: len(encoded(kind)) // 2], answer)
 
 
 def _interlaced() -> bytes:
@@ -277,7 +279,7 @@ def _disguised() -> None:
     for kind, suffix in (("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("JPEG", "gif"), ("PNG", "txt"), ("JPEG", "php")):
         add(f"a_{kind.lower()}.{suffix}", lambda kind=kind: encoded(kind), ANSWER)
     for kind in ("GIF", "BMP", "TIFF"):
-        add(f"a_{kind.lower()}.jpg", lambda kind=kind: encoded(kind), GIF_BMP_TIFF)
+        add(f"a_{kind.lower()}.jpg", lambda kind=kind: encoded(kind), ANSWER if kind == "GIF" else BMP_TIFF)
     others: dict[str, Callable[[], bytes]] = {
         "svg": lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><script>1</script></svg>',
         "svg_entities": lambda: b'<!DOCTYPE s [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><svg>&b;</svg>',
@@ -288,11 +290,8 @@ def _disguised() -> None:
         "psd": lambda: b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 64, 64, 8, 3) + bytes(64),
         "ico": lambda: encoded("ICO"),
         "icns": lambda: b"icns" + struct.pack(">I", 8),
-        "heic": lambda: struct.pack(">I", 24) + b"ftypheic" + bytes(12),
-        "avif": lambda: struct.pack(">I", 24) + b"ftypavif" + bytes(12),
         "jp2": lambda: b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64),
         "j2k": lambda: b"\xff\x4f\xff\x51" + bytes(64),
-        "jxl": lambda: b"\xff\x0a" + bytes(64),
         "ppm": lambda: b"P6 64 64 255\n" + bytes(64 * 64 * 3),
         "pcx": lambda: encoded("PCX"),
         "tga": lambda: encoded("TGA"),
@@ -320,22 +319,22 @@ def _disguised() -> None:
     for name, make in others.items():
         add(f"{name}.jpg", make, FOREIGN)
     add("empty.png", lambda: b"", EMPTY)
-    magic = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF\0\0\0\0WEBP"}
+    magic = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF\0\0\0\0WEBP", "gif": b"GIF89a"}
     for suffix, start in magic.items():
         add(f"only_magic.{suffix}", lambda start=start: start, UNREADABLE)
-    for suffix, start in {"gif": b"GIF89a", "bmp": b"BM", "tif": b"II*\0", "big.tif": b"MM\0+"}.items():
+    for suffix, start in {"bmp": b"BM", "tif": b"II*\0", "big.tif": b"MM\0+"}.items():
         add(f"only_magic.{suffix}", lambda start=start: start, on_the_command_line(UNREADABLE.cli))
     add("jpeg_and_zip.jpg", lambda: encoded("JPEG") + _zip(), ANSWER)
     add("png_and_html.png", lambda: png_with(chunk(b"tEXt", b"Comment\0<script>alert(1)</script>")) + b"<html><script>1</script>", ANSWER)
-    add("gif_and_script.gif", _gif_and_script, GIF_BMP_TIFF, (int.from_bytes(b"/*", "little"), SIDE))
+    add("gif_and_script.gif", _gif_and_script, ANSWER, (int.from_bytes(b"/*", "little"), SIDE))
     add("jpeg_and_php.jpg", lambda: jpeg_with(segment(0xFE, b"<?php system($_GET[0]); ?>")), ANSWER)
     add("webp_and_pdf.webp", lambda: encoded("WEBP") + b"%PDF-1.7\n", ANSWER)
     add("png_and_png.png", lambda: encoded("PNG") + encoded("PNG", picture(32, 32)), ANSWER, (SIDE, SIDE))
     add("jpeg_and_jpeg.jpg", lambda: encoded("JPEG") + encoded("JPEG", picture(32, 32)), ANSWER, (SIDE, SIDE))
     for kind, suffix in (("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp")):
         add(f"a_megabyte_behind.{suffix}", lambda kind=kind: encoded(kind) + bytes(range(256)) * 4096, ANSWER)
-    add("one_byte_too_many.png", lambda: encoded("PNG").ljust(20 * MB + 1, b"\0"), TOO_HEAVY)
-    add("as_many_bytes_as_may_be.png", lambda: encoded("PNG").ljust(20 * MB, b"\0"), ANSWER)
+    add("one_byte_too_many.png", lambda: encoded("PNG").ljust(64 * MB + 1, b"\0"), TOO_HEAVY)
+    add("as_many_bytes_as_may_be.png", lambda: encoded("PNG").ljust(64 * MB, b"\0"), ANSWER)
 
 
 def _zip() -> bytes:
@@ -368,19 +367,19 @@ def _shapes() -> None:
     add("16385x32.png", lambda: encoded("PNG", np.zeros((32, 16_385), np.uint8)), TOO_LONG)
     add("32x16383.webp", lambda: encoded("WEBP", np.zeros((16_383, 32, 3), np.uint8), method=0), ANSWER, (32, 16_383))
 
-    add("thousand_frames.gif", lambda: _frames("GIF"), GIF_BMP_TIFF)
+    add("thousand_frames.gif", lambda: _frames("GIF"), ANSWER)
     add("thousand_frames.png", lambda: _frames("PNG"), ANSWER, (SIDE, SIDE))
     add("thousand_frames.webp", lambda: _frames("WEBP", method=0), ANSWER, (SIDE, SIDE))
     add("frames_announced.png", lambda: png(header(), chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)), pixels()), ANSWER)
     add("frame_larger_than_the_picture.png", _apng_large_frame, DAMAGED)
-    add("pages_in_a_ring.tif", lambda: tiff(greys(SIDE, SIDE), bytes(SIDE * SIDE), following=8), GIF_BMP_TIFF)
+    add("pages_in_a_ring.tif", lambda: tiff(greys(SIDE, SIDE), bytes(SIDE * SIDE), following=8), BMP_TIFF)
 
     add("cmyk.jpg", lambda: encoded("JPEG", Image.fromarray(picture()).convert("CMYK")), ANSWER)
     add("cmyk_without_adobe.jpg", lambda: _without(encoded("JPEG", Image.fromarray(picture()).convert("CMYK")), b"\xff\xee"), ANSWER)
     add("16_bit.png", lambda: encoded("PNG", picture()[..., 0].astype(np.uint16) * 257), ANSWER)
     add("16_bit_colour.png", lambda: png(header(depth=16), pixels(depth=16)), ANSWER)
     add("16_bit_alpha.png", lambda: png(header(depth=16, colour=6), pixels(depth=16, channels=4)), ANSWER)
-    add("float.tif", lambda: encoded("TIFF", picture()[..., 0].astype(np.float32) / 255), GIF_BMP_TIFF)
+    add("float.tif", lambda: encoded("TIFF", picture()[..., 0].astype(np.float32) / 255), BMP_TIFF)
     add("float_without_scale.tif", lambda: encoded("TIFF", picture()[..., 0].astype(np.float32)), on_the_command_line("no known scale"))
     add("float_not_a_number.tif", lambda: encoded("TIFF", np.full((64, 64), np.nan, np.float32)), on_the_command_line("no known scale"))
     add("palette_and_alpha.png", lambda: encoded("PNG", Image.fromarray(picture()).quantize(16), transparency=bytes(range(16))), ANSWER)
@@ -394,8 +393,8 @@ def _shapes() -> None:
     add("interlaced.png", lambda: png(header(interlace=1), chunk(b"IDAT", _interlaced())), ANSWER, (SIDE, SIDE))
     add("lossless.webp", lambda: encoded("WEBP", lossless=True), ANSWER)
     add("alpha.webp", lambda: encoded("WEBP", Image.fromarray(picture()).convert("RGBA")), ANSWER)
-    add("lzw.tif", lambda: encoded("TIFF", compression="tiff_lzw"), GIF_BMP_TIFF)
-    add("jpeg_inside.tif", lambda: encoded("TIFF", compression="jpeg"), GIF_BMP_TIFF)
+    add("lzw.tif", lambda: encoded("TIFF", compression="tiff_lzw"), BMP_TIFF)
+    add("jpeg_inside.tif", lambda: encoded("TIFF", compression="jpeg"), BMP_TIFF)
 
 
 def _frames(kind: str, **options: Any) -> bytes:
@@ -448,7 +447,7 @@ def _metadata() -> None:
     add("profile_garbage.jpg", lambda: encoded("JPEG", icc_profile=b"\xff" * 200_000), ANSWER)
     add("profile_out_of_order.jpg", lambda: jpeg_with(*[segment(0xE2, b"ICC_PROFILE\0" + bytes([9, 2]) + bytes(99))] * 3), ANSWER)
     add("profile_garbage.png", lambda: png_with(chunk(b"iCCP", b"icc\0\0not compressed")), ANSWER)
-    add("profile_of_another_method.png", lambda: png_with(chunk(b"iCCP", b"icc\0\7")), UNREADABLE)
+    add("profile_of_another_method.png", lambda: png_with(chunk(b"iCCP", b"icc\0\7")), ANSWER)
     add("profile_garbage.webp", lambda: _webp_with(32, (b"ICCP", b"\xff" * 99)), ANSWER)
     laughs = b"<?xpacket?><!DOCTYPE x [" + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12)) + b"]>&a11;"
     add("xmp_of_entities.jpg", lambda: jpeg_with(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + laughs)), ANSWER)
@@ -469,7 +468,7 @@ def _metadata() -> None:
     add("manifest_garbage.webp", lambda: _webp_with(0, (b"C2PA", box)), ANSWER)
     add("manifest_nested.png", lambda: png_with(chunk(b"caBX", _nested_boxes())), ANSWER)
     add("text_without_end.png", lambda: png_with(chunk(b"tEXt", b"x" * 100_000)), ANSWER)
-    add("text_of_another_method.png", lambda: png_with(chunk(b"zTXt", b"key\0\5data")), UNREADABLE)
+    add("text_of_another_method.png", lambda: png_with(chunk(b"zTXt", b"key\0\5data")), ANSWER)
     add("text_no_text.png", lambda: png_with(chunk(b"iTXt", b"\xff\0\1\0\xff\0\xff\0\xff"), chunk(b"iTXt", b"")), ANSWER)
     add("raw_profile_garbage.png", lambda: png_with(chunk(b"tEXt", b"Raw profile type exif\0\nexif\n99999999\nzz")), ANSWER)
 
@@ -539,13 +538,13 @@ def _other_structure() -> None:
     add("empty_frame.webp", lambda: riff((b"VP8 ", b"")), DAMAGED)
     add("frame_off_canvas.webp", _frame_off_canvas, DAMAGED)
 
-    add("no_frames.gif", lambda: b"GIF89a" + struct.pack("<HHBBB", 64, 64, 0, 0, 0) + b";", on_the_command_line(""))
-    add("code_size_255.gif", _code_size, on_the_command_line(""))
+    add("no_frames.gif", lambda: b"GIF89a" + struct.pack("<HHBBB", 64, 64, 0, 0, 0) + b";", DAMAGED)
+    add("code_size_255.gif", _code_size, DAMAGED)
     add("no_directory.tif", lambda: b"II*\0" + struct.pack("<I", 2**31), on_the_command_line(""))
     add("big_directory.tif", lambda: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**64 - 1), on_the_command_line(""))
     add("strip_beyond_the_end.tif", lambda: tiff(greys(64, 64), b""), on_the_command_line(""))
     add("unknown_compression.tif", lambda: tiff(greys(64, 64, tag259=50_000), bytes(64)), on_the_command_line(""))
-    add("no_palette.bmp", lambda: patched(encoded("BMP"), 28, b"\x08\0"), GIF_BMP_TIFF)
+    add("no_palette.bmp", lambda: patched(encoded("BMP"), 28, b"\x08\0"), BMP_TIFF)
     add("pixels_beyond_the_end.bmp", lambda: patched(encoded("BMP"), 10, struct.pack("<I", 2**31)), on_the_command_line(""))
 
 
@@ -583,6 +582,40 @@ def _code_size() -> bytes:
     return patched(data, data.index(b",", 13 + (3 << ((data[10] & 7) + 1))) + 10, b"\xff")
 
 
+# --- containers that other packages read ---
+
+
+def _containers() -> None:
+    answers = {"scored": ANSWER, "long": TOO_LONG, "many": TOO_MANY, "broken": DAMAGED}
+    for name, make, became, size in hostile_containers.entries():
+        add(name, make, answers[became], size)
+    for name, make, became, size in hostile_containers.jpeg_xl():
+        add(name, make, on_the_command_line(answers[became].cli), size)
+    add("large_text.png", lambda: png_with(_compressed_text(2 * MB)), ANSWER, (SIDE, SIDE))
+    add("large_profile.png", lambda: png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(_noise(2 * MB)))), ANSWER, (SIDE, SIDE))
+    add("big_endian_big.tif", lambda: _big_endian(SIDE, SIDE), BMP_TIFF, (SIDE, SIDE))
+    add("bomb_big_endian_big.tif", lambda: _big_endian(16_000, 16_000), on_the_command_line(TOO_MANY.cli))
+    add("big_endian_big_cut.tif", lambda: _big_endian(SIDE, SIDE)[:3000], on_the_command_line(""))
+    add("big_endian_big_overlapping.tif", lambda: _big_endian(SIDE, SIDE, 100_000), on_the_command_line("expected at most 256"))
+
+
+def _noise(size: int) -> bytes:
+    return np.random.default_rng(0).bytes(size)
+
+
+def _big_endian(width: int, height: int, more: int = 0) -> bytes:
+    """A grey BigTIFF of big-endian order, whose single strip is as long as 64 x 64 pixels are."""
+    wanted = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 16, 0), (277, 3, 1), (278, 4, height),
+              (279, 16, SIDE * SIDE), *[(tag % 60_000 + 300, 16, 1) for tag in range(more)]]  # fmt: skip
+    start = 16 + 8 + 20 * len(wanted) + 8
+    entries = b"".join(
+        struct.pack(">HHQ", tag, kind, 1) + struct.pack({3: ">H6x", 4: ">I4x", 16: ">Q"}[kind], start if tag == 273 else value)
+        for tag, kind, value in wanted
+    )
+    head = b"MM\0+\0\x08\0\0" + struct.pack(">QQ", 16, len(wanted))
+    return head + entries + bytes(8) + bytes(range(256)) * (SIDE * SIDE // 256)
+
+
 _bombs()
 _truncated()
 _disguised()
@@ -591,6 +624,7 @@ _metadata()
 _jpeg_structure()
 _png_structure()
 _other_structure()
+_containers()
 
 
 def write(folder: Path) -> list[Path]:

@@ -31,7 +31,38 @@ def _of_format(data: bytes) -> Callable[[bytes, bytes, np.random.Generator], byt
         return _png
     if data.startswith(b"\xff\xd8"):
         return _jpeg
+    if data[4:8] == b"ftyp" or data[4:8] == b"JXL ":
+        return _bmff
     return _webp if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+_PARENTS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iinf": 6, b"iref": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
+"""Boxes of boxes, and how many bytes stand before these."""
+
+
+def _bmff(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Damage the boxes of one level, from the file's own down to those of its tables."""
+    parts, others = _boxes(data), _boxes(other) if other[4:8] == b"ftyp" else []
+    below = [number for number, (kind, _) in enumerate(parts) if kind in _PARENTS]
+    if below and rng.random() < 0.7:
+        number = below[int(rng.integers(len(below)))]
+        kind, body = parts[number]
+        skip = _PARENTS[kind]
+        parts[number] = kind, body[:skip] + _bmff(body[skip:], b"", rng)
+    else:
+        parts = _moved(parts, others, rng)
+    return b"".join(struct.pack(">I", 8 + len(body)) + kind + body for kind, body in parts)
+
+
+def _boxes(data: bytes) -> list[Part]:
+    parts: list[Part] = []
+    place = 0
+    while place + 8 <= len(data) and len(parts) < _MOST_PARTS:
+        size = int.from_bytes(data[place : place + 4])
+        size = size if 8 <= size <= len(data) - place else len(data) - place
+        parts.append((data[place + 4 : place + 8].ljust(4, b"\0"), data[place + 8 : place + size]))
+        place += size
+    return parts
 
 
 def _png(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:

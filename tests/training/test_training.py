@@ -348,6 +348,17 @@ def test_a_finished_run_is_not_run_again(start, finished, tmp_path):
         start("out")
 
 
+@pytest.mark.parametrize("other", [{"assignment": "seed=1"}, {"method": "linear"}, {"data": "others"}])
+def test_a_finished_run_is_refused_other_settings_and_data_as_an_unfinished_one_is(start, finished, corpus, tmp_path, other):
+    shutil.copytree(finished[0], tmp_path / "out")
+    if "data" in other:
+        other = {"data": changed(corpus, tmp_path / "other", lambda row: row.update(caption="another"))}
+    assignments = [other.pop("assignment")] if "assignment" in other else []
+    with pytest.raises(TrainingError, match="belongs to a run with other settings or data: choose another folder"):
+        start("out", *assignments, resume=True, **other)
+    assert_same_run(tmp_path / "out", finished[0])
+
+
 # Data
 
 

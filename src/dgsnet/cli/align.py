@@ -40,7 +40,7 @@ def align(
                 typer.echo(f"not read: {printable(row['original'])}: {printable(row['reason'])}", err=True)
     _show(result)
     typer.echo(f"aligned: {out / align_images.MANIFEST}; left out: {out / align_images.SKIPPED}", err=True)
-    if any(result[name]["skipped"][align_images.UNREADABLE] for name in ("real", "fake")):
+    if dataset.left_out.lost or any(result[name]["skipped"][align_images.UNREADABLE] for name in ("real", "fake")):
         raise typer.Exit(1)
 
 

@@ -16,14 +16,17 @@ def audit(
     out: Annotated[Path, typer.Option("--out", help="Folder for audit.json and audit.html.")],
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 when files alone reach an AUC of 0.75.")] = False,
     split: Annotated[str | None, typer.Option("--split", help="Split to audit. Default: all.")] = None,
+    marks: options.Marks = None,
 ) -> None:
     """Measure how well format, size, quality, metadata alone tell real from fake. After a kill the same call goes on where it stopped."""
     from dgsnet.evaluation import audit
+    from dgsnet.provenance import load_marks
     from dgsnet.reports import audit_page
 
+    table = load_marks(marks)
     dataset = splits.load(data, split)
     with terminal.progress() as progress:
-        result = audit.audit(dataset, out, progress)
+        result = audit.audit(dataset, out, progress, table)
     page = audit_page.write(out, result)
     terminal.name_failures("not read", (row["error"] for row in result["unreadable"]))
     _show(result)
@@ -31,7 +34,7 @@ def audit(
     if strict and result["shortcut_auc"] >= audit.STRONG:
         typer.echo(f"dgsnet: files alone reach AUC {result['shortcut_auc']:.3f}; --strict allows less than {audit.STRONG}", err=True)
         raise typer.Exit(2)
-    if result["unreadable"]:
+    if result["unreadable"] or dataset.left_out.lost:
         raise typer.Exit(1)
 
 

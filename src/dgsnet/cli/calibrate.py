@@ -60,9 +60,15 @@ def calibrate(
         raise CalibrationError("calibrate needs either --data or --predictions")
     if out_of_fold and data is not None:
         raise CalibrationError("--out-of-fold says whose --predictions are; with --data the model scores for itself")
+    lost = False
     model_folder.load_config(model)  # before anything is scored: a model on the hub cannot be written to, nor one that is not there
     if data is not None:
-        predictions, split = _predict(model, data, split, device, provider, threads), None
+        dataset = _chosen(data, split)
+        lost, split = dataset.left_out.lost > 0, None
+        with terminal.progress() as progress:
+            predictions = calibrate.predict_uncalibrated(
+                model, dataset, device=device, provider=provider, threads=threads, progress=progress
+            )
     assert predictions is not None  # noqa: S101 - one of the two was given
     failed = failures(predictions)
     terminal.name_failures("not scored", failed)
@@ -80,21 +86,16 @@ def calibrate(
     reliability_diagram.write(model, calibration, predictions)
     _show(calibration)
     typer.echo(f"written to {model}: {names.CONFIG}, {names.CARD}, {names.DIAGRAM}", err=True)
-    if failed:
+    if failed or lost:
         raise typer.Exit(1)
 
 
-def _predict(model: Path, data: Path, split: str | None, device: str, provider: str | None, threads: int | None) -> Path:
+def _chosen(data: Path, split: str | None) -> Dataset:
+    """Load the split asked for; otherwise `val`, or all of data that is of one piece."""
     from dgsnet.data.dataset import load_dataset
-    from dgsnet.evaluation.calibrate import predict_uncalibrated
 
-    dataset = _chosen(load_dataset(data), split)
-    with terminal.progress() as progress:
-        return predict_uncalibrated(model, dataset, device=device, provider=provider, threads=threads, progress=progress)
-
-
-def _chosen(dataset: Dataset, split: str | None) -> Dataset:
-    """Return the split asked for; otherwise `val`, or all of data that is of one piece."""
+    dataset = load_dataset(data)
+    terminal.name_left_out(dataset.left_out)
     known = splits.names(dataset)
     if split is None and "val" not in known and len(known) > 1:
         raise CalibrationError(

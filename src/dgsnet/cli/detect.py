@@ -21,7 +21,9 @@ from dgsnet.core.errors import DgsnetError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dgsnet.data.left_out import LeftOut
     from dgsnet.images.decode import DecodedImage
+    from dgsnet.inference.asked import Asked
     from dgsnet.inference.detector import Detector
     from dgsnet.inference.heatmap import Heatmap
     from dgsnet.inference.verdict import Verdict
@@ -38,6 +40,8 @@ def detect(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
     heatmap: Annotated[
         Path | None,
         typer.Option("--heatmap", metavar="DIR", help="Write a heatmap an image, DIR/NAME-SHA.png; up to fifty times the work."),
@@ -45,37 +49,43 @@ def detect(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page to read, F.html; with --heatmap, heatmaps are on it.")
     ] = None,
-    provenance: Annotated[
-        bool, typer.Option("--provenance", help="Also show what the files say of their origin (C2PA, XMP, EXIF); changes no score.")
-    ] = False,
-    steadiness: Annotated[
-        bool,
-        typer.Option("--steadiness", help="Warn `unsteady` where a compressed or smaller copy would get another verdict; 2 more views."),
-    ] = False,
+    provenance: options.Provenance = None,
+    trust_anchors: options.TrustAnchors = None,
+    marks: options.Marks = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
+    steadiness: options.Steadiness = False,
 ) -> None:
     """Score images: one row an image. Exit code 1 when some could not be scored, 2 when none could; each of them is a row with `error`."""
     from rich.progress import Progress
 
     from dgsnet.inference import writers
 
-    images = list(_images(_lines_of_stdin() if paths == ["-"] else paths))
-    file = writers.open_sink(out, provenance=provenance) if out else None
+    asked = options.asked(
+        provenance=provenance,
+        unasked=True,
+        trust_anchors=trust_anchors,
+        marks=marks,
+        watermarks=watermarks,
+        trustmark=trustmark,
+        steadiness=steadiness,
+    )
+    images, left_out = _images(_lines_of_stdin() if paths == ["-"] else paths)
+    file = writers.open_sink(out, provenance=asked.provenance) if out else None
     _check_pictures(heatmap, report)
 
-    detector = options.loader(device, provider, threads, operating_point)(model)
+    detector = options.loader(device, provider, threads, operating_point, options.decode_policy(max_pixels, max_bytes))(model)
     failed, console = 0, terminal.console()
-    table = writers.TerminalTable(provenance=provenance)
+    table = writers.TerminalTable(provenance=asked.provenance)
     with ExitStack() as stack:
         sinks: list[writers.Sink] = [stack.enter_context(file)] if file else []
         if json:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 whatever the terminal is
-            sinks.append(writers.JsonLines(sys.stdout, provenance=provenance))
+            sinks.append(writers.JsonLines(sys.stdout, provenance=asked.provenance))
         pictures = stack.enter_context(_open_pictures(detector, heatmap, report, console)) if heatmap or report else None
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        scored = stack.enter_context(
-            closing(_scored(detector, images, batch_size, bool(pictures), provenance=provenance, steadiness=steadiness))
-        )
+        scored = stack.enter_context(closing(_scored(detector, images, batch_size, asked, bool(pictures))))
         for verdict, image in progress.track(scored, total=len(images), description="scoring"):
             for sink in sinks or [table]:
                 sink.write(verdict)
@@ -84,6 +94,7 @@ def detect(
             if verdict.error:
                 failed += 1
                 console.print(f"not scored: {writers.printable(verdict.error)}", markup=False, highlight=False, soft_wrap=True)
+    lost = terminal.name_left_out(left_out)
     if not sinks:
         table.show()
     if out:
@@ -94,19 +105,19 @@ def detect(
         typer.echo(f"report in {report}", err=True)
     if failed == len(images):
         raise DgsnetError(f"none of {len(images)} images could be scored")
-    if failed:
+    if failed or lost:
         raise typer.Exit(1)
 
 
 def _scored(
-    detector: Detector, images: list[str], batch_size: int, with_images: bool, *, provenance: bool, steadiness: bool
+    detector: Detector, images: list[str], batch_size: int, asked: Asked, with_images: bool
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     if with_images:
         from dgsnet.inference.with_images import detect_with_images
 
-        yield from detect_with_images(detector, images, batch_size, provenance=provenance, steadiness=steadiness)
+        yield from detect_with_images(detector, images, batch_size, asked)
     else:
-        for verdict in detector.detect_many(images, batch_size, provenance=provenance, steadiness=steadiness):
+        for verdict in detector.detect_many(images, batch_size, asked=asked):
             yield verdict, None
 
 
@@ -167,26 +178,52 @@ def _lines_of_stdin() -> list[str]:
     return [line for line in lines if line]
 
 
-def _images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield files named, images below folders, matches of globs. A name that matches nothing is passed on: its row will say so."""
+def _images(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
+    """List files named, images below folders, matches of globs, and what was left out.
+
+    A name that matches nothing is listed: its row will say so. `DgsnetError` where there is nothing else than folders without image files.
+    """
+    from dgsnet.data.left_out import LeftOut
+
+    images: list[str] = []
+    left_out, refused = LeftOut(), []
     for path in paths:
         if path == "-":
             raise DgsnetError("- stands for paths on standard input: give it alone")
         # os.path answers "no" to names that no file can have, where Path raises
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _below(Path(path))
+            try:
+                images += _below(Path(path), left_out)
+            except DgsnetError as error:
+                refused.append(error)
         elif glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110
             matches = [match for match in glob.glob(path, recursive=True) if Path(match).is_file()]  # noqa: PTH207 - patterns are strings
-            yield from sorted(matches) or [path]
+            images += sorted(matches) or [path]
         else:
-            yield path
+            images.append(path)
+    if refused and not images:
+        raise refused[0]
+    for one in refused:
+        left_out.add("folders", str(one))
+    return images, left_out
 
 
-def _below(folder: Path) -> Iterator[str]:
-    from dgsnet.data.dataset import load_dataset
+def _below(folder: Path, left_out: LeftOut) -> Iterator[str]:
+    """Yield the image files of a folder, in their order; `DgsnetError` where it has none."""
+    from dgsnet.data.dataset import no_images
+    from dgsnet.data.layouts import list_samples
 
-    dataset = load_dataset(folder, labelled=False)
-    if dataset.samples[0].shard:
+    listing, shards, found = list_samples(folder, labelled=False), dict[str, None](), False
+    for sample in listing.samples:
+        if sample.shard is None:
+            found = True
+            yield str(listing.root / sample.path)
+        else:
+            shards[sample.shard] = None
+    if not found and shards:
         raise DgsnetError(f"{folder} holds shards of images, not files: use `dgsnet score`, which reads them")
-    for sample in dataset:
-        yield str(dataset.root / sample.path)
+    if not found:
+        raise DgsnetError(no_images(folder, listing.left_out))
+    left_out.update(listing.left_out)
+    for shard in shards:
+        left_out.add("shards of images; `dgsnet score` reads them", listing.root / shard)

@@ -76,6 +76,7 @@ def _task(folder: str, limit: int) -> Dataset:
     if not Path(folder).is_dir():
         raise DatasetError(f"{folder}: no such folder; --task takes a folder whose subfolders are classes")
     dataset = load_dataset(folder, labelled=False)
+    terminal.name_left_out(dataset.left_out)
     dataset = replace(dataset, samples=tuple(replace(sample, source=class_of(sample)) for sample in dataset))
     return dataset.balanced_subset(limit, seed=0) if len(dataset) > limit else dataset
 

@@ -50,9 +50,11 @@ def evaluate(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
 ) -> None:
     """Metrics per generator with 95 % bootstrap intervals. After a kill the same call goes on where it stopped."""
-    load = options.loader(device, provider, threads, operating_point)
+    load = options.loader(device, provider, threads, operating_point, options.decode_policy(max_pixels, max_bytes))
     if compare:
         if benchmark or predictions or model or cluster:
             raise DgsnetError("--compare takes what it compares as A B...: leave out --benchmark, --predictions, --model and --cluster")
@@ -81,7 +83,7 @@ def evaluate(
         scored = _Scored(predictions)
     result, failed = _report(scored, out, group or _GENERATOR, resamples, drawn, cluster)
     _show(result)
-    if failed:
+    if failed or scored.lost:
         raise typer.Exit(1)
 
 
@@ -99,6 +101,11 @@ class _Scored:
     dataset: Dataset | None = None
     detector: Detector | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether what was left out of the data may be pictures."""
+        return self.dataset is not None and self.dataset.left_out.lost > 0
+
 
 def _report(
     scored: _Scored, out: Path, group: str, resamples: int, heatmaps: int, cluster: str | None = None
@@ -113,6 +120,7 @@ def _report(
     terminal.name_failures("not scored", failed)
     threshold = recorded_threshold(predictions)
     result = evaluate.evaluate(predictions, out, group=group, threshold=threshold, resamples=resamples, cluster=cluster)
+    terminal.name_failures("warning", result["warnings"])
     with terminal.progress() as progress:
         evaluation_page.write(out, result, predictions, scored.dataset, scored.detector, progress, heatmaps)
     typer.echo(f"all figures: {out / evaluate.METRICS_JSON}; to read: {out / evaluation_page.REPORT}", err=True)
@@ -149,6 +157,7 @@ def _benchmark(
         if model is None or root is None:
             raise DgsnetError("evaluate --benchmark needs --model and --root, or --predictions of an earlier run")
         found = layouts.read(chosen, root)
+        terminal.name_left_out(found.dataset.left_out)
         unmatched = found.unmatched
         for folder, count in unmatched.items():
             console.print(f"left out: {count} images in {printable(folder)}, which is no subset of {chosen.title}", markup=False)
@@ -168,7 +177,7 @@ def _benchmark(
     if result["missing"]:
         console.print(f"missing: {', '.join(result['missing'])}", markup=False)
     typer.echo(f"by the protocol of {chosen.title}: {page}", err=True)
-    if failed:
+    if failed or scored.lost:
         raise typer.Exit(1)
 
 
@@ -204,7 +213,7 @@ def _compare(
     comparison_page.write(out, result)
     _show_comparison(result)
     typer.echo(f"all figures: {out / compare.COMPARISON}.json, .csv, .md, .tex", err=True)
-    if failed:
+    if failed or (dataset is not None and dataset.left_out.lost):
         raise typer.Exit(1)
 
 

@@ -43,11 +43,13 @@ def refit(
         wanted = None if head is None else HeadRecipe(kind=head)
         failed = refit_head.refit(detector, dataset, out, progress, penalty, wanted, journeys)
     terminal.name_failures("left out", failed)
-    calibration = model_folder.load_config(out).calibration
+    config = model_folder.load_config(out)
+    terminal.name_failures("warning", config.data["refitted"].get("warnings", ()))
+    calibration = config.calibration
     if calibration.fitted is not None:
         reliability_diagram.write(out, calibration, out / refit_head.LEFT_OUT / PREDICTIONS)
     else:
         typer.echo("not calibrated: a label has too few sources to leave some out; use `dgsnet calibrate`", err=True)
     typer.echo(f"model folder: {out}", err=True)
-    if failed:
+    if failed or dataset.left_out.lost:
         raise typer.Exit(1)

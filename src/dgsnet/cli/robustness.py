@@ -66,7 +66,7 @@ def robustness(
     robustness_page.write(out, result)
     _show(result)
     typer.echo(f"all figures: {out / METRICS_JSON}; to read: {out / robustness_page.REPORT}", err=True)
-    if failed:
+    if failed or dataset.left_out.lost:
         raise typer.Exit(1)
 
 

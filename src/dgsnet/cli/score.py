@@ -43,6 +43,14 @@ def score(
     provider: options.Provider = None,
     threads: options.Threads = None,
     operating_point: options.Point = "balanced",
+    max_pixels: options.MaxPixels = None,
+    max_bytes: options.MaxBytes = None,
+    provenance: options.Provenance = None,
+    trust_anchors: options.TrustAnchors = None,
+    marks: options.Marks = None,
+    watermarks: options.Watermarks = False,
+    trustmark: options.TrustMark = None,
+    steadiness: options.Steadiness = False,
 ) -> None:
     """Score any number of images into Parquet files. After a kill the same call goes on where it stopped; no image is scored twice."""
     from dgsnet.score import run
@@ -50,13 +58,34 @@ def score(
     from dgsnet.score.settings import Settings, Shard
 
     cluster = Cluster(ray_address, ray_workers) if engine is EngineName.ray else None
-    settings = Settings(model, device, provider, threads, operating_point, Shard.parse(shard), batch_size, part_rows, cluster)
-    summary, output = run.score(data, out, settings, terminal.console())
+    asked = options.asked(
+        provenance=provenance,
+        trust_anchors=trust_anchors,
+        marks=marks,
+        watermarks=watermarks,
+        trustmark=trustmark,
+        steadiness=steadiness,
+    )
+    settings = Settings(
+        model,
+        device,
+        provider,
+        threads,
+        operating_point,
+        Shard.parse(shard),
+        batch_size,
+        part_rows,
+        cluster,
+        options.decode_policy(max_pixels, max_bytes),
+        asked,
+    )
+    summary, output, left_out = run.score(data, out, settings, terminal.console())
+    lost = terminal.name_left_out(left_out)
     terminal.name_failures("not scored", output.reasons(summary.parts))
     typer.echo(
         f"{summary.inputs} rows in {out} ({summary.failed} not scored, {summary.duplicates} with the bytes of an earlier image)", err=True
     )
     if summary.failed and not summary.scored:
         raise DgsnetError(f"none of {summary.inputs} images could be scored")
-    if summary.failed:
+    if summary.failed or lost:
         raise typer.Exit(1)

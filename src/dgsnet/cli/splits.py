@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 def load(data: Path, split: str | None, default: str = "", caption_column: str = "caption") -> Dataset:
-    """Load labelled data and return the part that `chosen` does."""
+    """Load labelled data, name what it leaves out, and return the part that `chosen` does."""
     from dgsnet.data.dataset import load_dataset
 
-    return chosen(load_dataset(data, caption_column=caption_column), split, default)
+    dataset = load_dataset(data, caption_column=caption_column)
+    terminal.name_left_out(dataset.left_out)
+    return chosen(dataset, split, default)
 
 
 def names(dataset: Dataset) -> list[str]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from dgsnet.data.left_out import LeftOut
+
 
 def console() -> Console:
     """Return standard error for messages."""
@@ -32,6 +34,12 @@ def name_failures(failure: str, reasons: Iterable[str]) -> None:
 
     for reason in reasons:
         typer.echo(f"{failure}: {printable(reason)}", err=True)
+
+
+def name_left_out(left_out: LeftOut) -> bool:
+    """Print what a listing passed over, a line per reason; tell whether some of it may be pictures."""
+    name_failures("left out", left_out.lines())
+    return left_out.lost > 0
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], outside: Collection[int] = (0,)) -> None:

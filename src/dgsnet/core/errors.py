@@ -23,12 +23,20 @@ class DatasetError(DgsnetError):
     """A folder, manifest or shard does not hold what a data set needs."""
 
 
+class ShardError(DatasetError):
+    """A shard is compressed, damaged or cannot be read. Costs what cannot be reached in it, never the run."""
+
+
 class WeightsError(DgsnetError):
     """Backbone weights are missing, damaged or not the ones asked for."""
 
 
 class UnreachableError(WeightsError):
     """The source of weights cannot be reached from here; another machine may do better."""
+
+
+class MarksError(DgsnetError):
+    """A table of marks cannot be read, or an entry of it is wrong."""
 
 
 class RecipeError(DgsnetError):
@@ -51,8 +59,21 @@ class ScoringError(DgsnetError):
     """A scoring run cannot go on: its folder is of another model or other data, another process writes to it, or an engine is missing."""
 
 
+class TrustError(DgsnetError):
+    """A file of trust anchors cannot be read, or holds no certificate."""
+
+
 class MissingPackageError(DgsnetError):
     """This needs a package that an extra of dgsnet brings (`dgsnet.core.extras`)."""
+
+
+class MissingDecoderError(FormatError, MissingPackageError):
+    """A picture is of a format whose reader an extra of dgsnet brings. Costs one row, as all errors of decoding."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error in one line: its text, behind its class where it is none of ours."""
+    return first_line(error) if isinstance(error, DgsnetError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: Exception) -> str:

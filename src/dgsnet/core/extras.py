@@ -25,6 +25,8 @@ EXTRAS = {
     "serve": ("fastapi", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
     "cluster": ("ray",),
     "openvino": ("openvino",),
+    "heif": ("pillow_heif",),
+    "jxl": ("pillow_jxl",),
     "provenance": ("c2pa",),
     "demo": ("skimage",),
 }

@@ -19,6 +19,7 @@ from dgsnet.core.errors import DatasetError, DecodeError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data import parquet_images
 from dgsnet.data.layouts import KNOWN, list_samples
+from dgsnet.data.left_out import LeftOut
 from dgsnet.data.sample import IMAGE_SUFFIXES, Sample
 
 __all__ = ["Dataset", "Sample", "balanced_order", "load_dataset", "open_sample"]
@@ -29,12 +30,13 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples in a fixed order, the folder their paths are relative to, and the name of the layout they were found in."""
+    """Samples in a fixed order, the folder their paths are relative to, the layout they were found in, and what was left out there."""
 
     root: Path
     samples: tuple[Sample, ...]
     layout: str
     parquet: parquet_images.Reader = field(default_factory=parquet_images.Reader, compare=False, repr=False)
+    left_out: LeftOut = field(default_factory=LeftOut, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -44,8 +46,8 @@ class Dataset:
 
     def read(self, sample: Sample, limit: int | None = None) -> bytes:
         """Read a sample's encoded bytes, at most `limit` of them; `DatasetError` when its file or shard is gone, damaged or cut off."""
-        if sample.shard and sample.shard.endswith(".parquet"):
-            return self._read_row(sample)[:limit]
+        if sample.shard and sample.shard.lower().endswith(".parquet"):
+            return self._read_row(sample, limit)
         try:
             with (self.root / (sample.shard or sample.path)).open("rb") as stream:
                 if sample.shard is None:
@@ -59,14 +61,27 @@ class Dataset:
             raise DatasetError(f"{self.root / sample.path}: the shard ends before this member does; restore the shard")
         return data
 
-    def _read_row(self, sample: Sample) -> bytes:
+    def _read_row(self, sample: Sample, limit: int | None) -> bytes:
+        shard = self.root / str(sample.shard)
         try:
-            data = self.parquet.read(self.root / str(sample.shard), sample.offset, sample.size)
+            data = self.parquet.read(shard, sample.offset, sample.size, sample.item)
+            if isinstance(data, str):
+                return self._read_beside(shard, data, limit)
         except (OSError, pa.ArrowException, IndexError, DatasetError) as error:
             raise DatasetError(f"{self.root / sample.path}: cannot be read ({error}); download the shard again") from error
         if data is None:
             raise DatasetError(f"{self.root / sample.path}: the row holds no image; leave it out")
-        return data
+        return data[:limit]
+
+    def _read_beside(self, shard: Path, name: str, limit: int | None) -> bytes:
+        """Read a file that a row of a shard names, by its path from there."""
+        if "://" in name:
+            raise DatasetError(f"the image lies at {name}, and nothing is fetched")
+        file = shard.parent / name
+        if not file.is_file():  # also keeps a named pipe from blocking the run
+            raise DatasetError(f"there is no file {file}")
+        with file.open("rb") as stream:
+            return stream.read(-1 if limit is None else limit)
 
     def labels(self) -> NDArray[np.int64]:
         """Return the (N,) labels; `DatasetError` when a sample has none."""
@@ -190,13 +205,19 @@ def load_dataset(data: str | Path, *, caption_column: str = "caption", labelled:
     `DatasetError` when nothing is found, more than one shape, or one image twice.
     """
     listing = list_samples(data, caption_column=caption_column, labelled=labelled)
-    dataset = Dataset(listing.root, tuple(listing.samples), listing.layout)
+    dataset = Dataset(listing.root, tuple(listing.samples), listing.layout, left_out=listing.left_out)
     if not dataset.samples:
-        raise DatasetError(f"{dataset.root}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); {KNOWN}")
+        raise DatasetError(no_images(data, listing.left_out))
     repeated, times = Counter(sample.path for sample in dataset.samples).most_common(1)[0]
     if times > 1:
         raise DatasetError(f"{dataset.root / repeated}: listed {times} times; list each image once")
     return dataset
+
+
+def no_images(data: str | Path, left_out: LeftOut) -> str:
+    """Say that there is nothing to work on, and what was found instead."""
+    found = "".join(f"; left out: {line}" for line in left_out.lines())
+    return f"{data}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){found}; {KNOWN}"
 
 
 def _grouped(items: Iterable[_V], key: Callable[[_V], _K]) -> dict[_K, list[_V]]:

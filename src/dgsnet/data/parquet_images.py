@@ -1,4 +1,4 @@
-"""Encoded images in a column of a Parquet file, one row per image: `bytes`, `image_data`, or `image` as data sets of the hub have it.
+"""Images in a column of a Parquet file (`dgsnet.data.parquet_columns` finds it): a row holds one, or a list of them.
 
 Memory holds a few rows at a time, however large the file or its row groups.
 """
@@ -7,93 +7,96 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dgsnet.core.errors import DatasetError
+from dgsnet.core.errors import DatasetError, ShardError
+from dgsnet.data.parquet_columns import ImageColumn, image_columns, name_column, schema_of
 
-_IMAGES = ("bytes", "image_data", "image")
-_NAMES = ("path", "image_name", "file_name")
 _CHUNK = 16
 """Rows read at once. More than there are threads that read ahead, so that none of them asks for rows that have passed."""
 _BUFFER = 1 << 20
 
 
-def image_column(file: Path) -> str | None:
-    """Find the column that holds encoded images (``image.bytes`` of a struct); None where there is none. Raises as `schema_of` does."""
-    schema = schema_of(file)
-    for name in _IMAGES:
-        kind = schema.field(name).type if name in schema.names else None
-        if kind is not None and _binary(kind):
-            return name
-        if kind is not None and pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and _binary(kind.field("bytes").type):
-            return f"{name}.bytes"
-    return None
+@dataclass(frozen=True)
+class Row:
+    """An image of a Parquet file, which is not read: the number of its row, its row group, the row in that group, the number in the row's
+    list or None, its name or None, and what other columns say of it."""
+
+    number: int
+    group: int
+    row: int
+    item: int | None
+    name: str | None
+    fields: dict[str, Any]
 
 
-def schema_of(file: Path, complaint: str = "{file}: is no readable .parquet file ({error}); download it again") -> pa.Schema:
-    """Return the columns of a Parquet file, without reading a row.
+def rows(file: Path, column: ImageColumn, fields: Sequence[str] = ()) -> Iterator[Row]:
+    """Yield the images of a column in their order; none is read, unless rows are lists of plain bytes, whose lengths stand nowhere else.
 
     Raises:
-        DatasetError: it is no readable Parquet file; `complaint` says so of `{file}` and `{error}`.
+        ShardError: the file is damaged.
     """
     try:
-        return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(complaint.format(file=file, error=error)) from error
-
-
-def rows(file: Path) -> Iterator[tuple[int, int, str | None]]:
-    """Yield (row group, row in that group, name or None) of each row; no image is read. `DatasetError` where the file is damaged."""
-    column = _name_column(file)
-    try:
         opened = pq.ParquetFile(file)
+        name = name_column(schema_of(file), column)
+        number = 0
         for group in range(opened.num_row_groups):
-            count = opened.metadata.row_group(group).num_rows
-            names = _texts(opened, group, column) if column else iter([None] * count)
-            yield from ((group, row, name) for row, name in zip(range(count), names, strict=True))
+            facts = _facts(opened, group, list(dict.fromkeys([*fields, *([name] if name else [])])))
+            items = _items(opened, group, column)
+            for row, (found, fact) in enumerate(zip(items, facts, strict=True)):
+                said = {one: fact[one] for one in fields}
+                known = str(fact[name]) if name and fact[name] else None
+                yield from (Row(number, group, row, item, own or known, said) for item, own in found)
+                number += 1
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{file}: cannot be read ({error}); download it again") from error
+        raise ShardError(f"{file}: cannot be read ({error}); download it again") from error
 
 
-def _name_column(file: Path) -> str | None:
-    schema = schema_of(file)
-    for name in _NAMES:
-        if name in schema.names and _text(schema.field(name).type):
-            return name
-    kind = schema.field("image").type if "image" in schema.names else pa.null()
-    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0 and _text(kind.field("path").type):
-        return "image.path"
-    return None
-
-
-def _texts(opened: pq.ParquetFile, group: int, column: str) -> Iterator[str | None]:
-    for batch in opened.iter_batches(row_groups=[group], columns=[column]):
-        yield from _leaf(batch, column).to_pylist()
+def _facts(opened: pq.ParquetFile, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the values of some columns in each row of a row group; ``img.path`` is a part of a struct."""
+    if not columns:
+        yield from ({} for _ in range(opened.metadata.row_group(group).num_rows))
+        return
+    for batch in opened.iter_batches(row_groups=[group], columns=columns):
+        values = [_leaf(batch, column).to_pylist() for column in columns]
+        yield from (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
 
 
 def _leaf(batch: pa.RecordBatch, column: str) -> pa.Array:
-    name, _, part = column.partition(".")
-    return batch.column(name).field(part) if part else batch.column(name)
+    if column in batch.schema.names:
+        return batch.column(column)
+    name, _, part = column.rpartition(".")
+    return batch.column(name).field(part)
 
 
-def _binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _items(opened: pq.ParquetFile, group: int, column: ImageColumn) -> Iterator[Sequence[tuple[int | None, str | None]]]:
+    """Yield the (number, name) of the images of each row: one without a number where the column holds no lists."""
+    if not column.listed:
+        yield from ([(None, None)] for _ in range(opened.metadata.row_group(group).num_rows))
+        return
+    leaves = [opened.schema.column(number).path for number in range(len(opened.schema))]
+    paths = [leaf for leaf in leaves if leaf.startswith(f"{column.name}.") and leaf.endswith(".path")]
+    for batch in opened.iter_batches(_CHUNK, row_groups=[group], columns=paths[:1] or [column.name]):
+        for row in batch.column(column.name).to_pylist():
+            yield [(number, _path_of(value)) for number, value in enumerate(row or ())]
 
 
-def _text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _path_of(value: Any) -> str | None:
+    path = value.get("path") if isinstance(value, dict) else value
+    return path if isinstance(path, str) and path else None
 
 
 @dataclass
 class _Place:
     """Position of the reading in a row group: the batches to come, and the last two that came."""
 
-    column: str
+    column: ImageColumn
     batches: Iterator[pa.RecordBatch]
     chunk: int = -1
     kept: dict[int, pa.Array] = field(default_factory=dict)
@@ -109,8 +112,8 @@ class Reader:
         self._lock = threading.Lock()
         self._places: OrderedDict[tuple[Path, int], _Place] = OrderedDict()
 
-    def read(self, file: Path, group: int, row: int) -> bytes | None:
-        """Return the encoded image of a row, None where it is null.
+    def read(self, file: Path, group: int, row: int, item: int = 0) -> bytes | str | None:
+        """Return the encoded image of a row, or the path of its file where that is all there is; None where it is null.
 
         Raises:
             OSError, pyarrow.ArrowException, IndexError, DatasetError: the file is gone, damaged or shorter.
@@ -127,16 +130,20 @@ class Reader:
                     raise IndexError(f"row group {group} has no row {row}") from None
                 place.chunk += 1
                 place.kept = {number: kept for number, kept in place.kept.items() if number == place.chunk - 1}
-                place.kept[place.chunk] = _leaf(batch, place.column)
-            value: bytes | None = place.kept[chunk][row % _CHUNK].as_py()
-            return value
+                place.kept[place.chunk] = batch.column(place.column.name)
+            cell = place.kept[chunk][row % _CHUNK]
+            value = (cell.values[item] if place.column.listed else cell).as_py()
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        return value if isinstance(value, bytes | str) else None
 
     def _open(self, file: Path, group: int) -> _Place:
-        column = image_column(file)
-        if column is None:
+        columns = image_columns(file)
+        if not columns:
             raise DatasetError(f"{file}: no longer has a column of images")
         opened = pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
-        place = self._places[(file, group)] = _Place(column, opened.iter_batches(_CHUNK, row_groups=[group], columns=[column]))
+        batches = opened.iter_batches(_CHUNK, row_groups=[group], columns=[columns[0].name])
+        place = self._places[(file, group)] = _Place(columns[0], batches)
         self._places.move_to_end((file, group))
         while len(self._places) > 2:  # the one that is read, and the one before, whose last rows a slower thread may still want
             self._places.popitem(last=False)

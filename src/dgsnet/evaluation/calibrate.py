@@ -16,6 +16,7 @@ from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.core.errors import CalibrationError
 from dgsnet.core.files import sha256_bytes
 from dgsnet.data.dataset import Dataset
+from dgsnet.evaluation import direction
 from dgsnet.evaluation.calibration_fit import OTHER_POINTS, TARGET_FNR, TARGET_FPR, Floats, Labels, Method, checked, fit, thresholds
 from dgsnet.evaluation.predictions import predict, read_predictions
 from dgsnet.evaluation.reliability import Reliability
@@ -84,7 +85,11 @@ def calibrate(
     identity = _checked_identity(folder, predictions, None if out_of_fold else config.calibration)
     logits, labels, sources = _columns(predictions, split)
     equal = sources if out_of_fold else None
-    fitted = fit(logits, labels, method, equal)
+    reverse = direction.of_logits(labels, logits, resamples)
+    try:
+        fitted = fit(logits, labels, method, equal)
+    except CalibrationError as error:
+        raise CalibrationError(f"{predictions}: {reverse}") if reverse else error from error
     before, after = _reliabilities(fitted, logits, labels, resamples)
     by_source = sources if every_source and sources else None
     found = thresholds(after.scores, labels, target_fpr=target_fpr, target_fnr=target_fnr, sources=by_source, equal_sources=equal)
@@ -94,7 +99,7 @@ def calibrate(
         other = thresholds(after.scores, labels, **targets, sources=by_source, equal_sources=equal)
         points[point] = Bands(real=other.real, generated=other.generated, **targets)
     calibration = fitted.model_copy(update={"real": found.real, "generated": found.generated, "points": points})
-    warnings = list(found.warnings)
+    warnings = [*([reverse] if reverse else []), *found.warnings]
     if out_of_fold:
         warnings.append("fitted to scores of stand-ins: models trained as this one was, on other images than those they scored")
     if Fingerprint.parse(identity["model"]).backbone_build:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import write_json, write_text
-from dgsnet.evaluation import csv_table, metrics
+from dgsnet.evaluation import csv_table, direction, metrics
 from dgsnet.evaluation.predictions import columns_of, names_in, scored_only, unperturbed
 from dgsnet.inference import resumable_parquet
 
@@ -33,8 +33,8 @@ def evaluate(
             image on its own.
 
     Returns:
-        The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, and what
-        they were computed from.
+        The content of `metrics.json`: `overall`, `by_generator` (each generator with all photographs), `mean_over_generators`, what they
+        were computed from, and `warnings`, as of labels that are the wrong way round.
 
     Raises:
         DatasetError: a column is missing, no image has a score and a label, one is out of range, or the file is one of `robustness`.
@@ -69,6 +69,7 @@ def evaluate(
             + ("" if cluster is None else f", images of one {cluster} together"),
             **settings,
         },
+        "warnings": [said for said in (direction.in_reverse(overall.figures["auroc"].as_dict()),) if said],
     }
     write_json(out / METRICS_JSON, result)
     write_text(out / METRICS_CSV, _as_csv(result))

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from dgsnet import __version__
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.dataset import Dataset, Sample, open_sample
-from dgsnet.data.parquet_images import schema_of
+from dgsnet.data.parquet_columns import schema_of
 from dgsnet.evaluation.perturbed_sources import perturbed_sources
 from dgsnet.images.decode import Source
 from dgsnet.images.perturb import Perturbation

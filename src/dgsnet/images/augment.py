@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dgsnet.images.decode import DecodePolicy
 
 _MIN_SIDE = 224  # what the backbones see and patch selection needs
-_POLICY = DecodePolicy()  # enlarging must not exceed the memory a large file may take
+ENLARGED = DecodePolicy(max_pixels=50_000_000)
+"""How far a picture may be enlarged: a bound of memory, and of what recorded runs saw, whatever may be decoded."""
 _WEBP_MAX_SIDE = 16_383
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -88,7 +89,7 @@ class Resize(_RangeStep):
         height, width = pixels.shape[:2]
         scale = self.low * (self.high / self.low) ** factor
         scale = max(scale, min(1, _MIN_SIDE / min(height, width)))
-        scale = min(scale, max(1, _POLICY.max_scale(height, width)))
+        scale = min(scale, max(1, ENLARGED.max_scale(height, width)))
         size = scaled_size(pixels, scale)
         if chance >= self.probability or size == (width, height):
             return pixels

@@ -2,11 +2,13 @@
 
 | input | becomes |
 |---|---|
-| JPEG (MPO too), PNG, WebP, GIF, BMP, TIFF, told by their first bytes and never by suffix | RGB; anything else is refused |
-| animation, multi-page | its first frame |
-| EXIF orientation | applied; broken EXIF counts as none |
+| JPEG (MPO, Ultra HDR and motion photos too), PNG, WebP, GIF, BMP, TIFF and BigTIFF, AVIF, HEIC, JPEG XL, told by their first bytes and
+never by suffix | RGB; anything else is refused |
+| animation, multi-page, a picture beside others | its first frame, the main picture; an animated JPEG XL is refused |
+| EXIF orientation | applied; broken EXIF counts as none. AVIF, HEIC and JPEG XL say how in their own header, which alone counts |
 | alpha channel, transparent palette entry or colour key | composited on white |
 | CMYK, YCCK, YCbCr, HSV, 1-bit, grey, palette | Pillow's plain conversion, no colour management |
+| 10 and 12 bits of AVIF, HEIC and JPEG XL | 8 bits as their decoders round; no tone mapping of HDR |
 | 16-bit grey | v / 257, rounded: 0 stays 0 and 65535 becomes 255 |
 | 32-bit integer grey | as 16-bit grey when all values are in 0..65535, else refused |
 | 16 bits a channel in colour | Pillow keeps the high byte |
@@ -27,11 +29,11 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from dgsnet.core.errors import DecodeError, FormatError, SizeError
-from dgsnet.images import decompression_limits, jpeg_quality
+from dgsnet.images import bmff, coded_size, decompression_limits, heif_limits, jpeg_quality, optional_readers, tiff
 
 
 class _JpegReader(JpegImagePlugin.JpegImageFile):
@@ -41,15 +43,30 @@ class _JpegReader(JpegImagePlugin.JpegImageFile):
         return
 
 
+def _is_avif(data: bytes) -> bool:
+    return any(brand in {b"avif", b"avis"} for brand in bmff.brands(data))
+
+
+def _is_heic(data: bytes) -> bool:
+    """Tell whether a file is HEIF and no AVIF: some makers name only the general brands, and the coding stands further in."""
+    return any(brand[:3] in {b"hei", b"hev"} or brand in {b"mif1", b"msf1"} for brand in bmff.brands(data)) and not _is_avif(data)
+
+
+_Reader = Callable[[BytesIO], Image.Image]
+
 # The readers are called directly, not through Image.open: its decompression-bomb check obeys a process-wide setting and warns process-wide,
-# and its JPEG reader follows MPO side pictures. Here only `DecodePolicy` decides, and only these six parsers ever see the bytes.
-_READERS: tuple[tuple[str, re.Pattern[bytes], Callable[[BytesIO], ImageFile]], ...] = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff"), _JpegReader),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
-    ("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-    ("BMP", re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    ("TIFF", re.compile(rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+"), TiffImagePlugin.TiffImageFile),
+# and its JPEG reader follows MPO side pictures. Here only `DecodePolicy` decides, and only these parsers ever see the bytes; those of
+# other packages are not even loaded before a picture that needs them, and is allowed, comes.
+_READERS: tuple[tuple[str, Callable[[bytes], object], _Reader], ...] = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff").match, _JpegReader),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n").match, PngImagePlugin.PngImageFile),
+    ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL).match, WebPImagePlugin.WebPImageFile),
+    ("GIF", re.compile(rb"GIF8[79]a").match, GifImagePlugin.GifImageFile),
+    ("BMP", re.compile(rb"BM").match, BmpImagePlugin.BmpImageFile),
+    ("TIFF", re.compile(rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+").match, TiffImagePlugin.TiffImageFile),
+    ("AVIF", _is_avif, AvifImagePlugin.AvifImageFile),
+    ("HEIC", _is_heic, optional_readers.heic),
+    ("JXL", re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n").match, optional_readers.jxl),
 )
 FORMATS = tuple(name for name, _, _ in _READERS)
 
@@ -65,6 +82,9 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
 }
 
+_NO_TURN = {"AVIF": ("xmp",), "HEIC": ("exif", "xmp")}  # what Pillow would turn by, and the container's own turn is done already
+_BLOCK = 64  # pixels: the largest blocks of HEVC; those of AV1 are cut to the picture
+_MOST_DECODED = 3  # times `max_pixels`: tiles with their rims, and a mask
 _STRIP = 2**18  # pixels converted at a time: they stay in cache, and copies of all of a large picture would take a gigabyte
 
 
@@ -77,8 +97,8 @@ class DecodePolicy:
     BMP or TIFF the zero value (black, or the first palette colour). A damaged WebP holds nothing decodable and is always an error.
     """
 
-    max_bytes: int = 20 * 2**20
-    max_pixels: int = 50_000_000
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 2**26
     max_side: int = 16_384
     max_scans: int = 100
     truncated: Literal["error", "fill"] = "error"
@@ -95,13 +115,14 @@ class DecodedImage:
 
     `pixels` is (H, W, 3) uint8 RGB, C-contiguous, upright. `sha256` is that of the encoded bytes; input without (arrays, PIL images) is
     hashed as shape and RGB pixels. `format` is one of `FORMATS`, or "array" or "pil". `jpeg_quality`, 1..100, is what the tables of a JPEG
-    file tell; None for everything else.
+    file tell; None for everything else. `alpha` is (H, W) uint8, upright as well, where it was asked for and the picture has one.
     """
 
     pixels: NDArray[np.uint8]
     sha256: str
     format: str
     jpeg_quality: int | None = None
+    alpha: NDArray[np.uint8] | None = None
 
     @property
     def width(self) -> int:
@@ -119,27 +140,30 @@ _DEFAULT = DecodePolicy()
 Source = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
 
-def decode(source: Source, policy: DecodePolicy = _DEFAULT) -> DecodedImage:
+def decode(source: Source, policy: DecodePolicy = _DEFAULT, *, alpha: bool = False) -> DecodedImage:
     """Decode a path, encoded bytes, a binary file object, a PIL image or a uint8 array (H,W), (H,W,1), (H,W,3) or (H,W,4).
+
+    With `alpha` the alpha channel is kept too, where there is one; the pixels are composited on white all the same.
 
     Raises `DecodeError`, and nothing else, when the source cannot be read, is no picture of a known format (`FormatError`), is damaged or
     exceeds `policy` (`SizeError`).
     """
-    return decode_with_data(source, policy)[0]
+    return decode_with_data(source, policy, alpha=alpha)[0]
 
 
-def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT) -> tuple[DecodedImage, bytes | None]:
+def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT, *, alpha: bool = False) -> tuple[DecodedImage, bytes | None]:
     """Decode as `decode` does, and return the encoded bytes beside the image; None for an array or a PIL image, which have none."""
     name = _name(source)
     try:
         if isinstance(source, np.ndarray):
-            return _in_memory(_from_array(source, policy), "array"), None
+            pixels = _from_array(source, policy)
+            return _in_memory(pixels, "array", source[:, :, 3] if alpha and source.shape[2:] == (4,) else None), None
         if isinstance(source, Image.Image):
             _check_size(source.size, policy)
             source.load()
-            return _in_memory(_rgb(source), "pil"), None
+            return _in_memory(_rgb(source), "pil", _alpha(source) if alpha else None), None
         data = _encoded(source, policy)
-        return _from_bytes(data, policy), data
+        return _from_bytes(data, policy, alpha), data
     except DecodeError as error:
         raise type(error)(f"{name}: {error}") from error.__cause__
     except Image.DecompressionBombError as error:  # of readers that look at the size before `_check_size` can
@@ -148,17 +172,10 @@ def decode_with_data(source: Source, policy: DecodePolicy = _DEFAULT) -> tuple[D
         raise DecodeError(f"{name}: cannot be decoded ({_reason(error)}); replace the file or leave it out") from error
 
 
-def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
+def _from_bytes(data: bytes, policy: DecodePolicy, alpha: bool) -> DecodedImage:
     kind, reader = _reader(data, policy)
-    if kind == "WEBP":
-        _check_size(decompression_limits.webp_size(data), policy)
-    elif kind == "TIFF" and (entries := decompression_limits.directory_entries(data)) > _MOST_ENTRIES:
-        raise DecodeError(f"a TIFF of {entries:,} tags; expected at most {_MOST_ENTRIES}: store it as PNG")
-    elif kind == "JPEG" and decompression_limits.jpeg_scans(data, policy.max_scans) > policy.max_scans:
-        raise SizeError(f"a JPEG of more than {policy.max_scans} scans; raise max_scans or store it as a plain one")
-    # An end marker lets libjpeg finish a cut-off file by itself, progressive ones too; behind a whole file it is never read.
-    closed = data + b"\xff\xd9" if kind == "JPEG" and policy.truncated == "fill" else data
-    with reader(BytesIO(closed)) as image:
+    with reader(BytesIO(_within_limits(kind, data, policy))) as opened:
+        image = _reconstructed(opened, policy)
         _check_size(image.size, policy)
         if isinstance(image, TiffImagePlugin.TiffImageFile) and (tile := decompression_limits.tiff_tile(image)) > policy.max_pixels:
             raise SizeError(f"a TIFF whose tile of {tile:,} is more than {policy.max_pixels:,} pixels; store it in strips")
@@ -168,23 +185,74 @@ def _from_bytes(data: bytes, policy: DecodePolicy) -> DecodedImage:
             if policy.truncated == "error" or not _partly_decoded(image):
                 raise DecodeError(f"truncated or damaged {kind} ({_reason(error)}); replace it by a whole copy or leave it out") from error
         quality = jpeg_quality.of_tables(image.quantization) if isinstance(image, JpegImagePlugin.JpegImageFile) else None
-        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind, quality)
+        for name in _NO_TURN.get(kind, ()):
+            image.info.pop(name, None)
+        return DecodedImage(_rgb(image), hashlib.sha256(data).hexdigest(), kind, quality, _alpha(image) if alpha else None)
 
 
-def _partly_decoded(image: ImageFile) -> bool:
+def _within_limits(kind: str, data: bytes, policy: DecodePolicy) -> bytes:
+    """Refuse a file that would cost more than the policy allows, and return what its reader is to read of it.
+
+    Raises:
+        SizeError: it announces too much.
+        DecodeError: it is damaged, or made of too many pieces.
+    """
+    match kind:
+        case "JPEG":
+            if decompression_limits.jpeg_scans(data, policy.max_scans) > policy.max_scans:
+                raise SizeError(f"a JPEG of more than {policy.max_scans} scans; raise max_scans or store it as a plain one")
+            # An end marker lets libjpeg finish a cut-off file by itself, progressive ones too; behind a whole file it is never read.
+            return data + b"\xff\xd9" if policy.truncated == "fill" else data
+        case "PNG":
+            return decompression_limits.without_png_texts(data)
+        case "WEBP":
+            _check_size(decompression_limits.webp_size(data), policy)
+        case "TIFF":
+            data = tiff.without_64_bits(data, _MOST_ENTRIES)
+            if (entries := decompression_limits.directory_entries(data)) > _MOST_ENTRIES:
+                raise DecodeError(f"a TIFF of {entries:,} tags; expected at most {_MOST_ENTRIES}: store it as PNG")
+        case "AVIF" | "HEIC":
+            announced = heif_limits.announced(data, b"av01" if kind == "AVIF" else b"hvc1")
+            _check_announced(announced, policy)
+            if not announced.whole and policy.truncated == "error":
+                raise DecodeError(f"truncated or damaged {kind} (it ends early); replace it by a whole copy or leave it out")
+        case "JXL":
+            header = coded_size.jxl_header(data)
+            _check_size(header.size, policy)
+            if header.animated or header.extra_channels > 1:
+                what = "is animated" if header.animated else f"has {header.extra_channels} channels beside its colours"
+                raise DecodeError(f"a JPEG XL that {what}; store one flat picture of it")
+    return data
+
+
+def _check_announced(announced: heif_limits.Announced, policy: DecodePolicy) -> None:
+    for width, height in announced.sizes:  # coders fill up to whole blocks
+        _check_size((max(1, width - _BLOCK), max(1, height - _BLOCK)), policy)
+    if announced.pixels > (most := _MOST_DECODED * policy.max_pixels):
+        raise SizeError(f"its parts are more than {most:,} pixels together; raise max_pixels (--max-pixels) or store it as one picture")
+
+
+def _reconstructed(image: Image.Image, policy: DecodePolicy) -> Image.Image:
+    """Return a picture, opened anew where it is a JPEG that JPEG XL has packed: its pixels are those of that JPEG."""
+    packed = image.info.get(optional_readers.PACKED_JPEG)
+    return image if packed is None else _JpegReader(BytesIO(_within_limits("JPEG", packed, policy)))
+
+
+def _partly_decoded(image: Image.Image) -> bool:
     """Make Pillow take what a failed `load` left in memory for the whole picture; False when that is nothing.
 
     Per image, and so safe between threads, unlike the process-wide ImageFile.LOAD_TRUNCATED_IMAGES.
     """
     if getattr(image, "_im", None) is None:
         return False
-    image.tile = []
+    if isinstance(image, ImageFile):
+        image.tile = []
     return image.im.getbbox() is not None
 
 
-def _reader(data: bytes, policy: DecodePolicy) -> tuple[str, Callable[[BytesIO], ImageFile]]:
-    for kind, signature, reader in _READERS:
-        if kind in policy.formats and signature.match(data):
+def _reader(data: bytes, policy: DecodePolicy) -> tuple[str, _Reader]:
+    for kind, matches, reader in _READERS:
+        if kind in policy.formats and matches(data):
             return kind, reader
     what = "is empty" if not data else "is none of " + ", ".join(policy.formats)
     raise FormatError(f"{what}; convert it to PNG or leave it out")
@@ -204,6 +272,24 @@ def read_file(path: str | os.PathLike[str], policy: DecodePolicy = _DEFAULT) -> 
         return stream.read(policy.max_bytes + 1)
 
 
+def read_whole(source: Source, longest: int) -> bytes | None:
+    """Return the encoded bytes of a source that could not be decoded; None where it has none, cannot be read again, or has more than
+    `longest`: of what a file says of itself, half would be wrong."""
+    try:
+        if isinstance(source, bytes | bytearray | memoryview):
+            data = bytes(source)
+        elif isinstance(source, str | os.PathLike):
+            data = read_file(source, DecodePolicy(max_bytes=longest))
+        elif not isinstance(source, np.ndarray | Image.Image) and hasattr(source, "seek"):
+            source.seek(0)
+            data = source.read(longest + 1)
+        else:
+            return None
+    except (DecodeError, OSError, ValueError):  # its row says what is wrong with it already
+        return None
+    return data if isinstance(data, bytes) and 0 < len(data) <= longest else None
+
+
 def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePolicy) -> bytes:
     """Read the encoded bytes, of which at most one beyond the limit is ever read."""
     if isinstance(source, bytes | bytearray | memoryview):
@@ -219,7 +305,7 @@ def _encoded(source: str | os.PathLike[str] | bytes | BinaryIO, policy: DecodePo
             f"cannot decode a {type(source).__name__}; give a path, bytes, a binary file object, a PIL image or a uint8 array"
         )
     if len(data) > policy.max_bytes:
-        raise SizeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes or store it smaller")
+        raise SizeError(f"more than {policy.max_bytes:,} bytes; raise max_bytes (--max-bytes) or store it smaller")
     return data
 
 
@@ -228,9 +314,11 @@ def _check_size(size: tuple[int, int], policy: DecodePolicy) -> None:
     if min(size) < 1:
         raise DecodeError(f"has no pixels ({width}x{height})")
     if max(size) > policy.max_side:
-        raise SizeError(f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side or scale it down")
+        raise SizeError(
+            f"{width}x{height} has a side longer than {policy.max_side:,}; raise max_side (--max-pixels raises it too) or scale it down"
+        )
     if width * height > policy.max_pixels:
-        raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels or scale it down")
+        raise SizeError(f"{width}x{height} is more than {policy.max_pixels:,} pixels; raise max_pixels (--max-pixels) or scale it down")
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -244,6 +332,15 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
         strip = image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
         pixels[top : top + rows] = np.asarray(flat(strip))
     return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+
+
+def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the alpha channel of a loaded image, upright, where its mode has one that holds for itself."""
+    if image.mode not in {"RGBA", "LA", "PA"}:
+        return None
+    stored = np.asarray(image.getchannel("A"))
+    upright = _UPRIGHT.get(_orientation(image))
+    return stored if upright is None else np.ascontiguousarray(upright(stored))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -301,10 +398,10 @@ def _from_array(array: NDArray[np.uint8], policy: DecodePolicy) -> NDArray[np.ui
     return _rgb(Image.fromarray(np.ascontiguousarray(single)))
 
 
-def _in_memory(pixels: NDArray[np.uint8], kind: str) -> DecodedImage:
+def _in_memory(pixels: NDArray[np.uint8], kind: str, alpha: NDArray[np.uint8] | None) -> DecodedImage:
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest(), kind)
+    return DecodedImage(pixels, digest.hexdigest(), kind, alpha=alpha)
 
 
 def _name(source: object) -> str:

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from dgsnet.core.errors import DecodeError, RecipeError
-from dgsnet.images.augment import Pixels, jpeg, resized, scaled_size, webp
+from dgsnet.images.augment import ENLARGED, Pixels, jpeg, resized, scaled_size, webp
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.journeys import JOURNEYS, Journey
 
@@ -114,8 +114,8 @@ def suite(name: str) -> tuple[Perturbation, ...]:
 
 def _resize(pixels: Pixels, scale: float, kind: str = "lanczos") -> Pixels:
     width, height = scaled_size(pixels, scale)
-    if scale > 1 and (width * height > _POLICY.max_pixels or max(width, height) > _POLICY.max_side):  # asked before the memory is taken
-        most = max(1.0, _POLICY.max_scale(*pixels.shape[:2]))
+    if scale > 1 and (width * height > ENLARGED.max_pixels or max(width, height) > ENLARGED.max_side):  # asked before the memory is taken
+        most = max(1.0, ENLARGED.max_scale(*pixels.shape[:2]))
         width, height = math.floor(pixels.shape[1] * most), math.floor(pixels.shape[0] * most)
     return resized(pixels, (width, height), kind)
 
@@ -143,7 +143,7 @@ def _gamma(pixels: Pixels, exponent: float) -> Pixels:
 def _screenshot(pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     side = 2 * _BORDER * min(height, width)
-    max_scale = _POLICY.max_scale(height + side, width + side)  # the border needs some of it
+    max_scale = ENLARGED.max_scale(height + side, width + side)  # the border needs some of it
     shown = _resize(pixels, min(1.25, 0.999 * max_scale))
     border = max(1, round(_BORDER * min(shown.shape[:2])))
     # A screenshot is a PNG before it is sent on as JPEG; being lossless, that PNG changes nothing and is not written.

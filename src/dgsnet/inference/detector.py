@@ -23,6 +23,7 @@ from dgsnet.artifacts.fingerprint import Fingerprint
 from dgsnet.artifacts.open_model import RuntimeOptions, open_model
 from dgsnet.core import prefetch
 from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.heatmap import Heatmap, Rule, explain
 from dgsnet.inference.prepare import Prepared, prepare
 from dgsnet.inference.verdict import OTHER_BUILD, UNSTEADY, Verdict
@@ -106,12 +107,12 @@ class Detector:
         logits = replace(running, model=fingerprint_of_logits(folder).model)
         return Detector(self.runtime, config, self.name, str(logits), self.policy, self.ood)
 
-    def detect(self, source: Source, *, provenance: bool = False, steadiness: bool = False) -> Verdict:
+    def detect(self, source: Source, *, provenance: bool = False, steadiness: bool = False, asked: Asked = NOTHING) -> Verdict:
         """Score one image: a path, bytes, file object, PIL image or array (H, W, 3). An image that cannot be decoded has `error` set.
 
         The options are those of `detect_many`.
         """
-        return next(self.detect_many([source], provenance=provenance, steadiness=steadiness))
+        return next(self.detect_many([source], provenance=provenance, steadiness=steadiness, asked=asked))
 
     def detect_many(
         self,
@@ -121,6 +122,7 @@ class Detector:
         *,
         provenance: bool = False,
         steadiness: bool = False,
+        asked: Asked = NOTHING,
     ) -> Generator[Verdict, None, None]:
         """Score images in order, decoding ahead of the model.
 
@@ -131,14 +133,14 @@ class Detector:
             provenance: read what the files claim of their origin too, into `Verdict.provenance`.
             steadiness: look at a copy compressed as JPEG 85 and one of 0.75 of the size too, two more views a picture, and warn
                 ``unsteady`` where either would have got another verdict.
+            asked: the same and more, such as whose signatures to trust.
         """
         if batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, but got {batch_size}")
         at_once, workers = self.at_once(batch_size), workers or prefetch.default_workers()
         ahead = 2 * batch_size if self.runtime.batches else min(2 * batch_size, _SLACK * workers)
-        with closing(
-            prefetch.in_order(partial(self._prepare, provenance=provenance, steadiness=steadiness), sources, workers, ahead)
-        ) as prepared:
+        asked = asked.also(provenance=provenance, steadiness=steadiness)
+        with closing(prefetch.in_order(partial(self._prepare, asked=asked), sources, workers, ahead)) as prepared:
             while batch := list(islice(prepared, at_once)):
                 yield from self.score_prepared(batch, at_once)
 
@@ -171,8 +173,8 @@ class Detector:
         for prepared in batch:
             yield prepared.verdict if prepared.views is None else self._scored(prepared.verdict, next(seen))
 
-    def _prepare(self, source: Source, *, provenance: bool = False, steadiness: bool = False) -> Prepared:
-        return prepare(source, self.config.preprocessing, self.policy, self.name, provenance=provenance, steadiness=steadiness)
+    def _prepare(self, source: Source, asked: Asked = NOTHING) -> Prepared:
+        return prepare(source, self.config.preprocessing, self.policy, self.name, asked)
 
     def _scored(self, verdict: Verdict, seen: _Seen) -> Verdict:
         calibration = self.config.calibration

@@ -31,7 +31,17 @@ SCHEMA = pa.schema(
 """Columns of a verdict in Parquet."""
 
 _FINDING = pa.struct([("kind", pa.string()), ("value", pa.string()), ("says", pa.string())])
-SCHEMA_WITH_PROVENANCE = SCHEMA.append(pa.field(PROVENANCE, pa.struct([("findings", pa.list_(_FINDING)), ("summary", pa.string())])))
+_PROVENANCE = pa.struct(
+    [
+        ("summary", pa.string()),
+        ("says", pa.list_(pa.string())),
+        ("signature", pa.string()),
+        ("signer", pa.string()),
+        ("findings", pa.list_(_FINDING)),
+        ("agrees", pa.bool_()),
+    ]
+)
+SCHEMA_WITH_PROVENANCE = SCHEMA.append(pa.field(PROVENANCE, _PROVENANCE))
 """The same and the optional column."""
 
 _ROW_GROUP = 1024

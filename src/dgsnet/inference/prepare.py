@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dgsnet.core.errors import DecodeError
+from dgsnet.core.errors import DecodeError, FormatError, MissingDecoderError, reason_of
 from dgsnet.images import content_flags
-from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode, decode_with_data
+from dgsnet.images.decode import DecodedImage, DecodePolicy, Source, decode_with_data, read_whole
 from dgsnet.images.preprocess import Preprocessing
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dgsnet.provenance import Provenance
+
+_LONGEST = 2**28  # bytes of a file whose origin is read though its pixels are refused
 
 
 @dataclass(frozen=True)
@@ -28,37 +35,51 @@ class Prepared:
     copies: int = 0
 
 
-def prepare(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
-) -> Prepared:
-    """Decode a source and take the views of it; one that cannot be decoded has `error` set.
+def prepare(source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING) -> Prepared:
+    """Decode a source and take the views of it; one that cannot be decoded, or at which something raises, has `error` set.
 
     Args:
         source: as `dgsnet.images.decode.decode` takes it; it is read once.
         preprocessing: the model's.
         policy: limits of decoding.
         model: its name, for the verdict.
-        provenance: read the file's claims on its origin too, from the bytes that are decoded.
-        steadiness: take views of everyday copies too.
+        asked: what else is asked of the picture; claims of origin are read from the bytes that are decoded, or that could not be.
     """
-    return prepare_with_image(source, preprocessing, policy, model, provenance=provenance, steadiness=steadiness)[0]
+    return prepare_with_image(source, preprocessing, policy, model, asked)[0]
 
 
 def prepare_with_image(
-    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, *, provenance: bool = False, steadiness: bool = False
+    source: Source, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING
 ) -> tuple[Prepared, DecodedImage | None]:
     """Prepare a source as `prepare` does, and return the decoded image beside it; None where it cannot be decoded."""
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    name = path or getattr(source, "name", None)
     try:
-        image, data = decode_with_data(source, policy) if provenance else (decode(source, policy), None)
-    except DecodeError as error:
-        return Prepared(Verdict(path, model=model, error=str(error))), None
-    prepared = prepare_image(image, path, preprocessing, model, getattr(source, "name", None), steadiness=steadiness)
-    if data is not None and prepared.verdict.error is None:
-        from dgsnet.provenance import read  # noqa: PLC0415 - only where it is asked for
+        return _prepared(source, path, name, preprocessing, policy, model, asked)
+    except Exception as error:  # a fault of this package, or memory: it costs the row, and the row says so
+        reason = f"{name or 'image'}: cannot be scored ({reason_of(error)}); leave it out"
+        return Prepared(Verdict(path, model=model, error=reason)), None
 
-        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=read(data)))
+
+def _prepared(
+    source: Source, path: str | None, name: str | None, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked
+) -> tuple[Prepared, DecodedImage | None]:
+    try:
+        image, data = decode_with_data(source, policy, alpha=asked.watermarks)
+    except DecodeError as error:
+        claims = _refused_claims(error, read_whole(source, _LONGEST), asked) if asked.provenance else None
+        return Prepared(Verdict(path, model=model, error=str(error), provenance=claims)), None
+    prepared = prepare_image(image, path, preprocessing, model, name, steadiness=asked.steadiness)
+    if asked.provenance:
+        prepared = replace(prepared, verdict=replace(prepared.verdict, provenance=asked.claims(data, image)))
     return prepared, image
+
+
+def _refused_claims(error: DecodeError, data: bytes | None, asked: Asked) -> Provenance | None:
+    """Read what a file says of its origin whose pixels were refused; None where there is no file, or it is no picture and says nothing."""
+    claims = asked.claims(data) if data else None
+    no_picture = isinstance(error, FormatError) and not isinstance(error, MissingDecoderError)
+    return None if claims is None or (no_picture and not claims.findings) else claims
 
 
 def prepare_image(

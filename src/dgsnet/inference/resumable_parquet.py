@@ -15,7 +15,7 @@ from rich.progress import Progress
 from dgsnet.core.append_log import AppendLog
 from dgsnet.core.errors import DatasetError
 from dgsnet.core.files import replacing
-from dgsnet.data.parquet_images import schema_of
+from dgsnet.data.parquet_columns import schema_of
 from dgsnet.inference.parquet_writer import arrow_table
 
 UNREADABLE = "the predictions {file} cannot be read: {error}"

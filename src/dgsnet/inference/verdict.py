@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dgsnet.artifacts.calibration import Answer
 
 if TYPE_CHECKING:
-    from dgsnet.provenance import Provenance
+    from collections.abc import Callable
+
+    from dgsnet.images.decode import DecodedImage
+    from dgsnet.provenance import Finding, Provenance
+
+    ReadProvenance = Callable[[bytes], Provenance]
+    """From the bytes of a file to its claims: `dgsnet.provenance.read`, with whatever it is to use bound to it."""
+    ReadWatermarks = Callable[[DecodedImage], list[Finding]]
+    """From a decoded picture to what is hidden in its pixels: a `dgsnet.watermarks.Reader`."""
 
 OTHER_BUILD = "other_backbone_build"
 """Warning of a row that another build of the backbone scored than the model was trained on."""
@@ -41,14 +49,28 @@ class Verdict:
     model: str | None = None
     error: str | None = None
     provenance: Provenance | None = None
-    """Claims of the file on its own origin; None where nobody asked for them and for an image that could not be scored."""
+    """Claims of the file on its own origin; None where nobody asked for them, and where there is no picture."""
 
     def as_dict(self, *, provenance: bool = False) -> dict[str, Any]:
         """Return the row of `dgsnet detect`; `provenance` adds the column of that name."""
-        row = asdict(self)
-        if not provenance:
-            del row[PROVENANCE]
+        row = asdict(replace(self, provenance=None))
+        del row[PROVENANCE]
+        if provenance:
+            row[PROVENANCE] = None if self.provenance is None else self.provenance.as_dict() | {"agrees": self.agrees}
         return row
+
+    @property
+    def agrees(self) -> bool | None:
+        """Return whether the pixels' verdict and what the file says of itself go together; None where one of them says neither
+        photograph nor generated. A claim of a part or an edit, ``ai-edited``, goes with either verdict."""
+        says = set(self.provenance.says) if self.provenance else set()
+        if self.verdict == "real":
+            return False if "generated" in says else True if "camera" in says else None
+        if self.verdict == "ai-generated":
+            if "generated" in says:
+                return True
+            return False if "camera" in says and "ai-edited" not in says else None
+        return None
 
 
 PLAIN: dict[str, str] = {
@@ -60,6 +82,12 @@ PLAIN: dict[str, str] = {
     OTHER_BUILD: "The model runs on another build of its backbone than it was trained on, so scores differ a little.",
 }
 """Each warning in one sentence."""
+
+CONTRADICTION = {
+    "real": "The pixels look like a photograph to the model, but the file says that it was AI-generated.",
+    "ai-generated": "The pixels look AI-generated to the model, but the file says that it came from a camera.",
+}
+"""What is said of a row whose verdict and file do not agree, by verdict."""
 
 COLUMNS: tuple[str, ...] = tuple(name for name in Verdict.__dataclass_fields__ if name != PROVENANCE)
 """Columns of a row, in order, without `PROVENANCE`."""

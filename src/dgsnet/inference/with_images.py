@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dgsnet.core import prefetch
 from dgsnet.images.decode import DecodedImage, Source
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.prepare import prepare_with_image
 from dgsnet.inference.verdict import Verdict
 
@@ -19,11 +20,11 @@ _WORKERS, _AHEAD = 1, 2  # one image is decoded while another is at work: more w
 
 
 def detect_with_images(
-    detector: Detector, sources: Iterable[Source], batch_size: int = 32, *, provenance: bool = False, steadiness: bool = False
+    detector: Detector, sources: Iterable[Source], batch_size: int = 32, asked: Asked = NOTHING
 ) -> Generator[tuple[Verdict, DecodedImage | None], None, None]:
     """Score images one by one, in order, and yield each verdict with the decoded image; None where it cannot be decoded.
 
-    The verdicts and the arguments are those of `Detector.detect_many`; on a GPU the batch size decides the last bits of a score here too.
+    The verdicts are those of `Detector.detect_many`; on a GPU the batch size decides the last bits of a score here too.
     """
     at_once = detector.at_once(batch_size)
     prepare = partial(
@@ -31,8 +32,7 @@ def detect_with_images(
         preprocessing=detector.config.preprocessing,
         policy=detector.policy,
         model=detector.name,
-        provenance=provenance,
-        steadiness=steadiness,
+        asked=asked,
     )
     with closing(prefetch.in_order(prepare, sources, _WORKERS, _AHEAD)) as prepared:
         for one, image in prepared:

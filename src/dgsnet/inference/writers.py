@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dgsnet.core.errors import DgsnetError
-from dgsnet.inference.verdict import COLUMNS, PROVENANCE, Verdict
+from dgsnet.inference.verdict import COLUMNS, CONTRADICTION, PROVENANCE, Verdict
 
 
 class Sink(Protocol):
@@ -91,6 +91,8 @@ class TerminalTable:
             Text(printable(verdict.path or "-")), Text(verdict.verdict or "not scored", colour), score, Text(printable(notes))
         )
         if self.findings is not None and verdict.provenance:
+            if verdict.agrees is False:
+                self.findings.add_row(Text(printable(verdict.path or "-")), "contradiction", "", CONTRADICTION[str(verdict.verdict)])
             for one in verdict.provenance.findings:
                 self.findings.add_row(*(Text(printable(cell)) for cell in (verdict.path or "-", one.says, one.kind, one.value)))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_NAMES = {65: "OriginatingProgram", 80: "By-line", 110: "Credit", 115: "Source", 120: "Caption"}
+_NAMES = {
+    5: "ObjectName", 25: "Keywords", 40: "SpecialInstructions", 65: "OriginatingProgram", 80: "By-line", 105: "Headline", 110: "Credit",
+    115: "Source", 116: "CopyrightNotice", 120: "Caption",
+}  # fmt: skip
 _RECORD = b"8BIM\x04\x04"
 _DATASET = re.compile(rb"\x1c\x02(.)(..)", re.DOTALL)
 _MOST, _LONGEST = 64, 2000

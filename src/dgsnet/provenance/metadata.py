@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dgsnet.provenance import exif, iptc, xmp
+from dgsnet.provenance import bmff, exif, iptc, samsung, xmp
 from dgsnet.provenance.generators import LONGEST
 
 _BLOCK = 2**20  # bytes of a block that are kept
@@ -31,6 +30,8 @@ _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 class FileMetadata:
     """The blocks of metadata found in a file."""
 
+    has_exif: bool = False
+    """There is an EXIF block, whatever is in it."""
     exif: dict[int, bytes] = field(default_factory=dict)
     """Raw values by tag, see `dgsnet.provenance.exif`."""
     xmp: list[str] = field(default_factory=list)
@@ -38,46 +39,19 @@ class FileMetadata:
     iptc: list[tuple[str, str]] = field(default_factory=list)
     """IIM datasets."""
     texts: list[tuple[str, str]] = field(default_factory=list)
-    """PNG text chunks, key and value."""
+    """PNG text chunks, ComfyUI's own among them, key and value."""
     comments: list[str] = field(default_factory=list)
     """Comments of a JPEG or GIF."""
+    trailer: list[tuple[str, str]] = field(default_factory=list)
+    """Blocks behind a JPEG, see `dgsnet.provenance.samsung`."""
+    labels: list[str] = field(default_factory=list)
+    """Segments of a JPEG that are a label of generated content, see `dgsnet.provenance.aigc_label`."""
     c2pa: bool = False
     """There is a C2PA manifest store."""
 
-    def searchable(self) -> Iterator[str]:
-        """Yield every text that may name a generator."""
-        yield from (value for _, value in exif_texts(self.exif))
-        yield from (value for _, value in self.texts)
-        yield from self.comments
-        yield from self.xmp
-        yield from (value for _, value in self.iptc)
-
-
-_EXIF_NAMES = {
-    exif.MAKE: "Make",
-    exif.MODEL: "Model",
-    exif.SOFTWARE: "Software",
-    exif.DATE_TIME_ORIGINAL: "DateTimeOriginal",
-    exif.IMAGE_DESCRIPTION: "ImageDescription",
-    exif.ARTIST: "Artist",
-    exif.COPYRIGHT: "Copyright",
-    exif.HOST_COMPUTER: "HostComputer",
-}
-
-
-def exif_texts(tags: dict[int, bytes]) -> Iterator[tuple[str, str]]:
-    """Yield names and values of EXIF fields that hold text, those that are empty left out."""
-    for tag, name in _EXIF_NAMES.items():
-        if value := exif.text(tags.get(tag, b"")).strip():
-            yield name, value
-    if value := exif.comment(tags.get(exif.USER_COMMENT, b"")).strip():
-        yield "UserComment", value
-    if value := exif.utf16(tags.get(exif.XP_COMMENT, b"")).strip():
-        yield "XPComment", value
-
 
 def read(data: bytes) -> FileMetadata:
-    """Read the metadata of an encoded JPEG, PNG, WebP, GIF or TIFF; anything else has none."""
+    """Read the metadata of an encoded JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF or JPEG XL; anything else has none."""
     found = FileMetadata()
     if data.startswith(b"\xff\xd8\xff"):
         _read_jpeg(data, found)
@@ -89,11 +63,25 @@ def read(data: bytes) -> FileMetadata:
         _read_gif(data, found)
     elif data[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
         _read_exif(data, found)
+    elif bmff.is_bmff(data):
+        _read_bmff(data, found)
     return found
 
 
+def _read_bmff(data: bytes, found: FileMetadata) -> None:
+    for block in bmff.blocks(data):
+        match block.kind:
+            case "exif":
+                _read_exif(block.data, found)
+            case "xmp":
+                _add_xmp(block.data, found)
+            case "c2pa":
+                found.c2pa |= _is_manifest(block.data)
+
+
 def _read_jpeg(data: bytes, found: FileMetadata) -> None:
-    place, extension, manifest = 2, bytearray(), bytearray()
+    place, manifest = 2, bytearray()
+    extension: list[tuple[bytes, int, bytes]] = []  # digest of the whole, place in it, part
     for _ in range(_MOST_BLOCKS):
         marker = _MARKER.match(data, place)
         if marker is None or marker[1] in {b"\xda", b"\xd9"}:  # what follows are pixels
@@ -109,16 +97,19 @@ def _read_jpeg(data: bytes, found: FileMetadata) -> None:
                 _read_exif(body[6:], found)
             case b"\xe1" if body.startswith(_XMP_JPEG):
                 _add_xmp(body[len(_XMP_JPEG) :], found)
-            case b"\xe1" if body.startswith(_XMP_EXTENSION) and len(extension) < _BLOCK:
-                extension += body[len(_XMP_EXTENSION) + 40 :]  # behind a digest, the whole length and this part's place
+            case b"\xe1" if body.startswith(_XMP_EXTENSION):
+                head, part = body[len(_XMP_EXTENSION) :][:40], body[len(_XMP_EXTENSION) + 40 :]
+                extension.append((head[:32], int.from_bytes(head[36:40]), part))
             case b"\xeb" if body.startswith(b"JP") and len(manifest) < LONGEST:
                 manifest += body
             case b"\xed" if body.startswith(b"Photoshop"):
                 _add_iptc(body, found)
             case b"\xfe":
                 _add_comment(body, found)
-    if extension:
-        _add_xmp(bytes(extension), found)
+            case _ if body.startswith(b"AIGC") and len(found.labels) < 4:
+                found.labels.append(body[:LONGEST].decode("utf-8", "replace"))
+    _add_extended_xmp(extension, found)
+    found.trailer = samsung.blocks(data)
     found.c2pa = _is_manifest(manifest)
 
 
@@ -132,8 +123,11 @@ def _read_png(data: bytes, found: FileMetadata) -> None:
         if kind in {b"tEXt", b"zTXt", b"iTXt"} and texts < _MOST_TEXTS:
             texts += 1
             _read_png_text(kind, data[start : start + size], found)
-        elif kind == b"eXIf":
-            _read_exif(data[start : start + size], found)
+        elif kind == b"comf" and texts < _MOST_TEXTS:  # ComfyUI's, of animated PNG: like tEXt
+            texts += 1
+            _read_png_text(b"tEXt", data[start : start + size], found)
+        elif kind == b"eXIf":  # by its standard without the header, which some programs write all the same
+            _read_exif(data[start : start + size].removeprefix(b"Exif\0\0"), found)
         elif kind == b"caBX":
             found.c2pa |= _is_manifest(data[start : start + min(size, LONGEST)])
         place = start + size + 4
@@ -217,6 +211,8 @@ def _read_gif(data: bytes, found: FileMetadata) -> None:
             _add_comment(_joined(data[first : min(place, first + _BLOCK)]), found)
         elif data[start : start + 14] == b"\x21\xff\x0bXMP DataXMP":
             _add_xmp(data[first + 12 : place], found)  # not cut into sub-blocks; a trailer lets readers walk through as if it were
+        elif data[start : start + 11] == b"\x21\xff\x0bC2PA_GIF":
+            found.c2pa |= _is_manifest(_joined(data[first + 12 : min(place, first + LONGEST)]))  # behind three more bytes of its name
         place, left = place + 1, left - 1
 
 
@@ -235,6 +231,7 @@ def _joined(blocks: bytes) -> bytes:
 def _read_exif(block: bytes, found: FileMetadata) -> None:
     if found.exif:  # one is all a file may have
         return
+    found.has_exif = found.has_exif or bool(block)
     found.exif = exif.tags(block)
     if packet := found.exif.pop(exif.XMP, None):
         _add_xmp(packet, found)
@@ -247,6 +244,24 @@ def _add_xmp(packet: bytes, found: FileMetadata) -> None:
     left = _BLOCK - sum(map(len, found.xmp))  # of all packets together
     if packet and left > 0:
         found.xmp.append(xmp.text(packet[:left]))
+
+
+def _add_extended_xmp(parts: list[tuple[bytes, int, bytes]], found: FileMetadata) -> None:
+    """Join the parts of an extended packet by their places, in whatever order they stand (XMP specification part 3, 1.1.3.1).
+
+    Of several extensions that counts which the main packet names; where it names none of them, the first.
+    """
+    if not parts:
+        return
+    named = {guid.encode("ascii", "replace").upper() for packet in found.xmp if (guid := xmp.extended_guid(packet))}
+    guids = [guid for guid, _, _ in parts]
+    of = next((guid for guid in guids if guid.upper() in named), guids[0])
+    joined, seen = bytearray(), set()
+    for part in sorted((one for one in parts if one[0] == of), key=lambda one: one[1]):
+        if part not in seen and len(joined) < _BLOCK:
+            seen.add(part)
+            joined += part[2]
+    _add_xmp(bytes(joined), found)
 
 
 def _add_iptc(block: bytes, found: FileMetadata) -> None:

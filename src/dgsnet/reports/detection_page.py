@@ -19,8 +19,7 @@ from PIL import Image
 from dgsnet import __version__
 from dgsnet.core.errors import DgsnetError
 from dgsnet.core.files import replacing
-from dgsnet.inference.verdict import PLAIN, Verdict
-from dgsnet.provenance import Provenance
+from dgsnet.inference.verdict import CONTRADICTION, PLAIN, Verdict
 from dgsnet.reports import html_shell
 
 if TYPE_CHECKING:
@@ -34,6 +33,21 @@ WORDS: dict[str, str] = {
     "not scored": "Not scored",
 }
 """Each verdict in words."""
+
+SIGNATURES: dict[str, str] = {
+    "none": "The file carries no C2PA signature: nobody vouches for what its metadata say",
+    "intact": "The file carries a C2PA signature that holds: it is as it was when it was signed",
+    "altered": "The file carries a C2PA signature that does not hold: it was changed after signing, so nothing the manifest says counts",
+    "unchecked": "The file carries a C2PA manifest whose signature was not checked",
+}
+"""What is said of the signature of a file that says something of its origin."""
+
+SIGNERS: dict[str, str] = {
+    "unknown": "who signed it is not known: anybody may have made that certificate",
+    "trusted": "an authority that is trusted here has certified the signer",
+    "expired": "the signer's certificate has expired since, so when it was signed is not proven",
+}
+"""What is said of the signer behind a signature that holds."""
 
 
 class Report:
@@ -71,7 +85,7 @@ class Report:
                 notes="".join(f'<p class="note">{html_shell.text(note)}</p>' for note in _notes(verdict)),
                 figures="".join(figures),
                 facts=html_shell.facts(facts),
-                provenance=_provenance(verdict.provenance),
+                provenance=_provenance(verdict),
             )
         )
 
@@ -138,14 +152,24 @@ def _notes(verdict: Verdict) -> list[str]:
     return [PLAIN.get(warning, f"Warning: {warning.replace('_', ' ')}") for warning in verdict.warnings]
 
 
-def _provenance(provenance: Provenance | None) -> str:
+def _provenance(verdict: Verdict) -> str:
+    provenance = verdict.provenance
     if provenance is None:
         return ""
+    contradiction = f'<p class="note">{CONTRADICTION[str(verdict.verdict)]}</p>' if verdict.agrees is False else ""
+    signature = SIGNATURES[provenance.signature] if provenance.findings else ""
+    if provenance.signature == "intact" and provenance.signer in SIGNERS:
+        signature += f"; {SIGNERS[provenance.signer]}"
     entries = "".join(
         f"<dt>{html_shell.text(one.kind)}</dt><dd><b>{html_shell.text(one.says)}</b>: {html_shell.text(one.value)}</dd>"
         for one in provenance.findings
     )
-    return _PROVENANCE.substitute(summary=html_shell.text(provenance.summary), findings=f"<dl>{entries}</dl>" if entries else "")
+    return _PROVENANCE.substitute(
+        summary=html_shell.text(provenance.summary),
+        signature=f"<p>{html_shell.text(signature)}.</p>" if signature else "",
+        contradiction=contradiction,
+        findings=f"<dl>{entries}</dl>" if entries else "",
+    )
 
 
 _STYLE = """
@@ -201,6 +225,6 @@ _PROVENANCE = Template(
 <div class="provenance">
 <h3>What the file says of its origin</h3>
 <p>$summary It changes neither score nor verdict.</p>
-$findings
+$contradiction$signature$findings
 </div>"""
 )

@@ -96,6 +96,7 @@ def _summary(result: dict[str, Any]) -> str:
         "<h1>dgsnet evaluation</h1><section>"
         f"<p>{overall['n_real']} photographs, {overall['n_fake']} generated images of {len(result['by_generator'])} generators{failed}. "
         f"In brackets 95 % bootstrap intervals. Accuracies at the threshold {known['threshold']:.4g}.</p>"
+        f"{''.join(f'<p><strong>Warning:</strong> {html_shell.text(one)}.</p>' for one in result['warnings'])}"
         f"{html_shell.numbers(numbers)}"
         '<p class="small">Figures hold for these images. On other sources and generators expect others.</p></section>'
     )

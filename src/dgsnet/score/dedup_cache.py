@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
 from dgsnet.inference.verdict import COLUMNS
-
-_CACHED_COLUMNS = tuple(name for name in COLUMNS if name not in ("path", "sha256"))
 
 
 class DedupCache(Protocol):
@@ -38,8 +37,10 @@ def at_path(row: dict[str, Any], path: str) -> dict[str, Any]:
 class SqliteDedupCache:
     """Cache in one SQLite file. It follows from the rows on disk, so a run makes it anew."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, columns: Sequence[str] = COLUMNS) -> None:
+        """Open the file, or make it; `columns` are those of a row."""
         self.file = file
+        self._columns = [name for name in columns if name not in ("path", "sha256")]
         file.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time uses the file, and nobody wants it after a crash: no journal, and no locks, which some shared file
         # systems lack.
@@ -54,12 +55,12 @@ class SqliteDedupCache:
         """See `DedupCache`."""
         with self._lock:
             found = self._connection.execute("SELECT said FROM known WHERE sha256 = ?", (bytes.fromhex(sha256),)).fetchone()
-        return None if found is None else at_path(dict(zip(_CACHED_COLUMNS, json.loads(found[0]), strict=True)) | {"sha256": sha256}, path)
+        return None if found is None else at_path(dict(zip(self._columns, json.loads(found[0]), strict=True)) | {"sha256": sha256}, path)
 
     def put(self, row: dict[str, Any]) -> None:
         """See `DedupCache`."""
         portable = without_path(row)
-        values = json.dumps([portable[name] for name in _CACHED_COLUMNS])
+        values = json.dumps([portable[name] for name in self._columns])
         with self._lock:
             self._connection.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (bytes.fromhex(row["sha256"]), values))
 

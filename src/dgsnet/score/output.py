@@ -17,11 +17,15 @@ from filelock import FileLock
 from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import replacing, write_json
 from dgsnet.inference import resumable_parquet
-from dgsnet.inference.parquet_writer import SCHEMA
+from dgsnet.inference.parquet_writer import SCHEMA, SCHEMA_WITH_PROVENANCE
+from dgsnet.inference.verdict import PROVENANCE
 
 MANIFEST, ERRORS = "manifest.json", "errors"
 PART_SCHEMA = pa.schema([("key", pa.string()), *SCHEMA])
 """A row of `detect`, and before it the path within the data set."""
+PART_SCHEMA_WITH_PROVENANCE = pa.schema([("key", pa.string()), *SCHEMA_WITH_PROVENANCE])
+"""The same and the optional column."""
+_UNSAID = {"limits": "usual", PROVENANCE: "no", "watermarks": "no", "steadiness": "no"}  # of a run that was not asked for them
 ERROR_SCHEMA = pa.schema([("key", pa.string()), ("path", pa.string()), ("reason", pa.string())])
 
 Rows = Iterator[dict[str, Any]]
@@ -39,12 +43,13 @@ def claim_folder(folder: Path, manifest: dict[str, Any]) -> None:
         if not file.exists():
             write_json(file, manifest)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))["identity"]
-        differing = [name for name, value in manifest["identity"].items() if found[name] != value]
+        found = _UNSAID | json.loads(file.read_text(encoding="utf-8"))["identity"]
+        wanted = _UNSAID | manifest["identity"]
+        differing = [name for name, value in wanted.items() if found[name] != value]
     except (ValueError, KeyError, TypeError) as error:
         raise ScoringError(f"{file} is damaged ({error}): choose another folder for --out") from error
     if differing:
-        was = ", ".join(f"{name} {found[name]} (now {manifest['identity'][name]})" for name in differing)
+        was = ", ".join(f"{name} {found[name]} (now {wanted[name]})" for name in differing)
         raise ScoringError(f"{folder} holds a run of {was}: choose another folder for --out, or go on with what it was begun with")
 
 
@@ -56,6 +61,7 @@ class Output:
     suffix: str
     identity: dict[str, str]
     """Facts that the rows follow from, kept in each part."""
+    schema: pa.Schema = PART_SCHEMA
 
     def part(self, number: int) -> Path:
         """Return the file of a part."""
@@ -99,7 +105,7 @@ class Output:
             if given != size or next(rows, None) is not None:
                 raise ScoringError(f"{self.part(number)}: the engine did not give {size} rows; start again, and report this if it stays")
 
-        resumable_parquet.write(self.part(number), self.identity, PART_SCHEMA, counted, size)
+        resumable_parquet.write(self.part(number), self.identity, self.schema, counted, size)
         self.write_errors(number)
 
     def write_errors(self, number: int) -> None:

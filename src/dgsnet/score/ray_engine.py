@@ -99,7 +99,7 @@ def _start_workers(
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     copy = shutil.copyfile(cache_file, cache_file.with_name("registry.sqlite"))
-    coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(str(copy.absolute()))
+    coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote(str(copy.absolute()), settings.columns)
     paths = (worklist.file, worklist.root, *[Path(settings.model)] * Path(settings.model).is_dir())
     threads = settings.threads or 1
     job = Job(
@@ -133,9 +133,14 @@ def _start_workers(
 
 def _stream(scored: Any) -> Any:
     """Yield (part, number, row) of a data set as they come."""
+    from dgsnet.score.ray_worker import STOPPED  # noqa: PLC0415
+
     try:
         for table in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-            yield from zip(*(table.column(name).to_pylist() for name in ("part", "number", "row")), strict=True)
+            for part, number, row in zip(*(table.column(name).to_pylist() for name in ("part", "number", "row")), strict=True):
+                if part == STOPPED:
+                    raise ScoringError(row)
+                yield part, number, row
     except GeneratorExit:
         raise
     except Exception as error:  # Ray's own classes, which derive from several

@@ -6,6 +6,8 @@ import json
 import os
 import socket
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,18 @@ import ray
 from ray.exceptions import RayActorError
 
 from dgsnet import __version__
-from dgsnet.core.errors import ScoringError
+from dgsnet.core.errors import ScoringError, reason_of
+from dgsnet.data.sample import Sample
 from dgsnet.score.dedup_cache import SqliteDedupCache, at_path, without_path
 from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.settings import Settings
 from dgsnet.score.worklist import Worklist
 
-MAX_STARTS = 8
-"""Workers that may start the same inputs; when so many have died at them, one of the inputs is what they died of."""
+MAX_STARTS = 2
+"""Workers that may start the same inputs together, and then the same input alone: when so many have died at it, it is what they died of."""
+
+STOPPED = -1
+"""The part of a row that is the reason to stop, where a worker cannot go on. Ray would wrap an exception in classes of its own."""
 
 
 class Coordinator:
@@ -31,15 +37,19 @@ class Coordinator:
     It is only there to save work: when it is gone, workers score duplicates again, to the same rows.
     """
 
-    def __init__(self, file: str) -> None:
-        """Open the file of a `SqliteDedupCache`, which nobody else has open."""
-        self._cache = SqliteDedupCache(Path(file))
-        self._starts: Counter[tuple[int, int]] = Counter()
+    def __init__(self, file: str, columns: tuple[str, ...]) -> None:
+        """Open the file of a `SqliteDedupCache` of rows with these columns, which nobody else has open."""
+        self._cache = SqliteDedupCache(Path(file), columns)
+        self._starts: Counter[tuple[int, int, bool]] = Counter()
 
-    def count_start(self, part: int, start: int) -> int:
-        """Count that inputs are started; return how often they were before."""
-        self._starts[part, start] += 1
-        return self._starts[part, start] - 1
+    def count_start(self, part: int, start: int, alone: bool) -> int:
+        """Count that inputs from a number on, or that one alone, are started; return how often they were before."""
+        self._starts[part, start, alone] += 1
+        return self._starts[part, start, alone] - 1
+
+    def forget_start(self, part: int, number: int) -> None:
+        """Take back that an input was started alone: it has a row."""
+        del self._starts[part, number, True]
 
     def get(self, sha256: str) -> dict[str, Any] | None:
         """Return the row of these bytes wherever they lie (`without_path`); None where they have none yet."""
@@ -129,22 +139,35 @@ class Worker:
         """Score inputs `start` to `stop` of a `part`, for each row of (part, start, stop).
 
         Returns (part, number, row) per input. A row is text, as it will be on disk: JSON keeps every bit of a number, and file names that
-        are no Unicode.
+        are no Unicode. Where no row can be given at all, one of part `STOPPED` says why.
         """
-        rows = [(part, number, json.dumps(row)) for one in batch.to_pylist() for part, number, row in self._rows(**one)]
+        try:
+            rows = [(part, number, json.dumps(row)) for one in batch.to_pylist() for part, number, row in self._rows(**one)]
+        except Exception as error:
+            rows = [(STOPPED, 0, reason_of(error))]
         return pa.table(list(map(list, zip(*rows, strict=True))), names=["part", "number", "row"])
 
-    def _rows(self, part: int, start: int, stop: int) -> Any:
-        self._check_starts(part, start, stop)
-        scorer = SampleScorer(self._detector, self._worklist.dataset(), SharedDedupCache(self._coordinator), self._settings.batch_size)
-        for number, row in enumerate(scorer.rows(self._worklist.samples(part, start, stop)), start):
-            yield part, number, row
+    def _rows(self, part: int, start: int, stop: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        cache, settings = SharedDedupCache(self._coordinator), self._settings
+        scorer = SampleScorer(self._detector, self._worklist.dataset(), cache, settings.batch_size, settings.asked)
+        together = self._count_start(part, start, alone=False) < MAX_STARTS
+        samples = self._worklist.samples(part, start, stop)
+        rows = scorer.rows(samples) if together else self._one_by_one(scorer, part, start, samples)
+        yield from ((part, number, row) for number, row in enumerate(rows, start))
 
-    def _check_starts(self, part: int, start: int, stop: int) -> None:
+    def _one_by_one(self, scorer: SampleScorer, part: int, start: int, samples: Iterator[Sample]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of inputs at which workers died one after the other; the input they died of has an `error`."""
+        for number, sample in enumerate(samples, start):
+            if self._count_start(part, number, alone=True) >= MAX_STARTS:
+                yield scorer.failed(sample, "the process that scores it dies of it; leave it out")
+                continue
+            yield from scorer.rows([sample])
+            with suppress(RayActorError):
+                self._coordinator.forget_start.remote(part, number)
+
+    def _count_start(self, part: int, start: int, *, alone: bool) -> int:
+        """Return how often inputs were started before; 0 where the coordinator is gone."""
         try:
-            before = ray.get(self._coordinator.count_start.remote(part, start))
+            return int(ray.get(self._coordinator.count_start.remote(part, start, alone)))
         except RayActorError:
-            return
-        if before >= MAX_STARTS:
-            first, *_, last = [sample.path for sample in self._worklist.samples(part, start, stop)] * 2
-            raise ScoringError(f"{before} workers died one after the other at the inputs from {first} to {last}: one of these is the cause")
+            return 0

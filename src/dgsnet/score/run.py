@@ -17,10 +17,12 @@ from rich.console import Console
 from dgsnet import __version__
 from dgsnet.core.errors import DatasetError, ScoringError
 from dgsnet.core.files import write_json
+from dgsnet.data.dataset import no_images
 from dgsnet.data.layouts import list_samples
+from dgsnet.data.left_out import LeftOut
 from dgsnet.inference.detector import Detector
 from dgsnet.score.dedup_cache import SqliteDedupCache
-from dgsnet.score.output import Output, claim_folder
+from dgsnet.score.output import PART_SCHEMA, PART_SCHEMA_WITH_PROVENANCE, Output, claim_folder
 from dgsnet.score.progress import ScoringProgress
 from dgsnet.score.score_samples import SampleScorer
 from dgsnet.score.settings import Settings
@@ -38,8 +40,8 @@ class Summary:
     parts: int
 
 
-def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[Summary, Output]:
-    """Score a data set, or the rest of it.
+def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[Summary, Output, LeftOut]:
+    """Score a data set, or the rest of it; return the counts, the folder, and what the listing of the data passed over.
 
     After `kill -9` at any moment the same call goes on: what has a row is not scored again.
 
@@ -61,20 +63,21 @@ def score(data: Path, out: Path, settings: Settings, console: Console) -> tuple[
         detector = settings.load()
         output = Output(out, suffix, {})
         output.delete_leftovers()
-        worklist = Worklist.write(output.work / "inputs.parquet", list_samples(data, labelled=False), settings.shard, settings.part_rows)
+        listing = list_samples(data, labelled=False)
+        worklist = Worklist.write(output.work / "inputs.parquet", listing, settings.shard, settings.part_rows)
         if not worklist.total_inputs:
-            raise DatasetError(f"{data}: holds no images")
+            raise DatasetError(no_images(data, listing.left_out))
         identity = {
             "model": detector.fingerprint,
             "data": worklist.fingerprint,
             "threshold": str(detector.config.calibration.generated),
             "dgsnet": __version__,
-        }
+        } | settings.identity
         claim_folder(out, _manifest(identity, detector, data, worklist, settings))
-        output = Output(out, suffix, identity)
+        output = Output(out, suffix, identity, PART_SCHEMA_WITH_PROVENANCE if settings.asked.provenance else PART_SCHEMA)
         summary = _finish(output, worklist, detector, settings, console)
         output.delete_leftovers()
-    return summary, output
+    return summary, output, listing.left_out
 
 
 def _manifest(identity: dict[str, str], detector: Detector, data: Path, worklist: Worklist, settings: Settings) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
     if not open_parts and output.summary.exists():
         return Summary(**json.loads(output.summary.read_text(encoding="utf-8")))
     cache_file, tally, on_disk = output.work / "known.sqlite", _Tally(), Counter[int]()
-    with closing(SqliteDedupCache(cache_file)) as cache:
+    with closing(SqliteDedupCache(cache_file, settings.columns)) as cache:
         for part in sizes:
             for row in output.rows(part):
                 tally.add(row)
@@ -104,7 +107,7 @@ def _finish(output: Output, worklist: Worklist, detector: Detector, settings: Se
                     cache.put(row)
     for part in sizes.keys() - set(open_parts):
         output.write_errors(part)  # a kill may have come between the two
-    with closing(SqliteDedupCache(cache_file)) as cache, ScoringProgress(console, len(worklist), tally.rows) as progress:
+    with closing(SqliteDedupCache(cache_file, settings.columns)) as cache, ScoringProgress(console, len(worklist), tally.rows) as progress:
         todo = {part: on_disk[part] for part in open_parts}
         with _open_engine(settings, detector, worklist, cache, todo) as engine:
             for part in open_parts:
@@ -123,7 +126,7 @@ def _open_engine(
     settings: Settings, detector: Detector, worklist: Worklist, cache: SqliteDedupCache, todo: dict[int, int]
 ) -> Iterator[_Engine]:
     if settings.cluster is None:
-        scorer = SampleScorer(detector, worklist.dataset(), cache, settings.batch_size)
+        scorer = SampleScorer(detector, worklist.dataset(), cache, settings.batch_size, settings.asked)
         yield lambda part, done: scorer.rows(worklist.samples(part, done))
         return
     from dgsnet.score.ray_engine import open_engine  # noqa: PLC0415 - what needs an extra stays apart

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from dgsnet.artifacts.calibration import OperatingPoint
 from dgsnet.core.errors import ScoringError
 from dgsnet.core.files import sha256_bytes
+from dgsnet.images.decode import DecodePolicy
+from dgsnet.inference.asked import NOTHING, Asked
 from dgsnet.inference.detector import Detector
+from dgsnet.inference.verdict import COLUMNS, PROVENANCE
 from dgsnet.score.cluster import Cluster
 
 
@@ -44,6 +47,7 @@ class Shard:
 
 
 _WHOLE = Shard()
+_USUAL = DecodePolicy()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Settings:
         batch_size: images a GPU gets at once.
         part_rows: rows per Parquet file.
         cluster: that scores; None: this process does.
+        policy: limits of decoding.
+        asked: what rows say beside the score.
     """
 
     model: str
@@ -71,9 +77,27 @@ class Settings:
     batch_size: int = 32
     part_rows: int = 10_000
     cluster: Cluster | None = None
+    policy: DecodePolicy = _USUAL
+    asked: Asked = NOTHING
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row, as `dgsnet detect` has them."""
+        return (*COLUMNS, *[PROVENANCE] * self.asked.provenance)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What rows follow from beside model and data, by name; nothing where all is as usual."""
+        limits = {"limits": f"{self.policy.max_pixels} pixels, {self.policy.max_bytes} bytes"} if self.policy != _USUAL else {}
+        return limits | self.asked.identity
 
     def load(self) -> Detector:
         """Load the detector of a process."""
         return Detector.from_pretrained(
-            self.model, device=self.device, provider=self.provider, threads=self.threads, operating_point=self.operating_point
+            self.model,
+            device=self.device,
+            provider=self.provider,
+            threads=self.threads,
+            policy=self.policy,
+            operating_point=self.operating_point,
         )

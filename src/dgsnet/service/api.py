@@ -10,8 +10,9 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dgsnet import __version__
-from dgsnet.inference.verdict import PLAIN
-from dgsnet.reports.detection_page import WORDS
+from dgsnet.images import optional_readers
+from dgsnet.inference.verdict import CONTRADICTION, PLAIN
+from dgsnet.reports.detection_page import SIGNATURES, SIGNERS, WORDS
 from dgsnet.service import schemas, uploads
 from dgsnet.service.api_error import ApiError
 from dgsnet.service.keys import Keys
@@ -95,7 +96,8 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
         """Return the model that answers, its thresholds and what is accepted."""
         detector, policy = pipeline.detector, settings.policy
         calibration, preprocessing = detector.config.calibration, detector.config.preprocessing
-        limits = {name: getattr(policy, name) for name in ("formats", "max_bytes", "max_pixels", "max_side")}
+        limits = {name: getattr(policy, name) for name in ("max_bytes", "max_pixels", "max_side")}
+        limits["formats"] = [name for name in policy.formats if optional_readers.is_available(name)]
         model = {
             "name": detector.name,
             "fingerprint": detector.fingerprint,
@@ -103,7 +105,13 @@ def routes(pipeline: RequestPipeline, metrics: Metrics) -> tuple[APIRouter, APIR
             "thresholds": {"real": calibration.real, "generated": calibration.generated},
             "calibrated_on": None if calibration.fitted is None else {name: calibration.fitted[name] for name in ("n_real", "n_fake")},
             "view": {"kind": preprocessing.view, "size": preprocessing.size, "quadrants": preprocessing.multi_crop},
-            "words": {"verdicts": WORDS, "warnings": PLAIN},
+            "words": {
+                "verdicts": WORDS,
+                "warnings": PLAIN,
+                "signatures": SIGNATURES,
+                "signers": SIGNERS,
+                "contradictions": CONTRADICTION,
+            },
             "limits": limits | {"max_files": settings.max_files},
             "reads_c2pa": pipeline.decoders.reads_c2pa,
         }

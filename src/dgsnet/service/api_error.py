@@ -1,13 +1,17 @@
-"""Errors of the interface: every answer that is no result has one shape, ``{"error": {"code", "message", "request_id"}}``."""
+"""Errors of the interface: every answer that is no result has one shape, ``{"error": {"code", "message", "request_id"}}``;
+beside it stands what a refused picture says of its origin, ``provenance``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+
+from dgsnet.provenance import Provenance
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -18,6 +22,8 @@ class ApiError(Exception):
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
+        self.provenance: Provenance | None = None
+        """Claims of a picture that was refused, where it was read."""
 
 
 def overloaded(code: str, message: str, seconds: float) -> ApiError:
@@ -27,7 +33,9 @@ def overloaded(code: str, message: str, seconds: float) -> ApiError:
 
 def to_response(error: ApiError, request_id: str) -> JSONResponse:
     """Return an error as it is sent."""
-    body = {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
+    body: dict[str, Any] = {"error": {"code": error.code, "message": error.message, "request_id": request_id}}
+    if error.provenance:
+        body["provenance"] = error.provenance.as_dict() | {"agrees": None}
     return JSONResponse(body, error.status, error.headers)
 
 

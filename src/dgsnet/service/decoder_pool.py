@@ -48,6 +48,7 @@ class DecoderPool:
             "model": model,
             "policy": asdict(settings.policy),
             "memory": settings.decoder_memory,
+            "asked": settings.asked.as_dict(),
         }
         self._settings, self._on_replace = settings, on_replace
         self._idle: queue.SimpleQueue[DecoderHandle] = queue.SimpleQueue()
@@ -58,11 +59,12 @@ class DecoderPool:
             self.reads_c2pa = decoder.reads_c2pa
 
     def prepare(self, upload: Upload, *, steadiness: bool = False) -> Future[Prepared]:
-        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails.
+        """Decode a picture, take its views and read what its file claims of its origin. The future raises `ApiError` where that fails, with
+        the claims of a picture that was refused.
 
         With `steadiness`, views of everyday copies are taken too.
         """
-        return self._threads.submit(self._run, partial(self._prepare, steadiness=steadiness), upload)
+        return self._threads.submit(self._prepare_or_refuse, upload, steadiness)
 
     def decode(self, upload: Upload) -> Future[DecodedImage]:
         """Decode a picture. The future raises `ApiError` where that cannot be done."""
@@ -74,6 +76,21 @@ class DecoderPool:
         self._closed.set()
         while not self._idle.empty():
             self._idle.get().kill()
+
+    def _prepare_or_refuse(self, upload: Upload, steadiness: bool) -> Prepared:
+        try:
+            return self._run(partial(self._prepare, steadiness=steadiness), upload)
+        except ApiError as error:
+            if error.status != 503:
+                error.provenance = self._refused_provenance(error, upload)
+            raise
+
+    def _refused_provenance(self, error: ApiError, upload: Upload) -> Provenance | None:
+        try:
+            claims = self._run(self._provenance, upload)
+        except ApiError:
+            return _UNREAD
+        return None if claims and error.code == _FAILURES["format"][1] and not claims.findings else claims
 
     def _run(self, work: Callable[[DecoderHandle, Upload], _T], upload: Upload) -> _T:
         decoder = self._idle.get()
@@ -121,17 +138,25 @@ class DecoderPool:
         except TimeoutError as error:
             raise ApiError(503, "timeout", f"{name}: {late} in time; try again later") from error
 
-    def _prepare(self, decoder: DecoderHandle, upload: Upload, *, steadiness: bool = False) -> Prepared:
-        header, data = self._request(decoder, upload, {"wants": "views", "steadiness": steadiness}, "not prepared")
-        views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
+    def _provenance(self, decoder: DecoderHandle, upload: Upload) -> Provenance | None:
+        decoder.send({"wants": "provenance", "path": upload.name}, upload.data)
+        return self._receive_provenance(decoder)
+
+    def _receive_provenance(self, decoder: DecoderHandle) -> Provenance | None:
+        """Return what a picture claims, or that it could not be read: then the process is no more. None where nobody asks."""
         try:
-            claims, _ = decoder.receive(self._settings.decode_seconds)
-            provenance = Provenance([Finding(**one) for one in claims["findings"]], claims["summary"])
+            message, _ = decoder.receive(self._settings.decode_seconds)
         except (TimeoutError, EOFError):
             decoder.kill()
-            provenance = _UNREAD
-        verdict = Verdict(**header["verdict"])
-        return Prepared(verdict if verdict.error else replace(verdict, provenance=provenance), views, header["copies"])
+            return _UNREAD
+        claims = message["claims"]
+        return claims and Provenance(**claims | {"findings": [Finding(**one) for one in claims["findings"]]})
+
+    def _prepare(self, decoder: DecoderHandle, upload: Upload, *, steadiness: bool) -> Prepared:
+        header, data = self._request(decoder, upload, {"wants": "views", "steadiness": steadiness}, "not prepared")
+        views = np.frombuffer(data, np.float32).reshape(header["shape"]).copy() if header["shape"] else None
+        provenance = self._receive_provenance(decoder)
+        return Prepared(replace(Verdict(**header["verdict"]), provenance=provenance), views, header["copies"])
 
     def _decode(self, decoder: DecoderHandle, upload: Upload) -> DecodedImage:
         header, data = self._request(decoder, upload, {"wants": "pixels"}, "not decoded")

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from dgsnet import provenance
 from dgsnet.core.errors import DecodeError, FormatError, SizeError
+from dgsnet.images import optional_readers
 from dgsnet.images.decode import DecodePolicy, decode
 from dgsnet.images.preprocess import Preprocessing
 from dgsnet.inference import prepare
-from dgsnet.provenance import c2pa
+from dgsnet.inference.asked import NOTHING, Asked
+from dgsnet.provenance import Provenance, c2pa
 from dgsnet.service import ipc
 
 Message = tuple[dict[str, Any], bytes | memoryview]
@@ -30,15 +31,21 @@ Message = tuple[dict[str, Any], bytes | memoryview]
 _MAX_PAYLOAD = 2**30
 
 
-def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str) -> Iterator[Message]:
+def handle_job(
+    job: dict[str, Any], data: bytes, preprocessing: Preprocessing, policy: DecodePolicy, model: str, asked: Asked = NOTHING
+) -> Iterator[Message]:
     """Yield the messages on one picture: ``decoded`` and then its pixels, or its views and its provenance; or ``failed`` alone.
 
-    `job` has ``wants`` (``views`` or ``pixels``) and ``path``, the name the picture came under; with ``steadiness``, views of everyday
-    copies are taken too. `model` is the model's name, for the verdict.
+    `job` has ``wants`` (``views``, ``pixels``, or ``provenance`` and nothing else) and ``path``, the name the picture came under; with
+    ``steadiness``, views of everyday copies are taken too. `model` is the model's name, for the verdict; `asked` says what is asked of
+    every picture.
     """
     path = job["path"]
+    if job["wants"] == "provenance":
+        yield _told(asked.claims(data))
+        return
     try:
-        image = decode(data, policy)
+        image = decode(data, policy, alpha=asked.watermarks)
     except DecodeError as error:
         kind = "format" if isinstance(error, FormatError) else "size" if isinstance(error, SizeError) else "broken"
         yield {"stage": "failed", "kind": kind, "message": f"{path or 'image'}: {str(error).removeprefix('bytes: ')}"}, b""
@@ -52,7 +59,11 @@ def handle_job(job: dict[str, Any], data: bytes, preprocessing: Preprocessing, p
     views = prepared.views
     shape, payload = (None, b"") if views is None else (views.shape, views.data.cast("B"))
     yield {"stage": "views", "verdict": prepared.verdict.as_dict(), "shape": shape, "copies": prepared.copies}, payload
-    yield {"stage": "provenance", **asdict(provenance.read(data))}, b""
+    yield _told(asked.claims(data, image))
+
+
+def _told(claims: Provenance | None) -> Message:
+    return {"stage": "provenance", "claims": claims and asdict(claims)}, b""
 
 
 def main() -> None:
@@ -66,8 +77,12 @@ def main() -> None:
     limits = config["policy"]
     policy = DecodePolicy(**limits | {"formats": tuple(limits["formats"])})
     preprocessing = Preprocessing.model_validate(config["preprocessing"])
-    # loads what a view needs before memory has a limit, and before anybody waits
+    # loads what pictures and views need before memory has a limit, and before anybody waits
+    optional_readers.load(policy.formats)
     preprocessing(np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8))
+    asked = Asked.from_dict(config["asked"])
+    if asked.watermarks:
+        _ = asked.reader
     _limit_memory(config["memory"])
     ipc.write(stream, {"stage": "ready", "c2pa": c2pa.is_available()})
     while True:
@@ -75,7 +90,7 @@ def main() -> None:
             job, data = ipc.read(sys.stdin.buffer, _MAX_PAYLOAD)
         except EOFError:
             return
-        for message in handle_job(job, data, preprocessing, policy, config["model"]):
+        for message in handle_job(job, data, preprocessing, policy, config["model"], asked):
             ipc.write(stream, *message)
 
 

@@ -132,9 +132,14 @@ class RequestPipeline:
         except ApiError as error:
             if error.status == 503:
                 raise
-            return UploadResult(Verdict(upload.name, model=self.detector.name, error=error.message), error)
+            refused = Verdict(upload.name, model=self.detector.name, error=error.message, provenance=error.provenance)
+            return UploadResult(refused, error)
         verdict = await asyncio.wrap_future(self._scorer.score(prepared))
-        return UploadResult(verdict, ApiError(422, "too_small", verdict.error) if verdict.error else None)
+        if verdict.error is None:
+            return UploadResult(verdict)
+        too_small = ApiError(422, "too_small", verdict.error)
+        too_small.provenance = verdict.provenance
+        return UploadResult(verdict, too_small)
 
 
 @asynccontextmanager

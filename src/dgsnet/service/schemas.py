@@ -8,19 +8,24 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
 from dgsnet.provenance import CAUTION
+from dgsnet.provenance.c2pa import Signature, Signer
+from dgsnet.provenance.source_type import Says
 
 _ROW: JsonDict = {
     "path": "photo.jpg", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "score": 0.07, "logit": -2.59,
     "verdict": "real", "warnings": [], "width": 4000, "height": 3000, "format": "JPEG", "model": "dgsnet-b16", "error": None,
     "provenance": {
-        "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}],
-        "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.",
+        "summary": f"The metadata of the file say that it came from a camera; {CAUTION}.", "says": ["camera"], "signature": "none",
+        "signer": "none", "findings": [{"kind": "exif.Make", "value": "Nikon", "says": "camera"}], "agrees": True,
     },
 }  # fmt: skip
 
 _MODEL: JsonDict = {
     "name": "dgsnet-b16", "fingerprint": "3f1c", "version": "0.1.0", "thresholds": {"real": 0.3, "generated": 0.7},
-    "limits": {"formats": ["JPEG", "PNG", "WEBP"], "max_bytes": 20_971_520, "max_pixels": 50_000_000, "max_side": 16_384, "max_files": 16},
+    "limits": {
+        "formats": ["JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF"],
+        "max_bytes": 67_108_864, "max_pixels": 67_108_864, "max_side": 16_384, "max_files": 16,
+    },
     "reads_c2pa": True,
 }  # fmt: skip
 
@@ -30,14 +35,19 @@ class Finding(BaseModel):
 
     kind: str
     value: str
-    says: Literal["generated", "camera", "edited", "unknown"]
+    says: Says
 
 
 class Provenance(BaseModel):
     """Claims of a file about its own origin; no part of the score."""
 
-    findings: list[Finding]
     summary: str
+    says: list[Says]
+    signature: Signature
+    signer: Signer
+    findings: list[Finding]
+    agrees: bool | None
+    """False where the verdict of the pixels and the file contradict each other; null where there is nothing to compare."""
 
 
 class Row(BaseModel):
@@ -102,10 +112,13 @@ class View(BaseModel):
 
 
 class Words(BaseModel):
-    """Verdicts, and one sentence per warning, for people."""
+    """Verdicts, one sentence per warning, and what is said of signatures, signers and contradictions, for people."""
 
     verdicts: dict[str, str]
     warnings: dict[str, str]
+    signatures: dict[str, str]
+    signers: dict[str, str]
+    contradictions: dict[str, str]
 
 
 class Model(BaseModel):
@@ -150,13 +163,15 @@ class ErrorBody(BaseModel):
     """Body of an answer that is no result."""
 
     error: Error
+    provenance: Provenance | None = None
+    """Of a picture that was refused, where it could be read."""
 
 
 _ERROR_EXAMPLES = {
     400: ("no_file", "expected a file in the field 'file', but there is none"),
     401: ("unauthorised", "expected a known key: Authorization: Bearer KEY"),
-    413: ("file_too_large", "a file has more than 20,971,520 bytes; store it smaller"),
-    415: ("unsupported_format", "a.svg: is none of JPEG, PNG, WEBP; convert it to PNG or leave it out"),
+    413: ("file_too_large", "a file has more than 67,108,864 bytes; store it smaller"),
+    415: ("unsupported_format", "a.svg: is none of JPEG, PNG, WEBP, AVIF, HEIC, GIF; convert it to PNG or leave it out"),
     422: ("broken_image", "a.png: truncated or damaged PNG; replace it by a whole copy or leave it out"),
     429: ("queue_full", "32 images are waiting already; try again later"),
     503: ("timeout", "no answer within 10 s; try again later"),

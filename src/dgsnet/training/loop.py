@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 
 from dgsnet import __version__
 from dgsnet.artifacts import model_folder
@@ -52,7 +53,8 @@ def train(data: str | Path, out: Path, recipe: Recipe, *, resume: bool = False, 
         `out`.
 
     Raises:
-        TrainingError: nothing to train on, `out` holds another run, or a loss is not finite.
+        TrainingError: nothing to train on, `out` holds another run, finished or not, or a loss is not finite.
+        ModelFolderError: `out` holds a model whose configuration cannot be read.
     """
     return _Run(data, out, recipe, resume, console or Console(stderr=True)).run()
 
@@ -77,6 +79,8 @@ class _Run:
     def __init__(self, data: str | Path, out: Path, recipe: Recipe, resume: bool, console: Console) -> None:
         self.out, self.recipe, self.console = out, recipe, console
         dataset = load_dataset(data, caption_column=recipe.data.caption_column)
+        for line in dataset.left_out.lines():
+            self.console.print("[yellow]left out:[/]", escape(line), soft_wrap=True)
         self.training, _ = train_and_validation(dataset, recipe)
         self.labels = self.training.labels()
         counts = {label: int((self.labels == label).sum()) for label in (0, 1)}
@@ -104,6 +108,11 @@ class _Run:
     def _find_position(self, resume: bool) -> Position | None:
         if not resume and self.out.exists() and any(self.out.iterdir()):
             raise TrainingError(f"{self.out} is not empty: go on with --resume, or choose another folder")
+        if model_folder.is_complete(self.out):
+            finished = model_folder.load_config(self.out)
+            same_settings = finished.recipe == self.recipe.model_dump(mode="json")
+            if not same_settings or finished.data.get("fingerprint") != self.data_record["fingerprint"]:
+                raise TrainingError(f"{self.out} belongs to a run with other settings or data: choose another folder")
         if not self.checkpoint.exists():
             return None
         position = load_position(self.checkpoint)
@@ -271,7 +280,7 @@ class _Run:
     def _report_failures(self, failed: dict[int, str]) -> None:
         """Print, once per image, why it is left out."""
         for index in sorted(failed.keys() - self.reported):
-            self.console.print(f"[yellow]left out:[/] {failed[index]}")
+            self.console.print("[yellow]left out:[/]", escape(failed[index]), soft_wrap=True)
         self.reported |= failed.keys()
 
     def _record(self, backbone: Backbone, text: TextBranch, captions: float | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -26,7 +27,7 @@ from dgsnet.core.cache_folder import cache_dir
 from dgsnet.core.errors import TrainingError
 from dgsnet.core.files import replacing_folder
 from dgsnet.data.dataset import Dataset
-from dgsnet.evaluation import calibrate
+from dgsnet.evaluation import calibrate, direction
 from dgsnet.evaluation.calibration_fit import TARGET_FNR, TARGET_FPR
 from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, prediction
 from dgsnet.inference import resumable_parquet
@@ -125,8 +126,9 @@ def refit(
 ) -> tuple[str, ...]:
     """Write `out`, the model with a new head; `detector` has it from then on.
 
-    It is calibrated on photo sources and generators left out, in folds, where there are at least two of either; else it has no calibration,
-    since the old one was the old head's.
+    Where the head that is replaced ranks these images in reverse, `data["refitted"]["warnings"]` of the new configuration says so: labels
+    the wrong way round are learnt like any others. The model is calibrated on photo sources and generators left out, in folds, where there
+    are at least two of either; else it has no calibration, since the old one was the old head's.
 
     The tower's features are kept in the cache, so that an interrupted call goes on where it stopped. The model is written beside
     `out` and renamed when it is whole.
@@ -173,13 +175,16 @@ def refit_to(
     _check(out, fit.penalty)
     counts = _counts(dataset)
     method, before = detector.method, detector.config
+    reverse = direction.of_logits(dataset.labels(), _logits(method, features))
     read = fit.give(method, features, dataset.labels())
     photographs = [at for at, sample in enumerate(dataset) if sample.label == 0]
     ood = ood_fit(read[photographs], [dataset.samples[at].source for at in photographs])
     data: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "n_real": counts[0], "n_fake": counts[1], "layout": dataset.layout}
     tower = before.data.get("refitted", {}).get("tower", before.data)
-    refitted = {"penalty": fit.penalty, "head": fit.head.kind, "model": detector.fingerprint, "tower": tower}
+    refitted: dict[str, Any] = {"penalty": fit.penalty, "head": fit.head.kind, "model": detector.fingerprint, "tower": tower}
     record = {name: getattr(before, name) for name in ("backbone", "captions", "versions")}
+    if reverse:
+        refitted["warnings"] = [f"before the refit {reverse}"]
     identity = {"model": f"{detector.fingerprint} refitted", "data": data["fingerprint"], "dgsnet": __version__}
     with replacing_folder(out) as folder:
         if ood is not None:
@@ -196,6 +201,14 @@ def refit_to(
 def _fit_for(detector: Detector, head: HeadRecipe | None, penalty: float) -> HeadFit:
     chosen = head or detector.method.recipe.refitted
     return HeadFit.of(detector.method, chosen, penalty)
+
+
+@torch.no_grad()
+def _logits(method: Method, features: Features) -> NDArray[np.float64]:
+    """Return the logits (N,) of features (N, D) by the head as it is."""
+    given = torch.from_numpy(_singles(features)).to(method.detecting_head.weight.device)
+    read = given if method.mlp is None else method.mlp.compress(given)
+    return np.asarray(method.logits(read).double().cpu().numpy())
 
 
 def _check(out: Path, penalty: float) -> None:

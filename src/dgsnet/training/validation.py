@@ -28,3 +28,5 @@ def validate_on_held_out(data: str | Path, folder: Path, recipe: Recipe, console
     shutil.copyfile(workspace / evaluate.METRICS_JSON, folder / evaluate.METRICS_JSON)
     auroc = result["overall"]["auroc"]["value"]
     console.print(f"held-out split, {len(held_out)} images: AUROC {'-' if auroc is None else f'{auroc:.3f}'}")
+    for warning in result["warnings"]:
+        console.print(f"[yellow]warning:[/] {warning}")

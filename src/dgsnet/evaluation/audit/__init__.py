@@ -23,6 +23,7 @@ from dgsnet.data.caption_leak import caption_only_auc
 from dgsnet.data.dataset import Dataset, Sample
 from dgsnet.evaluation.audit import classifier
 from dgsnet.evaluation.audit.columns import COLUMNS, VERSION, Column, measure
+from dgsnet.provenance import Marks, load_marks
 
 AUDIT_JSON = "audit.json"
 STRONG, NOTABLE = 0.75, 0.6
@@ -32,10 +33,11 @@ _EXAMPLES = 50
 _DIGITS = 4
 
 
-def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict[str, Any]:
+def audit(dataset: Dataset, out: Path, progress: Progress | None = None, marks: Marks | None = None) -> dict[str, Any]:
     """Measure every image and write `out/audit.json`.
 
     What was measured is kept in `out`, by content: after a kill, and after images were added, the same call measures the rest only.
+    `marks` is the table of generators' marks; None: the package's own.
 
     Returns:
         The content of `audit.json`. `shortcut_auc`, 0.5..1, is the AUC over random folds of a classifier that sees the columns of
@@ -47,7 +49,7 @@ def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict
         DatasetError: an image has no label, or a label has fewer than two readable images.
     """
     dataset.labels()
-    measured, unreadable = _measure_all(dataset, out, progress)
+    measured, unreadable = _measure_all(dataset, out, progress, marks or load_marks())
     labels = np.array([sample.label for sample, _ in measured], np.int64)
     for label, name in enumerate(("photographs", "generated images")):
         if (labels == label).sum() < 2:
@@ -81,20 +83,21 @@ def audit(dataset: Dataset, out: Path, progress: Progress | None = None) -> dict
 
 
 def _measure_all(
-    dataset: Dataset, out: Path, progress: Progress | None
+    dataset: Dataset, out: Path, progress: Progress | None, marks: Marks
 ) -> tuple[list[tuple[Sample, dict[str, Any]]], list[tuple[Sample, str]]]:
     """Return each readable sample with its columns, and the others with why not; both in the order of the data set."""
     measured: list[tuple[Sample, dict[str, Any]]] = []
     unreadable: list[tuple[Sample, str]] = []
     samples = progress.track(dataset.samples, description="measuring") if progress else dataset.samples
-    with ResultStore(out / f".columns-{VERSION}.jsonl", {"columns": VERSION}) as store:
+    version = f"{VERSION}-{marks.fingerprint}"  # another table of marks measures otherwise
+    with ResultStore(out / f".columns-{version}.jsonl", {"columns": version}) as store:
         for sample in samples:
             try:
                 data = dataset.read(sample)
                 key = sha256_bytes(data)
                 row = store.get(key)
                 if row is None:
-                    row = measure(data)
+                    row = measure(data, marks)
                     store.put(key, row)
                 measured.append((sample, row))
             except DatasetError as error:

@@ -15,8 +15,9 @@ from dgsnet.core.files import sha256_bytes
 from dgsnet.data import duplicates
 from dgsnet.evaluation.audit import metadata, traces
 from dgsnet.images.decode import DecodedImage, decode
+from dgsnet.provenance import Marks, load_marks
 
-VERSION = 1
+VERSION = 2
 """Changes whenever a column is measured in another way, so that figures of two versions are never mixed."""
 
 _ALIGN = "`dgsnet align` gives both labels one"
@@ -78,8 +79,10 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def measure(data: bytes) -> dict[str, Any]:
+def measure(data: bytes, marks: Marks | None = None) -> dict[str, Any]:
     """Measure the columns of an encoded image, by name, and `sha256`, `perceptual_hash`, `thumbnail` and `mark` (text of `generator_mark`).
+
+    `marks` is the table of generators' marks; None: the package's own.
 
     Width, height and aspect are those of the file, before the EXIF turn, for the turn is metadata. None: the file has no such thing, or
     nothing was found.
@@ -92,7 +95,7 @@ def measure(data: bytes) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         with Image.open(BytesIO(data), formats=[decoded.format]) as image:
             image.load()
-            file = _file_columns(image, data, decoded)
+            file = _file_columns(image, data, decoded, marks or load_marks())
     mark = file.pop("mark")
     return {
         **file,
@@ -107,7 +110,7 @@ def measure(data: bytes) -> dict[str, Any]:
     }
 
 
-def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage) -> dict[str, Any]:
+def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage, marks: Marks) -> dict[str, Any]:
     width, height = image.size
     multiples = {f"multiple_of_{step}": width % step == 0 and height % step == 0 for step in (8, 16, 64)}
     jpeg = image if isinstance(image, JpegImagePlugin.JpegImageFile) else None
@@ -125,8 +128,7 @@ def _file_columns(image: Image.Image, data: bytes, decoded: DecodedImage) -> dic
         "quantisation": None if jpeg is None else sha256_bytes(repr(sorted(jpeg.quantization.items())).encode())[:8],
         "chroma_subsampling": None if jpeg is None else _subsampling(jpeg.layer),
         "progressive": bool(image.info.get("progressive") or image.info.get("interlace")),
-        **metadata.blocks(image),
-        "mark": metadata.generator_mark(data),
+        **metadata.measure(data, image, marks),
     }
 
 

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
-from PIL.ExifTags import Base
 
-from dgsnet.provenance import generators
-from dgsnet.provenance.metadata import read as read_metadata
-
-
-def blocks(image: Image.Image) -> dict[str, bool]:
-    """Say whether a loaded picture's file has `exif`, a `camera` named in it, an `icc` profile, `xmp`, and `text` (PNG, comment)."""
-    info = image.info
-    exif = _exif(image)
-    return {
-        "exif": bool(info.get("exif") or "Raw profile type exif" in info or len(exif)),
-        "camera": bool(exif.get(Base.Make) or exif.get(Base.Model)),
-        "icc": bool(info.get("icc_profile")),
-        "xmp": bool(info.get("xmp") or info.get("XML:com.adobe.xmp")),
-        "text": bool(_png_text(image) or info.get("comment")),
-    }
+from dgsnet.provenance import Marks, read_metadata
+from dgsnet.provenance.summary import metadata_claims
 
 
-def generator_mark(data: bytes) -> str | None:
-    """Return the generator or service that the metadata of an encoded picture names, or ``content credentials`` (C2PA); None if none does.
+def measure(data: bytes, image: Image.Image, marks: Marks) -> dict[str, Any]:
+    """Say whether an encoded picture, loaded as `image`, has `exif`, a `camera` named in it, an `icc` profile, `xmp`, and `text` (PNG,
+    comment), and whose `mark` it bears.
 
+    `mark` is the generator whose mark it is, the source type that says so, or ``content credentials`` (C2PA); None where there is none.
     Only what is written is read: whoever re-saves the picture loses it, and anybody can write it.
     """
     file = read_metadata(data)
-    for key, _ in file.texts:
-        if found := generators.by_key(key):
-            return found
-    for text in file.searchable():
-        if found := generators.by_text(text):
-            return found
+    claims = list(metadata_claims(file, marks))
+    generated = [claim for claim in claims if claim.finding.says in {"generated", "ai-edited"}]
+    named = next((claim.program for claim in generated if claim.program), None)
     # Cameras sign too, so credentials alone do not say generated.
-    return "content credentials" if file.c2pa else None
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    try:
-        return image.getexif()
-    except Exception:  # a broken block raises anything; it is a fact about the file that it is there, not a reason to fail
-        return Image.Exif()
-
-
-def _png_text(image: Image.Image) -> dict[str, str]:
-    chunks = getattr(image, "text", None)  # of a PNG only
-    return {key: str(value) for key, value in chunks.items() if key != "XML:com.adobe.xmp"} if isinstance(chunks, dict) else {}
+    unnamed = generated[0].finding.value.rsplit("/", 1)[-1] if generated else "content credentials" if file.c2pa else None
+    return {
+        "exif": file.has_exif,
+        "camera": any(claim.finding.says == "camera" and claim.finding.kind.startswith("exif.") for claim in claims),
+        "icc": bool(image.info.get("icc_profile")),
+        "xmp": bool(file.xmp),
+        "text": bool(file.texts or file.comments),
+        "mark": named or unnamed,
+    }

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from dgsnet.core.errors import DatasetError
 from dgsnet.data.dataset import Dataset, Sample
-from dgsnet.data.parquet_images import schema_of
+from dgsnet.data.parquet_columns import schema_of
 
 _IMAGE = "image_data"
 _FACTS = ("image_name", "label", "model_name", "real_source")

@@ -130,12 +130,12 @@ export function summary(items) {
   return said.filter(([, number]) => number).map(([kind, number]) => `${kind}: ${number}`).join(", ");
 }
 
-// The columns of `dgsnet detect --provenance --out F.csv`.
+// The columns of `dgsnet detect --out F.csv`.
 const COLUMNS = ["path", "sha256", "score", "logit", "verdict", "warnings", "width", "height", "format", "model", "error", "provenance"];
 
 function csv(items) {
   const lines = items.map((item) => {
-    const row = item.row ?? { path: item.name, error: item.error?.message ?? "not scored yet" };
+    const row = item.row ?? { path: item.name, error: item.error?.message ?? "not scored yet", provenance: item.error?.provenance };
     const flat = { ...row, warnings: row.warnings?.join(";"), provenance: row.provenance && JSON.stringify(row.provenance) };
     return COLUMNS.map((column) => cell(flat[column])).join(",");
   });

@@ -7,8 +7,10 @@ import * as words from "./words.js";
 
 const SAYS = {
   generated: "Says: AI-generated",
-  camera: "Says: from a camera",
+  "ai-edited": "Says: edited with generative AI",
   edited: "Says: edited",
+  camera: "Says: from a camera",
+  scanner: "Says: from a scanner",
   unknown: "Says nothing of how the picture was made",
 };
 
@@ -49,6 +51,7 @@ function failed(item, parts, model, { again }) {
   parts.failure.textContent = words.refusal(item.error, model.limits);
   parts["again-box"].hidden = ![0, 401, 429, 503].includes(item.error.status);
   parts.again.addEventListener("click", again);
+  provenance(parts, item.error, model);
   facts(parts, {
     file: item.label,
     "the service said": item.error.message,
@@ -65,7 +68,7 @@ function scored(item, parts, model, { announce }) {
   parts.probability.textContent = words.probability(row, model);
   parts.warnings.replaceChildren(...row.warnings.map((name) => element("li", shape("warning"), element("span", words.warning(name, model)))));
   picture.scored(item, parts, model, announce);
-  provenance(parts, row.provenance, model);
+  provenance(parts, row, model);
   facts(parts, {
     file: item.label,
     sha256: row.sha256,
@@ -102,10 +105,16 @@ function scale(parts, row, { thresholds }) {
   );
 }
 
-function provenance(parts, told, model) {
+function provenance(parts, { verdict, provenance: told }, model) {
   if (!told) return;
+  const { signatures, signers, contradictions } = model.words;
   parts.provenance.hidden = false;
   parts.summary.textContent = told.summary;
+  parts.contradiction.hidden = told.agrees !== false;
+  parts.contradiction.textContent = told.agrees === false ? contradictions[verdict] : "";
+  const signer = told.signature === "intact" && signers[told.signer] ? `; ${signers[told.signer]}` : "";
+  parts.signature.hidden = told.findings.length === 0;
+  parts.signature.textContent = told.findings.length ? `${signatures[told.signature]}${signer}.` : "";
   parts.findings.replaceChildren(
     ...told.findings.map(({ kind, value, says }) => element("li", element("b", SAYS[says] ?? says), element("span", `${kind}: ${value}`))),
   );

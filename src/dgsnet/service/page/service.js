@@ -5,11 +5,11 @@ const LONGEST_WAIT = 30; // seconds
 
 let key = "";
 
-/** A request that got no result: `code` is the service's, or `unreachable`, `unreadable`. */
+/** A request that got no result: `code` is the service's, or `unreachable`, `unreadable`; `provenance` is what a refused file says. */
 export class Refusal extends Error {
-  constructor(status, code, message, requestId = "") {
+  constructor(status, code, message, requestId = "", provenance = null) {
     super(message);
-    Object.assign(this, { status, code, requestId });
+    Object.assign(this, { status, code, requestId, provenance });
   }
 }
 
@@ -73,8 +73,8 @@ async function send(path, file, signal) {
 
 async function refusalOf(answer) {
   try {
-    const { code, message, request_id: requestId } = (await answer.json()).error;
-    return new Refusal(answer.status, code, message, requestId);
+    const { error, provenance } = await answer.json();
+    return new Refusal(answer.status, error.code, error.message, error.request_id, provenance);
   } catch {
     return new Refusal(answer.status, "unavailable", `status ${answer.status}`);
   }
