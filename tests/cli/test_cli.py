@@ -19,6 +19,7 @@ from PIL import Image
 import dgsnet.inference.detector
 from dgsnet import Detector, Verdict, __version__
 from dgsnet.core.files import sha256_file
+from dgsnet.images.decode import FORMATS
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 STAND_IN = """
@@ -127,7 +128,7 @@ def test_a_folder_with_a_broken_file(run, tiny_model, pictures):
     assert "low_resolution" in lines[2]
     assert "not scored" in lines[3]
     assert err.splitlines() == [
-        f"not scored: {pictures / 'below' / 'broken.png'}: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out",
+        f"not scored: {pictures / 'below' / 'broken.png'}: is none of {', '.join(FORMATS)}; convert it to PNG or leave it out",
         f"left out: files that are no pictures (1): {pictures / 'notes.txt'}",
     ]
 

@@ -23,7 +23,7 @@ from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate
 from dgsnet.evaluation.predictions import PREDICTION_SCHEMA, PREDICTIONS, predict, recorded_threshold
 from dgsnet.images import perturb
-from dgsnet.images.decode import decode
+from dgsnet.images.decode import FORMATS, decode
 from tests.support.fakes import Fake
 
 METRICS = ("auroc", "ap", "acc", "real_acc", "fake_acc", "balanced_acc", "tpr_at_fpr_1", "tpr_at_fpr_5", "ece")
@@ -259,7 +259,7 @@ def test_images_that_cannot_be_scored_are_rows(corpus, detector, tmp_path):
     failed = {one["path"]: one["error"] for one in rows_of(predictions) if one["error"]}
     assert failed == {
         "fake/2.png": "fake/2.png: cannot be read; restore it or leave it out",
-        "real/1.png": "real/1.png: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out",
+        "real/1.png": f"real/1.png: is none of {', '.join(FORMATS)}; convert it to PNG or leave it out",
     }
     result = evaluate.evaluate(predictions, tmp_path, resamples=10)
     assert (result["overall"]["n_real"], result["overall"]["n_fake"]) == (5, 5)

@@ -25,7 +25,7 @@ from dgsnet.data.dataset import load_dataset
 from dgsnet.evaluation import evaluate, robustness
 from dgsnet.evaluation.benchmarks import protocol, registry
 from dgsnet.evaluation.predictions import PREDICTIONS, predict
-from dgsnet.images.decode import DecodePolicy, decode
+from dgsnet.images.decode import FORMATS, DecodePolicy, decode
 from dgsnet.images.perturb import SUITES, Perturbation
 from dgsnet.reports import robustness_page, robustness_plots
 from tests.support.fakes import Fake
@@ -210,7 +210,7 @@ def test_what_cannot_be_decoded_perturbed_or_judged_is_a_row(corpus, detector, t
     perturbations = (Perturbation("crop", 0.5), Perturbation("webp", 75))
     predictions = robustness.predict(detector, load_dataset(tmp_path / "data"), tmp_path / "out", perturbations)
     failed = {(row["path"], row["perturbation"]): row["error"] for row in rows_of(predictions) if row["error"]}
-    broken = "fake/1.png: is none of JPEG, PNG, WEBP, GIF, BMP, TIFF; convert it to PNG or leave it out"
+    broken = f"fake/1.png: is none of {', '.join(FORMATS)}; convert it to PNG or leave it out"
     assert set(failed) == {("fake/1.png", name) for name in ("none", "crop", "webp")} | {("real/1.png", "crop"), ("real/2.png", "webp")}
     assert {failed["fake/1.png", name] for name in ("none", "crop", "webp")} == {broken}
     assert failed["real/1.png", "crop"].startswith("real/1.png after crop 0.5: ")
