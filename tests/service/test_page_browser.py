@@ -223,14 +223,20 @@ def test_a_broken_file_is_explained(page):
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ({"name": "a.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"}, "Only JPEG, PNG or WebP"),
-        ({"name": "a.png", "mimeType": "image/png", "buffer": bytes(20 * 2**20 + 1)}, "larger than 20 MB"),
+        ({"name": "a.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"}, "Only JPEG, PNG, WebP, AVIF, HEIC or GIF"),
         (picture("dot.png", side=8), "too few pixels"),
     ],
 )
 def test_other_files_that_cannot_be_scored(page, file, said):
     give(page, file)
     expect(page.locator("#result .verdict")).to_contain_text(said)
+
+
+def test_a_file_that_is_too_large(page, tmp_path):
+    with (tmp_path / "a.png").open("wb") as stream:
+        stream.truncate(64 * 2**20 + 1)
+    give(page, tmp_path / "a.png")
+    expect(page.locator("#result .verdict")).to_contain_text("larger than 64 MB")
 
 
 def test_a_service_that_is_gone_can_be_asked_again(page):
