@@ -99,7 +99,7 @@ def _shipped() -> str:
             f"{_auroc(under['clean'])} / {_auroc(under['mean'])}, {under['changes']['mean_flip_rate']['value']:.0%}",
         ],
         [
-            "[large pictures](studies/large_pictures) of sources left out: AUROC by the centre / by five views",
+            "the first edition on [large pictures](studies/large_pictures) of sources left out: AUROC by the centre / by five views",
             f"{_auroc(large['centre'])} / {_auroc(large['centre and quadrants'])}",
         ],
     ]
