@@ -121,7 +121,7 @@ def test_resize_stays_in_its_range_and_above_224():
 
 
 def test_resize_does_not_enlarge_beyond_the_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(augment, "_POLICY", DecodePolicy(max_pixels=300 * 300, max_side=400))
+    monkeypatch.setattr(augment, "ENLARGED", DecodePolicy(max_pixels=300 * 300, max_side=400))
     enlarge = Augmentation(resize=Resize(probability=1, low=4, high=4))
     assert view(enlarge, noise(250, 250), 0).shape == (300, 300, 3)
     assert view(enlarge, noise(310, 310), 0).shape == (310, 310, 3)

@@ -245,14 +245,14 @@ def test_perturbations_are_values():
 def test_what_would_grow_too_large_grows_as_far_as_it_may(pixels, monkeypatch, name):
     height, width = pixels.shape[:2]
     limit = round(1.3 * height * width)
-    monkeypatch.setattr(perturb, "_POLICY", DecodePolicy(max_pixels=limit))
+    monkeypatch.setattr(perturb, "ENLARGED", DecodePolicy(max_pixels=limit))
     found = Perturbation(name, None if name == "screenshot" else 1.5).apply(pixels, KEY)
     grown = found if isinstance(found, np.ndarray) else decode(found).pixels
     assert 0.97 * limit < grown.shape[0] * grown.shape[1] <= limit
     if name != "screenshot":  # whose border is as wide above as beside
         assert grown.shape[0] / grown.shape[1] == pytest.approx(height / width, abs=0.03)
     # Larger than the limit already, so it is not enlarged.
-    monkeypatch.setattr(perturb, "_POLICY", DecodePolicy(max_pixels=height * width // 2))
+    monkeypatch.setattr(perturb, "ENLARGED", DecodePolicy(max_pixels=height * width // 2))
     unchanged = Perturbation("resize", 1.5).apply(pixels, KEY)
     assert isinstance(unchanged, np.ndarray)
     assert unchanged.shape == pixels.shape
