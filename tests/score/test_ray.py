@@ -226,7 +226,7 @@ def test_the_cache_is_shared_by_all_workers_and_can_be_lost(machines, tmp_path):
     before = SqliteDedupCache(tmp_path / "known")
     before.put(row | {"sha256": "1" * 64})
     before.close()
-    coordinator = ray.remote(num_cpus=0)(Coordinator).remote(str(tmp_path / "known"))
+    coordinator = ray.remote(num_cpus=0)(Coordinator).remote(str(tmp_path / "known"), COLUMNS)
     one, other, late = (SharedDedupCache(coordinator) for _ in range(3))
     assert other.get("0" * 64, "b.png") is None
     one.put(row)

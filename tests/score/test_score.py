@@ -192,7 +192,7 @@ def test_an_image_at_which_something_raises_costs_its_row(whole, pictures, tiny_
     views, see = [detector._prepare(str(pictures / name)).views for name in bad], Detector._see
 
     def raising(self: Detector, shown: list[Any], size: int) -> Any:
-        if any(np.array_equal(picture, view) for picture in shown for view in views):
+        if any(np.array_equal(picture.views, view) for picture in shown for view in views):
             raise RuntimeError("no such shape")
         return see(self, shown, size)
 
