@@ -26,13 +26,18 @@ Copy = Literal["made", "any", "web"]
 `web`: scaled to a short side of 320 to 640 pixels, whatever it was, cropped to 320x320, JPEG 85, the centre of that."""
 
 COPIES: tuple[Copy, ...] = get_args(Copy)
+SHIPPED_COPIES: tuple[Copy, ...] = ("made", "any")
+"""What the shipped head is taught and calibrated with."""
 VIEW, WEB_CROP, WEB_QUALITY = 224, 320, 85
 """Sides in pixels; JPEG quality."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An image of the corpus or of the longer list. `repo`, `commit` and `sha256` are empty for the corpus, whose files are at hand."""
+    """An image of the corpus or of the longer list.
+
+    `repo`, `commit`, `sha256` and `batch` are empty for the corpus, whose files are at hand.
+    """
 
     key: str
     path: str
@@ -43,6 +48,7 @@ class Listed:
     repo: str = ""
     commit: str = ""
     sha256: str = ""
+    batch: str = ""
 
     @property
     def origin(self) -> str:
@@ -64,40 +70,45 @@ def images(corpus: Path) -> list[Listed]:
     with (corpus / "manifest.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["split"] in {"train", "test"}]
     named = [Listed(f"corpus/{row['path']}", row["path"], int(row["label"]), row["split"], row["source"], row["generator"]) for row in rows]
+    return named + longer_list()
+
+
+def longer_list() -> list[Listed]:
+    """List the images of the longer list; SystemExit where one of them is kept for testing."""
     others = listed()
     if kept := kept_for_testing.kept_rows(others):
         raise SystemExit(f"{len(kept)} listed images are kept for testing, {kept[0]} for one: take them off the list")
-    return named + [_of_list(row) for row in others]
+    return [_of_list(row) for row in others]
 
 
 def _of_list(row: dict[str, str]) -> Listed:
     key = f"more/{row['source']}/{row['sha256'][:12]}"
-    of = (row["source"], row["generator"], row["repo"], row["commit"], row["sha256"])
+    of = (row["source"], row["generator"], row["repo"], row["commit"], row["sha256"], row["batch"])
     return Listed(key, row["path"], int(row["label"]), "train", *of)
 
 
 def in_rounds(given: list[Listed]) -> Iterator[tuple[Listed, Copy]]:
     """Yield what is read, in an order that may be stopped anywhere: sources stay about as even as they are.
 
-    First the test images, which nothing is chosen by; then twelve images of each source, as made and travelled, then twelve more.
+    Eight images of each source, as made and travelled; the test images, which nothing is chosen by; then more of each source.
     """
-    of_test: tuple[Copy, ...] = ("made", "any", "web")
-    for copy in of_test:
-        yield from ((image, copy) for image in given if image.split == "test")
     train = [image for image in given if image.split == "train"]
     place: dict[tuple[int, str], int] = {}
     ranks = []
     for image in train:
         ranks.append(place.get((image.label, image.source), 0))
         place[image.label, image.source] = ranks[-1] + 1
-    rounds: tuple[tuple[int, int, tuple[Copy, ...]], ...] = (
-        (0, 12, ("made", "any")),
-        (12, 24, ("any", "made")),
-        (24, 40, ("any", "made")),
-    )
-    for first, end, copies in rounds:
-        for copy in copies:
+
+    def of_train(first: int, end: int) -> Iterator[tuple[Listed, Copy]]:
+        for copy in SHIPPED_COPIES:
             yield from ((image, copy) for image, rank in zip(train, ranks, strict=True) if first <= rank < end)
+
+    for first, end in ((0, 4), (4, 8)):
+        yield from of_train(first, end)
+    for copy in COPIES:
+        yield from ((image, copy) for image in given if image.split == "test")
+    for first, end in ((8, 12), (12, 24), (24, 40)):
+        yield from of_train(first, end)
 
 
 def look(image: Listed, copy: Copy, data: bytes) -> Pixels:
@@ -106,14 +117,25 @@ def look(image: Listed, copy: Copy, data: bytes) -> Pixels:
     Raises:
         DecodeError: it cannot be decoded, or is too small.
     """
-    pixels, rng = decode(data, POLICY).pixels, _draws(image.key, copy)
+    rng = _draws(image.key, copy)
+    pixels = whole(image, copy, data, rng)
     if copy == "made":
         return decode(encoded(crop(pixels, image.sha256), "JPEG", quality=QUALITY, subsampling=0)).pixels if image.repo else pixels
+    return pixels if copy == "web" else _window(pixels, rng, VIEW)
+
+
+def whole(image: Listed, copy: Copy, data: bytes, rng: np.random.Generator | None = None) -> Pixels:
+    """Return all of a copy of an image, (H, W, 3): as it is (`made`), after a journey, or after the web pipeline.
+
+    Raises:
+        DecodeError: it cannot be decoded, or is too small.
+    """
+    pixels, rng = decode(data, POLICY).pixels, rng or _draws(image.key, copy)
+    if copy == "made":
+        return pixels
     if min(pixels.shape[:2]) < VIEW:
         raise DecodeError(f"{image.key}: {pixels.shape[1]}x{pixels.shape[0]} pixels are too few")
-    if copy == "web":
-        return _web(pixels, rng)
-    return _window(decode(JOURNEYS[copy](pixels, rng)).pixels, rng, VIEW)
+    return _web(pixels, rng) if copy == "web" else decode(JOURNEYS[copy](pixels, rng)).pixels
 
 
 def _web(pixels: Pixels, rng: np.random.Generator) -> Pixels:

@@ -13,7 +13,7 @@ from dgsnet.model.mlp_head import Compression
 from dgsnet.model.recipe import HeadRecipe, MlpRecipe
 from dgsnet.model.ridge import ridge_probe
 from dgsnet.training.refit_head import Features, Fit, HeadFit, Logits, Targets
-from studies.common.copies import Copy
+from studies.common.copies import SHIPPED_COPIES, Copy
 from studies.common.paths import MODELS
 
 JOINT, WIDTH = 512, 768
@@ -23,7 +23,6 @@ TARGETS = Targets(fpr=0.03, fnr=0.1)
 """Shares of errors of its verdicts: of photographs called generated, and of generated images called real."""
 MODEL = MODELS / "second" / "dgs"
 """Where `python -m studies.second_edition fit` writes it."""
-SHIPPED_COPIES: tuple[Copy, ...] = ("made", "any")
 
 
 @dataclass(frozen=True)

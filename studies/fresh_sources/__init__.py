@@ -1,0 +1,1 @@
+"""The shipped model on sources that were gathered after it."""
