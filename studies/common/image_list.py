@@ -13,7 +13,7 @@ from dgsnet.images.decode import DecodePolicy
 LISTED = Path(__file__).parents[1] / "more_sources" / "more_sources.csv"
 SOURCE = 40
 """Images of a source, at most."""
-BATCHES = ("1", "12", "123", "1234", "12345", "123456")
+BATCHES = ("1", "12", "123", "1234", "12345", "123456", "1234567")
 """As the list has grown."""
 POLICY = DecodePolicy(formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO"))
 

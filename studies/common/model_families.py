@@ -12,7 +12,7 @@ from studies.common.training_images import TrainingImages
 FAMILIES = {
     "Google": "imagen|gemini|nano ?banana",
     "OpenAI": "gpt-|gpt image|dall-e 3",
-    "DALL-E mini": "dalle?.?mini|dall-e m|mindall|min\\(",
+    "DALL-E mini": "dalle?.?mini|dall-e m|mindall|craiyon|min\\(",
     "Midjourney": "midjourney",
     "FLUX": "flux|chroma|flex\\.|^uno$",
     "PixArt": "pixart",
@@ -50,6 +50,7 @@ FAMILIES = {
     "CogView": "cogview",
     "Cascade": "cascade",
     "Firefly": "firefly",
+    "F-Lite": "f-lite",
 }
 """Families, and what of a generator's name, brackets left out, tells of them; the first that is found counts."""
 
