@@ -32,6 +32,8 @@ class Rine(Method):
     """z = Q2( sum_l softmax_l(A)_l * Q1(class token of block l) ), one softmax a coordinate; a linear head reads z.
 
     Trained on frozen features by binary cross entropy and CONTRASTIVE times a supervised contrastive term on z (arXiv 2004.11362).
+    Pairs are those of a part of a batch, where a step is accumulated.
+
     The paper's Q1 and Q2 have two layers each and so have these; its head has three, ours one.
     """
 
