@@ -67,8 +67,9 @@ def copy(saved, tmp_path):
 def test_round_trip_gives_the_same_logits(tiny_clip, tmp_path, pixels, method, preset):
     made = trained(tiny_clip, method, preset, "lora.layers=[1]", "lora.rank=4")
     loaded, config = model_folder.load(save(made, tmp_path / "model"))
-    with torch.no_grad():  # which chooses kernels that round otherwise
-        assert torch.equal(loaded.predict(pixels), made.predict(pixels))
+    with torch.no_grad():
+        # To the last bit but one: where in memory a weight lies can choose the kernel that reads it.
+        torch.testing.assert_close(loaded.predict(pixels), made.predict(pixels), rtol=1e-6, atol=1e-6)
     assert type(loaded) is type(made)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
