@@ -65,10 +65,11 @@ def copy(saved, tmp_path):
 
 @pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_round_trip_gives_the_same_logits(tiny_clip, tmp_path, pixels, method, preset):
-    made = trained(tiny_clip, method, preset, "lora.layers=[1]", "lora.rank=3")
-    expected = made.predict(pixels).detach()
+    made = trained(tiny_clip, method, preset, "lora.layers=[1]", "lora.rank=4")
     loaded, config = model_folder.load(save(made, tmp_path / "model"))
-    assert torch.equal(loaded.predict(pixels), expected)
+    with torch.no_grad():
+        # To the last bit but one: where in memory a weight lies can choose the kernel that reads it.
+        torch.testing.assert_close(loaded.predict(pixels), made.predict(pixels), rtol=1e-6, atol=1e-6)
     assert type(loaded) is type(made)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -93,11 +94,13 @@ def test_saving_again_gives_the_same_bytes(saved, tmp_path):
 @pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_files(tiny_clip, tmp_path, method, preset):
     folder = save(trained(tiny_clip, method, preset), tmp_path / "model")
-    expected = {"config.json", "heads.safetensors", "README.md"} | (ADAPTER_FILES if "finetune" in METHODS[method].stages else set())
+    expected = {"config.json", "heads.safetensors", "README.md"} | (ADAPTER_FILES if METHODS[method].adapted else set())
     assert {file.name for file in folder.iterdir()} == expected
-    assert set(load_file(folder / "heads.safetensors")) == {
-        f"{head}.{part}" for head in METHODS[method].heads for part in ("weight", "bias")
-    }
+    stored = set(load_file(folder / "heads.safetensors"))
+    heads = {f"{head}.{part}" for head in METHODS[method].heads for part in ("weight", "bias")}
+    assert heads <= stored
+    own = {"block_mean", "block_scale"} if method == "rine" else set()
+    assert {name.split(".")[0] for name in stored - heads} == {*METHODS[method].other, *own}
     for file in folder.rglob("*"):
         content = file.read_bytes()
         assert file.suffix in {".json", ".safetensors", ".md"}

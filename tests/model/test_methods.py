@@ -37,11 +37,13 @@ def batch():
 
 
 def disturb(method):
-    """A LoRA B that is not zero: a student that differs from its teacher."""
+    """A LoRA B that is not zero, or another weight: a student that differs from its teacher."""
     with torch.no_grad():
         for name, parameter in method.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(1))
+            elif name.startswith("student.") and "q_proj.weight" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
 
 
 def snapshot(method):
@@ -81,12 +83,14 @@ def test_creation_depends_on_the_recipe_s_seed_and_leaves_global_randomness_alon
     torch.manual_seed(2)
     second, other = snapshot(build(method, preset)), snapshot(build(method, preset, "seed=1"))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["teacher.weight"], other["teacher.weight"])
+    head = f"{METHODS[method].heads[0]}.weight"
+    assert not torch.equal(first[head], other[head])
 
 
 def test_the_command_names_every_method(run):
     _, out, _ = run("train", "--help")
-    assert all(method in out for method in METHODS)
+    shown = "".join(out.replace("│", " ").split())  # names may be broken at a hyphen
+    assert all(method in shown for method in METHODS)
 
 
 # Stages and what is trained in them
@@ -96,8 +100,8 @@ def test_the_command_names_every_method(run):
 def test_stages(build, method, preset):
     made = build(method, preset)
     assert made.stages == METHODS[method].stages
-    assert made.stage == "probe"
-    assert made.adapted is ("finetune" in METHODS[method].stages)
+    assert made.stage == made.stages[0]
+    assert made.adapted is METHODS[method].adapted
     for stage in made.stages:
         made.enter(stage)
         assert made.stage == stage
@@ -110,11 +114,15 @@ def test_only_adapter_and_heads_are_trained(build, batch, method, preset, stage)
     names = {id(parameter): name for name, parameter in made.named_parameters()}
     trained = made.enter(stage)
     returned = {names[id(parameter)] for parameter in trained}
-    heads = {"probe": {"teacher"}, "finetune": {"head"}}[stage]
-    if method == "dgs" and (stage == "finetune" or preset == "balanced"):  # a warm start trains the text head beforehand
+    expected = METHODS[method]
+    heads = {"probe": {"teacher"}, "finetune": {"head"}}[stage] if "teacher" in expected.heads else {"head"}
+    if (
+        "text" in expected.heads and expected.wants_text and (stage == "finetune" or preset == "balanced")
+    ):  # a warm start trains the text head beforehand
         heads |= {"text"}
     adapter = {name for name in names.values() if "lora_" in name}
-    assert returned == {f"{head}.{part}" for head in heads for part in ("weight", "bias")} | (adapter if stage == "finetune" else set())
+    last = {name for name in names.values() if name.split(".")[0] in expected.other} | adapter if stage == made.stages[-1] else set()
+    assert returned == {f"{head}.{part}" for head in heads for part in ("weight", "bias")} | last
     assert len(trained) == len(returned)
     assert all(parameter.requires_grad for parameter in trained)
     assert not any(p.requires_grad for name, p in made.backbone.named_parameters() if "lora_" not in name)
@@ -145,7 +153,7 @@ def test_a_warm_start_begins_with_the_teacher_s_head(build, batch, method, prese
     assert torch.equal(made.head.weight, made.teacher.weight) is (preset == "balanced")
     if preset == "balanced":
         expected = made.teacher(made.head_input(made.backbone.frozen(batch.pixels))).squeeze(1)
-        assert torch.equal(made.eval().predict(batch.pixels), expected)
+        torch.testing.assert_close(made.eval().predict(batch.pixels), expected)
 
 
 @pytest.mark.parametrize(("method", "preset", "stage"), STAGES)
@@ -153,9 +161,12 @@ def test_losses_have_the_terms_that_add_up(build, batch, method, preset, stage):
     made = build(method, preset, "lora.dropout=0")
     disturb(made)  # else student and teacher are one, and a term that compares them is 0 whatever its formula
     made.enter(stage)
+    made.eval()  # a method's own network may have dropout
     losses = made(batch)
-    expected = METHODS[method].terms if stage == "finetune" else {"probe"}
-    if stage == "probe" and METHODS[method].wants_text and preset == "balanced":  # a warm start trains the text head beforehand
+    expected = METHODS[method].terms if stage == "finetune" else METHODS[method].probe_terms
+    if (
+        stage == "probe" and "text" in METHODS[method].heads and METHODS[method].wants_text and preset == "balanced"
+    ):  # a warm start trains the text head beforehand
         expected |= {"text"}
     assert set(losses.terms) == expected
     assert float(losses.total.detach()) == pytest.approx(sum(float(term) for term in losses.terms.values()))
@@ -171,9 +182,12 @@ def test_losses_have_the_terms_that_add_up(build, batch, method, preset, stage):
 @pytest.mark.parametrize(("method", "preset"), KINDS)
 def test_pixels_are_needed_to_fine_tune_only(build, batch, method, preset):
     made = build(method, preset)
-    assert not made.needs_pixels("probe")
     assert made.needs_pixels("finetune")
+    if "probe" not in made.stages:
+        return
+    assert not made.needs_pixels("probe")
     made.enter("probe")
+    made.eval()  # a head of its own may have dropout
     frozen = made.backbone.frozen(batch.pixels)
     cached = made(Batch(batch.labels, frozen=frozen, text=batch.text))
     assert torch.equal(cached.total, made(batch).total)
@@ -221,7 +235,7 @@ def test_the_teacher_is_the_plain_tower_whatever_the_adapter_does(build, batch, 
     plain = load_tower(CLIPVisionModelWithProjection, tiny_clip)
     with torch.no_grad():
         expected = plain(pixel_values=batch.pixels).image_embeds
-    frozen = made.backbone.frozen(batch.pixels)
+    frozen = made.backbone.frozen(batch.pixels)[:, :WIDTH]
     assert torch.equal(frozen, expected)
     assert not frozen.requires_grad
     if made.adapted:
@@ -242,7 +256,7 @@ def test_training_leaves_the_frozen_teacher_as_it_was(build, batch, method, pres
     assert not torch.allclose(made.eval().backbone(batch.pixels), frozen, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("method", "preset"), KINDS)
+@pytest.mark.parametrize(("method", "preset"), [kind for kind in KINDS if not METHODS[kind[0]].other])
 def test_there_is_one_copy_of_the_tower(build, batch, tiny_clip, method, preset):
     made = build(method, preset)
     made.enter(made.stages[-1])
@@ -305,12 +319,15 @@ def test_in_training_only_the_adapter_s_dropout_is_on(build, batch, method, pres
 def test_logits_come_from_the_image_alone(build, batch, method, preset):
     made = build(method, preset).eval()
     disturb(made)
-    features = made.backbone(batch.pixels) if made.adapted else made.backbone.frozen(batch.pixels)
-    head = made.head if made.adapted else made.teacher
-    if preset == "balanced":
-        features = features / features.norm(dim=1, keepdim=True) * WIDTH**0.5
     logits = made.predict(batch.pixels)
     assert logits.shape == (BATCH,)
+    assert torch.equal(logits, made.logits(made.embed(batch.pixels)))
+    if "teacher" not in METHODS[method].heads:  # its head reads no feature of CLIP's
+        return
+    features = made.tower(batch.pixels)
+    head = made.head if "finetune" in made.stages else made.teacher
+    if preset == "balanced":
+        features = features / features.norm(dim=1, keepdim=True) * WIDTH**0.5
     torch.testing.assert_close(logits, features @ head.weight[0] + head.bias, rtol=1e-5, atol=1e-6)
 
 
@@ -318,6 +335,7 @@ def test_logits_come_from_the_image_alone(build, batch, method, preset):
 def test_a_few_steps_lower_the_loss(build, batch, method, preset, stage):
     made = build(method, preset, "lora.dropout=0")
     optimizer = torch.optim.Adam(made.enter(stage), lr=1e-2)
+    made.eval()
     name = "probe" if stage == "probe" else "image"
     seen = []
     for _ in range(12):

@@ -13,6 +13,7 @@ from dgsnet.cli import (
     align,
     audit,
     calibrate,
+    compete,
     demo,
     detect,
     diagnose,
@@ -40,6 +41,7 @@ app.command("detect")(detect.detect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("compete")(compete.compete)
 app.command("refit")(refit.refit)
 app.command("robustness")(robustness.robustness)
 app.command("diagnose")(diagnose.diagnose)

@@ -14,7 +14,12 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder or manifest (.csv, .jsonl, .parquet) of labelled images.")],
     out: options.ModelOut,
     method: Annotated[
-        str | None, typer.Option("--method", help="linear, lora or dgs; applied last. Default: dgs, or the recipe's.")
+        str | None,
+        typer.Option(
+            "--method",
+            help="dgs or a rival: effort, feature-distillation, full, l2sp, linear, lora, lwf, npr, null-space, ogd, pcgrad, rine. "
+            "Applied last. Default: dgs, or the recipe's.",
+        ),
     ] = None,
     preset: Annotated[str, typer.Option("--preset", help="balanced, released or paper.")] = "balanced",
     config: Annotated[Path | None, typer.Option("--config", help="YAML recipe, applied over the preset.")] = None,

@@ -48,6 +48,8 @@ class CaptionRecipe(_Settings):
     source: Literal["auto", "clip", "sentence", "none"] = "auto"
     """`auto`: the CLIP text tower where the backbone has one, else the sentence encoder, else none: no suppression, and the run says so."""
     sentence_encoder: str = "minilm-l6"
+    directions: int = Field(16, ge=1)
+    """Leading directions of the captions' features that `null-space` takes out of the image feature."""
 
 
 class LoraRecipe(_Settings):
@@ -110,6 +112,13 @@ class SurgeryRecipe(_Settings):
     order: Order = "project-then-align"
 
 
+class RetentionRecipe(_Settings):
+    """How hard a method holds on to the frozen tower: `l2sp`, `lwf`, `feature-distillation`, `effort`."""
+
+    strength: float | None = Field(None, ge=0)
+    """Weight of its term in the loss; None: the method's own default."""
+
+
 class MlpRecipe(_Settings):
     """Size and fit of a perceptron head, see `dgsnet.model.mlp_head`."""
 
@@ -158,6 +167,7 @@ class Recipe(_Settings):
     probe: ProbeRecipe = ProbeRecipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.01)
     finetune: StageRecipe = StageRecipe()
     surgery: SurgeryRecipe = SurgeryRecipe()
+    retention: RetentionRecipe = RetentionRecipe()
     refitted: HeadRecipe = HeadRecipe()
     """The detecting head, where `dgsnet refit` gave the model another one than training did."""
     mixed_precision: Literal["no", "bf16"] = "no"

@@ -173,7 +173,7 @@ class _Run:
                 wanted = [view for epoch in epochs for view in sorted(set(epoch_views(views, self.labels, self.recipe, epoch)))]
             frozen.prepare(wanted, progress)
             self._report_failures(frozen.failed)
-        if self.recipe.blocks:
+        if method.recipe.blocks:
             count = min(_STANDARDISATION_IMAGES, len(self.training))
             some = [(int(index), 0) for index in np.linspace(0, len(self.training) - 1, count).round()]
             frozen.prepare(some, progress)
@@ -192,6 +192,8 @@ class _Run:
             text = text_branch(captions, image_features, method.backbone, self.recipe.captions, cache_file)
             state = "suppression is off: " + text.source["why"] if text.features is None else f"features from {text.source}"
             self.console.print(f"text branch: {state}")
+            if text.features is not None:
+                method.see_captions(text.features)
         return (frozen if fixed is not None else None), text
 
     def _run_stage(self, method: Method, stage: Stage, batches: Batches, progress: TrainingProgress) -> None:

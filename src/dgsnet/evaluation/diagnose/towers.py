@@ -152,12 +152,12 @@ class Towers:
         """Put one image through one tower, alone, so that its features do not depend on its neighbours."""
         method = self.detector.method
         logits: list[Tensor] = []
-        with _capturing(method.backbone.vision) as captured:
+        with _capturing((method.tower if tuned else method.backbone).vision) as captured:
             if tuned:
                 logits = [method.predict(pixels)]
                 if len(captured.embeddings) != 1:  # a method that looks more than once: its tower is read by itself
                     captured.clear()
-                    method.backbone(pixels)
+                    method.tower(pixels)
             else:
                 method.backbone.frozen(pixels)
         vector: NDArray[np.float32] = torch.cat([*captured.states, *captured.embeddings, *logits]).float().cpu().numpy()

@@ -93,13 +93,18 @@ class Method(nn.Module, ABC):
         """Compute the losses of the current stage on a batch."""
 
     @property
+    def tower(self) -> Backbone:
+        """Return the image tower that detects: the backbone, with its adapter where it has one."""
+        return self.backbone
+
+    @property
     @abstractmethod
     def detecting_head(self) -> nn.Linear:
         """Return the linear head that detects, unless there is a perceptron."""
 
     def detecting_features(self, pixels: Tensor) -> Tensor:
         """Compute the features that a detecting head is fitted to, (B, 3, S, S) -> (B, D)."""
-        return self.head_input(self.backbone(pixels))
+        return self.head_input(self.tower(pixels))
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Compute what the detecting head reads of images, (B, 3, S, S) -> (B, P): their features, compressed for a perceptron."""
@@ -143,7 +148,10 @@ class Method(nn.Module, ABC):
     @property
     def adapted(self) -> bool:
         """Return True if the backbone carries an adapter that has to be saved."""
-        return "finetune" in self.stages
+        return False
+
+    def see_captions(self, text: Tensor) -> None:
+        """Take note of the caption features of all training images, (N, J), before the first stage; a row of zeros is no caption."""
 
     @torch.no_grad()
     def standardise_blocks(self, frozen: Tensor) -> None:
@@ -177,10 +185,10 @@ class Method(nn.Module, ABC):
     def student_features(self, batch: Batch) -> Tensor:
         """Compute student features of a batch, from the trunk where it is cached: (B, D)."""
         if batch.trunk is not None:
-            return self.backbone.from_trunk(batch.trunk, self.frozen_features(batch))
+            return self.tower.from_trunk(batch.trunk, self.frozen_features(batch))
         if batch.pixels is None:
             raise ValueError("expected a batch with pixels or a cached trunk, but got neither")
-        features: Tensor = self.backbone(batch.pixels)
+        features: Tensor = self.tower(batch.pixels)
         return features
 
     def bce(self, logits: Tensor, batch: Batch) -> Tensor:

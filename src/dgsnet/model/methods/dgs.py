@@ -43,7 +43,8 @@ class Dgs(Lora):
         return self.recipe.surgery.suppression != "none"
 
     @property
-    def _aligns(self) -> bool:
+    def aligns(self) -> bool:
+        """Return True if the teacher's gradient has a part in the edit."""
         return self.recipe.surgery.alignment != "none"
 
     @override
@@ -63,7 +64,7 @@ class Dgs(Lora):
 
     @override
     def finetune(self, batch: Batch) -> Losses:
-        teacher_gradient = self._teacher_gradient(batch) if self._aligns else None
+        teacher_gradient = self._teacher_gradient(batch) if self.aligns else None
         features = self.student_features(batch)
         head_input = self.head_input(features)
 
@@ -71,25 +72,25 @@ class Dgs(Lora):
         task_gradient = batch.share * linear_head_gradient(self.head(head_input.detach()).squeeze(1), batch.labels, self.head.weight[0])
         edit = Edit(text_gradient, teacher_gradient, self._alignment(teacher_gradient, task_gradient, batch))
 
-        image_loss = self.bce(self.head(self._operate(head_input, edit)).squeeze(1), batch)
+        image_loss = self.bce(self.head(self.operate(head_input, edit)).squeeze(1), batch)
         total = image_loss if text_loss is None else image_loss + text_loss
         terms = {"image": image_loss.detach()} | ({} if text_loss is None else {"text": text_loss.detach()})
         observed = {"feature_norm": features.detach().norm(dim=1).mean()} | self._observe(task_gradient, edit)
         return Losses(total, terms, observed)
 
-    def _operate(self, features: Tensor, edit: Edit) -> Tensor:
+    def operate(self, features: Tensor, operation: Edit) -> Tensor:
         """Return the features, with a gradient that is edited.
 
         `both-signs` is two operations in a row: relu(w) and relu(-w) are orthogonal, so projecting off one and then the other projects off
         their plane. The backward pass runs the outer one first, so the alignment belongs to it when it comes before the projection.
         """
-        text, image, order = edit.text_gradient, edit.image_gradient, self.recipe.surgery.order
+        text, image, order = operation.text_gradient, operation.image_gradient, self.recipe.surgery.order
         if self.recipe.surgery.suppression == "both-signs" and text is not None:
             outer, inner = (image, None) if order == "align-then-project" else (None, image)
-            return operate(operate(features, text, inner, edit.alignment, order), -text, outer, edit.alignment, order)
-        return operate(features, text, image, edit.alignment, order)
+            return operate(operate(features, text, inner, operation.alignment, order), -text, outer, operation.alignment, order)
+        return operate(features, text, image, operation.alignment, order)
 
-    def _suppress(self, gradient: Tensor, text_gradient: Tensor) -> Tensor:
+    def suppressed(self, gradient: Tensor, text_gradient: Tensor) -> Tensor:
         """Return what suppression alone makes of a gradient (for the log)."""
         kept = suppress(gradient, text_gradient)
         return suppress(kept, -text_gradient) if self.recipe.surgery.suppression == "both-signs" else kept
@@ -131,7 +132,7 @@ class Dgs(Lora):
         norm = task_gradient.norm(dim=1).clamp_min(torch.finfo(task_gradient.dtype).tiny)
         observed: dict[str, Tensor] = {}
         if edit.text_gradient is not None:
-            observed["removed"] = (1 - (self._suppress(task_gradient, edit.text_gradient).norm(dim=1) / norm) ** 2).mean()
+            observed["removed"] = (1 - (self.suppressed(task_gradient, edit.text_gradient).norm(dim=1) / norm) ** 2).mean()
         if edit.image_gradient is not None:
             observed["alignment"] = ((edit.alignment * negative(edit.image_gradient)).norm(dim=1) / norm).mean()
         return observed
