@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from dgsnet import __version__
-from dgsnet.artifacts.calibration import Calibration
+from dgsnet.artifacts.calibration import Calibration, OperatingPoint
 from dgsnet.core.errors import DecodeError
 from dgsnet.core.files import write_json, write_text
 from dgsnet.core.format import interval
@@ -42,7 +42,7 @@ BATCH = "7"
 MOST = 3
 """Files of a source."""
 NAMES: dict[Copy, str] = {"made": "original files", "any": "travelled", "web": "web pipeline"}
-POINTS = ("cautious", "balanced", "sensitive")
+POINTS: tuple[OperatingPoint, ...] = ("cautious", "balanced", "sensitive")
 _SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -123,7 +123,7 @@ def table() -> None:
         by_generator = metrics.by_generator(labels, scores, generators, resamples=1)
         each = {generator: report.figures["auroc"].value for generator, report in by_generator.items()}
         worst = min(each, key=lambda generator: each[generator] or 0)
-        figures = {
+        figures: dict[str, Any] = {
             "photographs": int((labels == 0).sum()),
             "generated": int((labels == 1).sum()),
             "photo_sources": len(set(sources[labels == 0])),

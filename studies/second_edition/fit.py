@@ -13,8 +13,8 @@ from dgsnet.model.recipe import Recipe
 from dgsnet.reports import reliability_diagram
 from dgsnet.training import refit_head
 from studies.common.collection import Collection
-from studies.common.copies import Listed
-from studies.common.heads import MODEL, SHIPPED, SHIPPED_COPIES, TARGETS
+from studies.common.copies import SHIPPED_COPIES, Listed
+from studies.common.heads import MODEL, SHIPPED, TARGETS
 from studies.common.tokens import BLOCKS, PREPROCESSING
 
 

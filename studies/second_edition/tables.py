@@ -20,8 +20,8 @@ from dgsnet.evaluation.predictions import PREDICTIONS, read_predictions
 from dgsnet.reports import tables
 from dgsnet.training import refit_head
 from studies.common.collection import Collection
-from studies.common.copies import Copy, Listed
-from studies.common.heads import FIRST_EDITION, MODEL, SHIPPED, SHIPPED_COPIES, TRIED, Candidate
+from studies.common.copies import SHIPPED_COPIES, Copy, Listed
+from studies.common.heads import FIRST_EDITION, MODEL, SHIPPED, TRIED, Candidate
 from studies.common.ranking import found_at_5_percent
 
 RESULTS = Path(__file__).parent / "results"

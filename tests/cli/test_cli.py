@@ -276,7 +276,7 @@ def test_ctrl_c_leaves_no_half_parquet(run, pictures, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--method", "nonsense"), "unknown method 'nonsense': expected one of dgs, linear, lora"),
+        (("--method", "nonsense"), "unknown method 'nonsense': expected one of dgs, effort, "),
         (("--set", "method=nonsense"), "unknown method 'nonsense'"),
         (("--set", "finetune.nonsense=1"), "finetune.nonsense"),
         (("--set", "finetune.lr=-1"), "finetune.lr"),

@@ -47,7 +47,7 @@ def test_an_edited_gradient_is_that_of_the_rule_and_the_features_stay():
             g, r = weights[row].double(), reference[row].double()
             conflict = rule is orthogonal_to or float(g @ r) < 0
             expected = g - (g @ r) / (r @ r) * r if conflict and r.any() else g
-            torch.testing.assert_close(features.grad[row].double(), expected, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(features.grad[row].double(), expected, rtol=1e-5, atol=1e-6)  # type: ignore[index]
 
 
 def test_without_conflict_leaves_what_agrees_alone_and_loses_nothing_else():
@@ -59,7 +59,7 @@ def test_without_conflict_leaves_what_agrees_alone_and_loses_nothing_else():
 def test_ogd_moves_features_at_right_angles_to_the_captions_task(build, batch):
     made = build("ogd", "features=raw")
     made.enter("finetune")
-    seen = []
+    seen = []  # type: ignore[var-annotated]
 
     def keep(module, given, features):
         features.register_hook(seen.append)

@@ -287,7 +287,7 @@ def test_without_surgery_dgs_is_lora(build, warm):
     dgs.load_state_dict(lora.state_dict(), strict=False)
     batch = batch_of(dtype=torch.float32)
     assert not dgs.wants_text
-    assert not dgs._aligns
+    assert not dgs.aligns
     optimizers = [torch.optim.Adam(method.enter("finetune"), lr=1e-2) for method in (lora, dgs)]
     for step in range(2):
         results = []

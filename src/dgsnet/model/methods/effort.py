@@ -64,8 +64,8 @@ def _start(layer: LoraLayer) -> None:
     weak_left, weak_right = (u[:, -half:] * root).to(left.dtype), (root[:, None] * vt[-half:]).to(right.dtype)
     left.copy_(torch.cat([weak_left, -weak_left], dim=1))
     right.copy_(torch.cat([weak_right, weak_right]))
-    left.register_hook(lambda gradient: torch.cat([gradient[:, :half], torch.zeros_like(gradient[:, half:])], dim=1))
-    right.register_hook(lambda gradient: torch.cat([gradient[:half], torch.zeros_like(gradient[half:])]))
+    left.register_hook(lambda gradient: torch.cat([gradient[:, :half], torch.zeros_like(gradient[:, half:])], dim=1))  # type: ignore[no-untyped-call]
+    right.register_hook(lambda gradient: torch.cat([gradient[:half], torch.zeros_like(gradient[half:])]))  # type: ignore[no-untyped-call]
 
 
 def _strayed(layer: LoraLayer) -> tuple[Tensor, Tensor]:
@@ -85,4 +85,4 @@ def _outside(trained: Tensor, start: Tensor) -> Tensor:
     """Return the share of the squared length of trained columns (n, k) that lies outside the span of orthogonal columns (n, k)."""
     basis = start / start.norm(dim=0).clamp_min(torch.finfo(start.dtype).tiny)
     whole = trained.square().sum().clamp_min(torch.finfo(trained.dtype).tiny)
-    return 1 - (basis.T @ trained).square().sum() / whole
+    return 1 - (basis.T @ trained).square().sum() / whole  # type: ignore[no-any-return]

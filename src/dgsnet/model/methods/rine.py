@@ -75,7 +75,7 @@ class Rine(Method):
 
     def _mixed(self, read: Tensor) -> Tensor:
         """Return z of standardised tokens, (B, J + 2 W L) -> (B, WIDTH)."""
-        tokens = read[:, self.backbone.joint_width :].unflatten(1, (self.backbone.depth, 2, -1))[:, :, 0]
+        tokens = read[:, self.backbone.joint_width :].unflatten(1, (self.backbone.depth, 2, -1))[:, :, 0]  # type: ignore[no-untyped-call]
         weighed = self.project(tokens) * torch.softmax(self.importance, dim=0)
         mixed: Tensor = self.mix(weighed.sum(dim=1))
         return mixed
